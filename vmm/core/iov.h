@@ -1,0 +1,37 @@
+/*
+ * A cursor over an iovec array: read, write and skip bytes without caring how they are cut into pieces.
+ *
+ * The cursor borrows the array and never changes it. Owned by one thread. Invariants: left is the number of
+ * bytes from the cursor to the end; off is below the length of iov[0] unless left is 0.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <sys/uio.h>
+
+struct iov_cursor {
+	const struct iovec *iov;
+	unsigned int n;
+	size_t off;
+	size_t left;
+};
+
+/* Elements of length 0 are fine. The sum of the lengths must not exceed SIZE_MAX (checked by assert). */
+void iov_cursor_init(struct iov_cursor *cur, const struct iovec *iov, unsigned int n);
+
+static inline size_t iov_cursor_left(const struct iov_cursor *cur)
+{
+	return cur->left;
+}
+
+/* Each moves the cursor by at most len bytes and returns how many it was. */
+size_t iov_cursor_read(struct iov_cursor *cur, void *dst, size_t len);
+size_t iov_cursor_write(struct iov_cursor *cur, const void *src, size_t len);
+size_t iov_cursor_skip(struct iov_cursor *cur, size_t len);
+
+/*
+ * Fills out with the pieces of the next len bytes and moves past them. Stops early when max pieces are
+ * used or the cursor ends; *taken is the number of bytes covered. Returns the number of pieces.
+ */
+unsigned int iov_cursor_take(struct iov_cursor *cur, struct iovec *out, unsigned int max,
+			     size_t len, size_t *taken);

@@ -1,0 +1,130 @@
+#include "vmm/core/log.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <termios.h>
+#include <time.h>
+#include <unistd.h>
+
+#define LOG_LINE_MAX 1024
+
+static _Atomic int log_threshold = LOG_LEVEL_WARN;
+static log_sink_fn *log_sink;
+static void *log_sink_arg;
+
+void log_set_level(enum log_level level)
+{
+	atomic_store_explicit(&log_threshold, (int)level, memory_order_relaxed);
+}
+
+void log_set_sink(log_sink_fn *sink, void *arg)
+{
+	log_sink = sink;
+	log_sink_arg = arg;
+}
+
+/* Without output processing a newline alone does not return to the first column. */
+static bool log_terminal_is_raw(void)
+{
+	struct termios t;
+
+	return tcgetattr(STDERR_FILENO, &t) == 0 && !(t.c_oflag & OPOST);
+}
+
+/*
+ * A guest can cause lines, and nobody may be reading them: a thread that serves it must not wait for that. What does
+ * not fit is dropped. (A line is shorter than PIPE_BUF, so a pipe that polls writable takes it whole.)
+ */
+static void log_to_stderr(const char *line)
+{
+	struct pollfd fd = {.fd = STDERR_FILENO, .events = POLLOUT};
+
+	if (poll(&fd, 1, 0) != 1)
+		return;
+	dprintf(STDERR_FILENO, "vmm: %s%s\n", line, log_terminal_is_raw() ? "\r" : "");
+}
+
+/* A file's name may hold anything; a message is one line, and does not steer a terminal. */
+static void log_clean(char *line)
+{
+	for (; *line; line++) {
+		if ((unsigned char)*line < ' ' || *line == 0x7f)
+			*line = '?';
+	}
+}
+
+__attribute__((format(printf, 2, 0))) static void log_line(enum log_level level, const char *fmt,
+							   va_list ap)
+{
+	int saved = errno;
+	char line[LOG_LINE_MAX];
+
+	if ((int)level > atomic_load_explicit(&log_threshold, memory_order_relaxed))
+		return;
+	errno = saved; /* for %m */
+	vsnprintf(line, sizeof(line), fmt, ap);
+	log_clean(line);
+	if (log_sink)
+		log_sink(log_sink_arg, level, line);
+	else
+		log_to_stderr(line);
+	errno = saved;
+}
+
+#define LOG_BODY(level)                                                                            \
+	do {                                                                                       \
+		va_list ap;                                                                        \
+		va_start(ap, fmt);                                                                 \
+		log_line(level, fmt, ap);                                                          \
+		va_end(ap);                                                                        \
+	} while (0)
+
+void log_error(const char *fmt, ...)
+{
+	LOG_BODY(LOG_LEVEL_ERROR);
+}
+
+void log_warn(const char *fmt, ...)
+{
+	LOG_BODY(LOG_LEVEL_WARN);
+}
+
+void log_info(const char *fmt, ...)
+{
+	LOG_BODY(LOG_LEVEL_INFO);
+}
+
+void log_debug(const char *fmt, ...)
+{
+	LOG_BODY(LOG_LEVEL_DEBUG);
+}
+
+/* Whether one more line may be written in the current window. Threads that race here may write a line more. */
+static bool log_limit_take(struct log_limit *limit)
+{
+	struct timespec t;
+	uint64_t now, window;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	now = (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+	window = atomic_load_explicit(&limit->window, memory_order_relaxed);
+	if (window == 0 || now - window > LOG_LIMIT_SECONDS * UINT64_C(1000000000)) {
+		atomic_store_explicit(&limit->window, now, memory_order_relaxed);
+		atomic_store_explicit(&limit->count, 0, memory_order_relaxed);
+	}
+	return atomic_fetch_add_explicit(&limit->count, 1, memory_order_relaxed) < LOG_LIMIT_BURST;
+}
+
+void log_guest(struct log_limit *limit, const char *fmt, ...)
+{
+	int saved = errno;
+
+	if (log_limit_take(limit)) {
+		errno = saved;
+		LOG_BODY(LOG_LEVEL_WARN);
+	}
+	errno = saved;
+}
