@@ -1,0 +1,14 @@
+/*
+ * Places the initrd in guest memory: behind the kernel where it fits, else before it.
+ *
+ * Internal to boot/; threads as boot/kernel.h.
+ */
+#pragma once
+
+#include "boot/image.h"
+
+/*
+ * Reads cfg->initrd_fd into RAM that the kernel of image does not occupy, not above image->initrd_max, and
+ * sets image->initrd and initrd_size. Returns 0, or a negative errno after one line by log_error().
+ */
+int initrd_load(const struct guest_mem *mem, const struct boot_config *cfg, struct image *image);

@@ -1,0 +1,132 @@
+#include "boot/kernel.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "boot/bzimage.h"
+#include "boot/cpu_tables.h"
+#include "boot/elf_kernel.h"
+#include "boot/image.h"
+#include "boot/initrd.h"
+#include "boot/kernel_kind.h"
+#include "boot/pvh.h"
+#include "boot/zero_page.h"
+
+/* The layout and the memory map are the machine's own, no input. */
+static void boot_assert_config(const struct boot_config *cfg)
+{
+	const struct boot_layout *layout = cfg->layout;
+
+	assert(cfg->n_e820 <= BOOT_E820_MAX);
+	assert(layout->zero_page < IMAGE_LOWEST && layout->cmdline < IMAGE_LOWEST);
+	assert(layout->gdt < IMAGE_LOWEST && layout->page_tables < IMAGE_LOWEST);
+	assert(layout->page_tables % IMAGE_PAGE_SIZE == 0);
+	assert(layout->pvh_info < IMAGE_LOWEST && layout->pvh_info % 8 == 0);
+	assert(layout->cmdline_max > 0);
+}
+
+static int boot_measure_file(const struct boot_config *cfg, struct image_file *file)
+{
+	struct stat st;
+
+	if (fstat(cfg->kernel_fd, &st) < 0)
+		return image_refuse(cfg, errno, "%m");
+	if (S_ISDIR(st.st_mode))
+		return image_refuse(cfg, EISDIR, "%s", strerror(EISDIR));
+	if (!S_ISREG(st.st_mode))
+		return image_refuse(cfg, ENOEXEC, "it is not a regular file");
+	file->fd = cfg->kernel_fd;
+	file->size = (uint64_t)st.st_size;
+	return 0;
+}
+
+static int boot_load_kernel(const struct guest_mem *mem, const struct boot_config *cfg,
+			    struct image *image)
+{
+	uint8_t head[KERNEL_KIND_HEAD];
+	struct image_file file = {.head = head};
+	int ret = boot_measure_file(cfg, &file);
+
+	if (ret < 0)
+		return ret;
+	file.head_len = file.size < sizeof(head) ? file.size : sizeof(head);
+	ret = image_read(file.fd, 0, head, file.head_len);
+	if (ret < 0)
+		return image_refuse(cfg, -ret, "%s", strerror(-ret));
+
+	switch (kernel_kind_find(head, file.head_len)) {
+	case KERNEL_KIND_BZIMAGE:
+		return bzimage_load(mem, cfg, &file, image);
+	case KERNEL_KIND_ELF:
+		return elf_kernel_load(mem, cfg, &file, image);
+	default:
+		return image_refuse(cfg, ENOEXEC, "%s",
+				    kernel_kind_describe(head, file.head_len, file.size));
+	}
+}
+
+static int boot_write_cmdline(const struct guest_mem *mem, const struct boot_config *cfg,
+			      const struct image *image)
+{
+	size_t len = strlen(cfg->cmdline);
+	size_t max = cfg->layout->cmdline_max - 1;
+	int ret;
+
+	if (max > image->cmdline_size)
+		max = image->cmdline_size;
+	if (len > max)
+		return image_refuse(cfg, E2BIG,
+				    "the command line has %zu characters, the kernel takes %zu",
+				    len, max);
+	ret = guest_mem_write(mem, cfg->layout->cmdline, cfg->cmdline, len + 1);
+	assert(ret == 0); /* fails only where the layout is not RAM */
+	return ret;
+}
+
+static int boot_write_params(const struct guest_mem *mem, const struct boot_config *cfg,
+			     struct image *image)
+{
+	int ret;
+
+	if (image->protocol == BOOT_PVH)
+		ret = pvh_write_info(mem, cfg, image);
+	else
+		ret = zero_page_write(mem, cfg, image);
+	if (ret == 0)
+		ret = cpu_tables_write_gdt(mem, cfg->layout->gdt, image->protocol);
+	if (ret == 0 && image->protocol == BOOT_LINUX64)
+		ret = cpu_tables_write_pages(mem, cfg->layout->page_tables);
+	return ret;
+}
+
+int boot_load(const struct guest_mem *mem, const struct boot_config *cfg, struct boot_entry *entry)
+{
+	const struct boot_layout *layout = cfg->layout;
+	struct image image = {.initrd_size = 0};
+	int ret;
+
+	boot_assert_config(cfg);
+	ret = boot_load_kernel(mem, cfg, &image);
+	if (ret < 0)
+		return ret;
+	ret = boot_write_cmdline(mem, cfg, &image);
+	if (ret < 0)
+		return ret;
+	if (cfg->initrd_fd >= 0)
+		ret = initrd_load(mem, cfg, &image);
+	if (ret < 0)
+		return ret;
+
+	ret = boot_write_params(mem, cfg, &image);
+	assert(ret == 0); /* as above */
+	*entry = (struct boot_entry){
+		.protocol = image.protocol,
+		.entry = image.entry,
+		.params = image.protocol == BOOT_PVH ? layout->pvh_info : layout->zero_page,
+		.gdt = layout->gdt,
+		.page_tables = image.protocol == BOOT_LINUX64 ? layout->page_tables : 0,
+	};
+	return 0;
+}

@@ -1,0 +1,83 @@
+/*
+ * Loads a kernel, its initrd and its command line into guest memory and says where the first vCPU begins.
+ *
+ * Implements the Linux/x86 boot protocol (Documentation/x86/boot.rst, 2.06 and later) and PVH
+ * (xen/include/public/arch-x86/hvm/start_info.h). The kind of file is told by its content.
+ *
+ * Owner: the caller owns everything that boot_config points to, and may close the descriptors and free the
+ * strings when boot_load() returned. Threads: any, while no vCPU runs and nobody else writes to the guest
+ * memory that e820 calls RAM.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "vmm/core/guest_mem.h"
+
+enum boot_protocol {
+	BOOT_LINUX64, /* 64-bit mode, paging on, rsi = params */
+	BOOT_LINUX32, /* protected mode, paging off, esi = params, ebp = edi = ebx = 0 */
+	BOOT_PVH,     /* protected mode, paging off, ebx = params */
+};
+
+/* Selectors in the GDT that boot_load() writes: flat code and data of 4 GiB, and a TSS. */
+#define BOOT_CS	     0x10
+#define BOOT_DS	     0x18
+#define BOOT_TR	     0x20
+#define BOOT_GDT_LEN 40
+
+/* Bytes that boot_load() may write at each address of struct boot_layout. */
+#define BOOT_ZERO_PAGE_SIZE   4096
+#define BOOT_PAGE_TABLES_SIZE (6 * 4096)
+#define BOOT_PVH_INFO_SIZE    4096
+
+/* Where the small things go: disjoint, in RAM below 1 MiB. */
+struct boot_layout {
+	gpa_t zero_page;
+	gpa_t cmdline;
+	size_t cmdline_max; /* bytes, with the terminating NUL */
+	gpa_t gdt;
+	gpa_t page_tables; /* multiple of 4096 */
+	gpa_t pvh_info;	   /* multiple of 8 */
+	gpa_t acpi_rsdp;   /* 0: none */
+};
+
+struct boot_e820 {
+	gpa_t base;
+	uint64_t size;
+	uint32_t type; /* E820_TYPE_RAM and so on: 1 RAM, 2 reserved, 3 ACPI data, 4 ACPI NVS */
+};
+
+#define BOOT_E820_RAM	   1
+#define BOOT_E820_RESERVED 2
+
+/* E820_MAX_ENTRIES_ZEROPAGE of <asm/bootparam.h> */
+#define BOOT_E820_MAX 128
+
+struct boot_config {
+	int kernel_fd;
+	const char *kernel_name; /* for messages */
+	int initrd_fd;		 /* -1: none */
+	const char *initrd_name;
+	const char *cmdline;
+	const struct boot_layout *layout;
+	const struct boot_e820 *e820; /* ascending; kernel and initrd go to its RAM above 1 MiB */
+	unsigned int n_e820;	      /* at most BOOT_E820_MAX */
+};
+
+/* Everything the register file of the first vCPU needs. Interrupts are off, direction flag clear. */
+struct boot_entry {
+	enum boot_protocol protocol;
+	gpa_t entry;	   /* instruction pointer */
+	gpa_t params;	   /* zero page, or hvm_start_info for PVH */
+	gpa_t gdt;	   /* BOOT_GDT_LEN bytes */
+	gpa_t page_tables; /* cr3, identity map of 4 GiB; 0 unless protocol is BOOT_LINUX64 */
+};
+
+/*
+ * Returns 0, or a negative errno after one line by log_error() that names the file: -ENOEXEC for what is no
+ * bootable kernel, -ENOMEM for what does not fit into the guest's memory, -E2BIG for a command line too
+ * long, -EINVAL for a bad initrd, or the errno of fstat() or pread().
+ */
+int boot_load(const struct guest_mem *mem, const struct boot_config *cfg, struct boot_entry *entry);

@@ -1,0 +1,49 @@
+#include "boot/zero_page.h"
+
+#include <assert.h>
+#include <string.h>
+
+#define BOOT_FLAG	  0xaa55
+#define VERSION		  0x20c /* the last one that added a field which a loader fills in */
+#define TYPE_OF_LOADER	  0xff
+#define VIDEO_MODE_NORMAL 0xffff
+
+static_assert(sizeof(struct boot_params) == BOOT_ZERO_PAGE_SIZE, "zero-page.rst");
+static_assert(BOOT_E820_MAX == E820_MAX_ENTRIES_ZEROPAGE, "<asm/bootparam.h>");
+
+void zero_page_init_header(struct setup_header *hdr)
+{
+	hdr->boot_flag = BOOT_FLAG;
+	memcpy(&hdr->header, "HdrS", 4);
+	hdr->version = VERSION;
+	hdr->type_of_loader = TYPE_OF_LOADER;
+	hdr->loadflags = LOADED_HIGH;
+	hdr->vid_mode = VIDEO_MODE_NORMAL;
+}
+
+static void zero_page_set_e820(struct boot_params *params, const struct boot_config *cfg)
+{
+	assert(cfg->n_e820 <= BOOT_E820_MAX);
+	for (unsigned int i = 0; i < cfg->n_e820; i++) {
+		params->e820_table[i].addr = cfg->e820[i].base;
+		params->e820_table[i].size = cfg->e820[i].size;
+		params->e820_table[i].type = cfg->e820[i].type;
+	}
+	params->e820_entries = (uint8_t)cfg->n_e820;
+}
+
+int zero_page_write(const struct guest_mem *mem, const struct boot_config *cfg, struct image *image)
+{
+	struct boot_params *params = &image->params;
+	const struct boot_layout *layout = cfg->layout;
+
+	zero_page_set_e820(params, cfg);
+	params->hdr.ramdisk_image = (uint32_t)image->initrd;
+	params->ext_ramdisk_image = (uint32_t)(image->initrd >> 32);
+	params->hdr.ramdisk_size = (uint32_t)image->initrd_size;
+	params->ext_ramdisk_size = (uint32_t)(image->initrd_size >> 32);
+	params->hdr.cmd_line_ptr = (uint32_t)layout->cmdline;
+	params->ext_cmd_line_ptr = (uint32_t)(layout->cmdline >> 32);
+	params->acpi_rsdp_addr = layout->acpi_rsdp;
+	return guest_mem_write(mem, layout->zero_page, params, sizeof(*params));
+}
