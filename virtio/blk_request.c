@@ -1,0 +1,97 @@
+#include "virtio/blk_request.h"
+
+#include <errno.h>
+
+#include "vmm/core/iov.h"
+
+#define BLK_REQUEST_SECTOR 512u
+
+/* Sectors are 512 bytes here, whatever the disk's block size is (5.2.4). */
+static uint8_t blk_request_check_range(struct blk_request *req, uint64_t sector, size_t len,
+				       uint64_t size)
+{
+	uint64_t end;
+
+	if (len % BLK_REQUEST_SECTOR != 0)
+		return VIRTIO_BLK_S_IOERR;
+	if (__builtin_mul_overflow(sector, BLK_REQUEST_SECTOR, &req->offset) ||
+	    __builtin_add_overflow(req->offset, len, &end) || end > size)
+		return VIRTIO_BLK_S_IOERR;
+	return VIRTIO_BLK_S_OK;
+}
+
+static uint8_t blk_request_judge(struct blk_request *req, uint64_t sector,
+				 const struct blk_request_limits *limits)
+{
+	switch (req->type) {
+	case VIRTIO_BLK_T_IN:
+		if (req->out.len > 0)
+			return VIRTIO_BLK_S_IOERR;
+		return blk_request_check_range(req, sector, req->in.len, limits->size);
+	case VIRTIO_BLK_T_OUT:
+		/* 5.2.6.2: a read-only device fails writes and writes nothing */
+		if (req->in.len > 0 || limits->readonly)
+			return VIRTIO_BLK_S_IOERR;
+		return blk_request_check_range(req, sector, req->out.len, limits->size);
+	case VIRTIO_BLK_T_FLUSH:
+		/* 5.2.6.1 asks drivers for sector 0 and no data; neither means anything here */
+		return VIRTIO_BLK_S_OK;
+	case VIRTIO_BLK_T_GET_ID:
+		return req->out.len > 0 ? VIRTIO_BLK_S_IOERR : VIRTIO_BLK_S_OK;
+	default:
+		return VIRTIO_BLK_S_UNSUPP;
+	}
+}
+
+/* What the cursor has not passed, as elements of its own array, which starts at iov. */
+static struct blk_request_data blk_request_rest(struct iovec *iov, const struct iov_cursor *cur)
+{
+	struct blk_request_data data = {
+		.iov = iov + (cur->iov - iov),
+		.n = cur->n,
+		.len = iov_cursor_left(cur),
+	};
+
+	if (cur->off > 0) {
+		data.iov[0].iov_base = (char *)data.iov[0].iov_base + cur->off;
+		data.iov[0].iov_len -= cur->off;
+	}
+	return data;
+}
+
+/* The last byte that the device may write, whatever precedes it (5.2.6, 2.7.4.2). Empty elements may follow. */
+static uint8_t *blk_request_cut_status(struct blk_request_data *in)
+{
+	struct iovec *last;
+
+	while (in->iov[in->n - 1].iov_len == 0)
+		in->n--;
+	last = &in->iov[in->n - 1];
+	last->iov_len--;
+	in->len--;
+	if (last->iov_len == 0)
+		in->n--;
+	return (uint8_t *)last->iov_base + last->iov_len;
+}
+
+int blk_request_parse(struct blk_request *req, const struct virtq_chain *chain,
+		      const struct blk_request_limits *limits)
+{
+	struct virtio_blk_outhdr hdr;
+	struct iov_cursor cur;
+
+	*req = (struct blk_request){0};
+	/* The used ring counts written bytes in 32 bits. */
+	if (chain->writable_bytes == 0 || chain->writable_bytes > UINT32_MAX)
+		return -EPROTO;
+	iov_cursor_init(&cur, chain->readable, chain->n_readable);
+	if (iov_cursor_read(&cur, &hdr, sizeof(hdr)) < sizeof(hdr))
+		return -EPROTO;
+	req->out = blk_request_rest(chain->readable, &cur);
+	req->in = (struct blk_request_data){chain->writable, chain->n_writable,
+					    chain->writable_bytes};
+	req->status = blk_request_cut_status(&req->in);
+	req->type = hdr.type;
+	req->verdict = blk_request_judge(req, hdr.sector, limits);
+	return 0;
+}

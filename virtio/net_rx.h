@@ -1,0 +1,51 @@
+/*
+ * The receive side of a virtio network card: one receiveq fed from one TAP (virtio 1.2, 5.1.6.4).
+ *
+ * A frame goes from the TAP into the guest's buffers in one readv(), into as many as it needs when mergeable
+ * buffers were negotiated, else into one. What the buffers at hand do not hold lands in the spill behind them, so
+ * that no frame is cut without notice. Such a frame is held until the driver adds buffers; it is dropped when
+ * more would not help: without merging, or when the window is full. While the driver has no buffers the TAP is
+ * not read; frames wait in its queue, and are dropped there, by the host's kernel.
+ *
+ * Owner: struct virtio_net. Loop thread only, but net_rx_init().
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "virtio/net_window.h"
+#include "virtio/tap.h"
+#include "virtio/virtio.h"
+
+struct net_rx {
+	/* immutable after init */
+	struct virtio_device *dev;
+	struct tap *tap;
+	unsigned int queue;
+	void (*gone)(void *arg, int err); /* the TAP failed for good */
+	void *gone_arg;
+	/* owned by the loop thread */
+	struct evloop_fd watch;
+	bool dead;		  /* gone was called; for the rest of our life */
+	bool clear_flags;	  /* the driver takes no notes about checksums */
+	size_t packet_max;	  /* of what the TAP gives while this driver runs */
+	unsigned int unpublished; /* packets */
+	size_t held;		  /* bytes of the packet that waits for buffers; 0: none */
+	size_t held_inside; /* so many of them lie in the window already, the others in spill */
+	struct net_window window;
+	uint8_t spill[TAP_PACKET_MAX];
+};
+
+void net_rx_init(struct net_rx *rx, struct virtio_device *dev, unsigned int queue, struct tap *tap,
+		 void (*gone)(void *arg, int err), void *arg);
+
+/* The driver is up; its queue is served from the first net_rx_serve() on. */
+void net_rx_start(struct net_rx *rx);
+
+/* Moves packets to the guest, a bounded number, and arranges to be called for the next. */
+void net_rx_serve(struct net_rx *rx);
+
+/* Forgets the guest's buffers, and the packet that waits. */
+void net_rx_stop(struct net_rx *rx);
