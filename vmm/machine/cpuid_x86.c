@@ -1,0 +1,211 @@
+/*
+ * CPUID of the guest: the host CPU's features as KVM passes them on, with what depends on the number of vCPUs
+ * rewritten. The guest sees one package with one core for each vCPU and one thread for each core; APIC ids count
+ * from 0. VT-x and AMD-V are hidden: they would open all of KVM's nested virtualization to the guest. Leaf numbers and fields: Intel SDM volume 2, AMD APM volume 3; 0x4000_00xx: Documentation/virt/kvm.
+ */
+#include "vmm/machine/vcpu.h"
+
+#include <cpuid.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <asm/kvm_para.h>
+
+#define CPUID_1_ECX_VMX		 (1u << 5)
+#define CPUID_1_ECX_X2APIC	 (1u << 21)
+#define CPUID_1_ECX_TSC_DEADLINE (1u << 24)
+#define CPUID_1_ECX_HYPERVISOR	 (1u << 31)
+#define CPUID_1_EDX_HTT		 (1u << 28)
+#define CPUID_80000001_ECX_SVM	 (1u << 2)
+#define CPUID_6_EAX_ARAT	 (1u << 2)
+
+/* A leaf that KVM does not list but the timing leaf of hypervisors needs. */
+#define CPUID_HV_TIMING (KVM_CPUID_SIGNATURE + 0x10)
+
+#define CPUID_MAX_ENTRIES 256
+
+bool vcpu_host_has_virtualization(void)
+{
+	unsigned int a, b, c, d;
+
+	if (__get_cpuid(1, &a, &b, &c, &d) && (c & CPUID_1_ECX_VMX))
+		return true;
+	return __get_cpuid(0x80000001, &a, &b, &c, &d) && (c & CPUID_80000001_ECX_SVM);
+}
+
+unsigned int vcpu_host_address_bits(void)
+{
+	unsigned int a, b, c, d;
+
+	return __get_cpuid(0x80000008, &a, &b, &c, &d) ? a & 0xff : 36;
+}
+
+struct kvm_cpuid2 *vcpu_cpuid_supported(const struct vm *vm)
+{
+	struct kvm_cpuid2 *cpuid =
+		calloc(1, sizeof(*cpuid) + CPUID_MAX_ENTRIES * sizeof(cpuid->entries[0]));
+
+	if (cpuid) {
+		/* Two places stay free for leaves that are added below. */
+		cpuid->nent = CPUID_MAX_ENTRIES - 2;
+		if (ioctl(vm->kvm_fd, KVM_GET_SUPPORTED_CPUID, cpuid) == 0)
+			return cpuid;
+	}
+	log_error("cannot learn what this host's KVM supports: %s", strerror(errno));
+	free(cpuid);
+	return NULL;
+}
+
+struct cpuid_topology {
+	const struct vm *vm;
+	uint32_t apic_id;
+	uint32_t n_vcpus;
+	uint32_t core_bits; /* bits of the APIC id that tell cores apart */
+	uint32_t tsc_khz;   /* 0: not known */
+};
+
+static uint32_t cpuid_bits_for(uint32_t n)
+{
+	return n > 1 ? 32 - (uint32_t)__builtin_clz(n - 1) : 0;
+}
+
+static void cpuid_features(struct kvm_cpuid_entry2 *e, const struct cpuid_topology *t)
+{
+	uint32_t logical = 1u << t->core_bits;
+
+	/* Initial APIC id, logical processors in the package; CLFLUSH and brand stay. */
+	e->ebx = (e->ebx & 0xffff) | (logical < 255 ? logical : 255) << 16 | t->apic_id << 24;
+	e->ecx |= CPUID_1_ECX_HYPERVISOR | CPUID_1_ECX_X2APIC;
+	e->ecx &= ~CPUID_1_ECX_VMX;
+	/* KVM emulates it with its local APIC, but does not list it everywhere. */
+	if (ioctl(t->vm->kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_TSC_DEADLINE_TIMER) > 0)
+		e->ecx |= CPUID_1_ECX_TSC_DEADLINE;
+	e->edx &= ~CPUID_1_EDX_HTT;
+	if (t->n_vcpus > 1)
+		e->edx |= CPUID_1_EDX_HTT;
+}
+
+/* Leaf 4 and 0x8000001d: how many threads share a cache. Levels 1 and 2 are a core's own, 3 is the package's. */
+static void cpuid_cache(struct kvm_cpuid_entry2 *e, const struct cpuid_topology *t)
+{
+	uint32_t level = e->eax >> 5 & 7;
+	uint32_t sharing = level >= 3 ? (1u << t->core_bits) - 1 : 0;
+
+	if ((e->eax & 0x1f) == 0)
+		return;
+	e->eax = (e->eax & ~(0xfffu << 14)) | (sharing & 0xfff) << 14;
+	if (e->function == 4)
+		e->eax = (e->eax & 0x03ffffff) | (((1u << t->core_bits) - 1) & 0x3f) << 26;
+}
+
+/* Leaf 0xb: one thread a core, then the cores of the package. */
+static void cpuid_x2apic_topology(struct kvm_cpuid_entry2 *e, const struct cpuid_topology *t)
+{
+	e->edx = t->apic_id;
+	e->ecx = e->index;
+	switch (e->index) {
+	case 0:
+		e->eax = 0;
+		e->ebx = 1;
+		e->ecx |= 1 << 8; /* SMT level */
+		break;
+	case 1:
+		e->eax = t->core_bits;
+		e->ebx = t->n_vcpus;
+		e->ecx |= 2 << 8; /* core level */
+		break;
+	default:
+		e->eax = 0;
+		e->ebx = 0;
+	}
+}
+
+static void cpuid_timing(struct kvm_cpuid_entry2 *e, const struct cpuid_topology *t)
+{
+	*e = (struct kvm_cpuid_entry2){.function = CPUID_HV_TIMING,
+				       .eax = t->tsc_khz,
+				       .ebx = 1000000}; /* local APIC bus, kHz: 1 GHz in KVM */
+}
+
+static void cpuid_patch(struct kvm_cpuid_entry2 *e, const struct cpuid_topology *t)
+{
+	switch (e->function) {
+	case 0x1:
+		cpuid_features(e, t);
+		break;
+	case 0x4:
+	case 0x8000001d:
+		cpuid_cache(e, t);
+		break;
+	case 0x6:
+		e->eax |= CPUID_6_EAX_ARAT; /* KVM's local APIC timer never stops */
+		break;
+	case 0xb:
+		cpuid_x2apic_topology(e, t);
+		break;
+	case 0x1f:	 /* the same with more levels; without it kernels take 0xb */
+	case 0x8000000a: /* SVM's own leaf */
+		e->eax = e->ebx = e->ecx = e->edx = 0;
+		break;
+	case 0x80000001:
+		e->ecx &= ~CPUID_80000001_ECX_SVM;
+		break;
+	case KVM_CPUID_SIGNATURE:
+		e->eax = CPUID_HV_TIMING;
+		break;
+	case 0x80000008: /* AMD: bits of the core id, number of threads less one */
+		e->ecx = (e->ecx & ~0xf0ffu) | t->core_bits << 12 | (t->n_vcpus - 1);
+		break;
+	case 0x8000001e: /* AMD: extended APIC id, core and node; one thread a core */
+		e->eax = t->apic_id;
+		e->ebx = t->apic_id & 0xff;
+		e->ecx = 0;
+		e->edx = 0;
+		break;
+	}
+}
+
+static bool cpuid_has(const struct kvm_cpuid2 *cpuid, uint32_t function, uint32_t index)
+{
+	for (uint32_t i = 0; i < cpuid->nent; i++) {
+		if (cpuid->entries[i].function == function && cpuid->entries[i].index == index)
+			return true;
+	}
+	return false;
+}
+
+/* KVM may list leaf 0xb with its first level only, or not at all where the host has none. */
+static void cpuid_add_core_level(struct kvm_cpuid2 *cpuid)
+{
+	if (!cpuid_has(cpuid, 0xb, 0) || cpuid_has(cpuid, 0xb, 1))
+		return;
+	cpuid->entries[cpuid->nent++] = (struct kvm_cpuid_entry2){
+		.function = 0xb, .index = 1, .flags = KVM_CPUID_FLAG_SIGNIFCANT_INDEX};
+}
+
+int vcpu_x86_set_cpuid(struct vcpu *vcpu, unsigned int n_vcpus, const struct kvm_cpuid2 *supported)
+{
+	size_t size = sizeof(*supported) + CPUID_MAX_ENTRIES * sizeof(supported->entries[0]);
+	int tsc_khz = ioctl(vcpu->fd, KVM_GET_TSC_KHZ, 0);
+	struct cpuid_topology t = {.vm = vcpu->vm,
+				   .apic_id = vcpu->index,
+				   .n_vcpus = n_vcpus,
+				   .core_bits = cpuid_bits_for(n_vcpus),
+				   .tsc_khz = tsc_khz > 0 ? (uint32_t)tsc_khz : 0};
+	struct kvm_cpuid2 *cpuid = malloc(size);
+	int err = 0;
+
+	if (!cpuid)
+		return -ENOMEM;
+	memcpy(cpuid, supported, size);
+	cpuid_add_core_level(cpuid);
+	if (!cpuid_has(cpuid, CPUID_HV_TIMING, 0))
+		cpuid_timing(&cpuid->entries[cpuid->nent++], &t);
+	for (uint32_t i = 0; i < cpuid->nent; i++)
+		cpuid_patch(&cpuid->entries[i], &t);
+	if (ioctl(vcpu->fd, KVM_SET_CPUID2, cpuid) < 0)
+		err = -errno;
+	free(cpuid);
+	return err;
+}

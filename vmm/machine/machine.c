@@ -1,0 +1,429 @@
+#include "vmm/machine/machine.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "vmm/machine/layout_x86.h"
+
+#define PAGE_SIZE UINT64_C(4096)
+
+/* ---- glue between parts ---- */
+
+static int machine_deliver_msi(void *arg, uint64_t address, uint32_t data)
+{
+	struct machine *machine = arg;
+
+	return vm_send_msi(&machine->vm, address, data);
+}
+
+static void machine_route_pin(void *arg, unsigned int pin, const struct ioapic_route *route)
+{
+	struct machine *machine = arg;
+
+	/* KVM wants to know of level interrupts alone, to tell us of their end. */
+	if (!route->level || route->masked)
+		return;
+	if (vm_route_pin(&machine->vm, pin, route->address, route->data) < 0)
+		log_guest(&machine->log, "KVM refused the route of interrupt %u, which is lost",
+			  pin);
+}
+
+static void machine_on_eoi(void *arg, uint8_t vector)
+{
+	struct machine *machine = arg;
+
+	ioapic_eoi(&machine->ioapic, vector);
+}
+
+/* The reset control register, 0xcf9, lies among the ports of PCI's configuration mechanism. */
+static bool machine_is_reset_port(uint64_t offset, unsigned int width)
+{
+	return offset == 1 && width == 1;
+}
+
+static uint64_t machine_pci_port_read(void *arg, uint64_t offset, unsigned int width)
+{
+	struct machine *machine = arg;
+
+	if (machine_is_reset_port(offset, width))
+		return reset_port_read(&machine->reset_port, 0, width);
+	return pci_port_read(&machine->pci, offset, width);
+}
+
+static void machine_pci_port_write(void *arg, uint64_t offset, unsigned int width, uint64_t value)
+{
+	struct machine *machine = arg;
+
+	if (machine_is_reset_port(offset, width))
+		reset_port_write(&machine->reset_port, 0, width, value);
+	else
+		pci_port_write(&machine->pci, offset, width, value);
+}
+
+static int machine_map(struct bus *bus, uint64_t base, uint64_t size, bus_read_fn *read,
+		       bus_write_fn *write, void *arg)
+{
+	struct bus_region region = {
+		.base = base, .size = size, .read = read, .write = write, .arg = arg};
+
+	int err = bus_add(bus, &region);
+
+	/* The layout is ours, so this is our own mistake. */
+	assert(err == 0);
+	return err;
+}
+
+/* ---- the parts, each with the function that makes it and the one that undoes it ---- */
+
+static int make_loop(struct machine *machine, const struct machine_config *config)
+{
+	int err;
+
+	(void)config;
+	pthread_mutex_init(&machine->lock, NULL);
+	machine->end_task = (struct evloop_task){.fn = machine_on_end, .arg = machine};
+	machine->end_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	err = machine->end_fd < 0 ? -errno : evloop_init(&machine->loop);
+	if (err < 0) {
+		log_error("cannot make the main event loop: %s", strerror(-err));
+		if (machine->end_fd >= 0)
+			close(machine->end_fd);
+		pthread_mutex_destroy(&machine->lock);
+	}
+	return err;
+}
+
+static void undo_loop(struct machine *machine)
+{
+	evloop_fini(&machine->loop);
+	close(machine->end_fd);
+	pthread_mutex_destroy(&machine->lock);
+}
+
+static int make_memory(struct machine *machine, const struct machine_config *config)
+{
+	uint64_t size = config->memory & ~(PAGE_SIZE - 1);
+	uint64_t low = size < LAYOUT_RAM_LOW_MAX ? size : LAYOUT_RAM_LOW_MAX;
+	struct guest_mem_region regions[] = {{.base = 0, .size = low},
+					     {.base = LAYOUT_RAM_HIGH, .size = size - low}};
+	unsigned int bits = vcpu_host_address_bits();
+	int err;
+
+	if (size - low > (UINT64_C(1) << bits) - LAYOUT_RAM_HIGH) {
+		log_error("cannot give the guest %llu MiB of memory: this CPU addresses %u bits",
+			  (unsigned long long)(size >> 20), bits);
+		return -EINVAL;
+	}
+	err = guest_mem_init(&machine->mem, regions, size > low ? 2 : 1);
+	if (err < 0)
+		log_error("cannot reserve %llu MiB of guest memory: %s",
+			  (unsigned long long)(size >> 20), strerror(-err));
+	return err;
+}
+
+static void undo_memory(struct machine *machine)
+{
+	guest_mem_fini(&machine->mem);
+}
+
+static int make_vm(struct machine *machine, const struct machine_config *config)
+{
+	(void)config;
+	bus_init(&machine->ports);
+	bus_init(&machine->mmio);
+	return vm_init(&machine->vm, &machine->mem);
+}
+
+static void undo_vm(struct machine *machine)
+{
+	vm_fini(&machine->vm);
+}
+
+static int make_ioapic(struct machine *machine, const struct machine_config *config)
+{
+	struct ioapic_config ioapic = {.deliver = machine_deliver_msi,
+				       .route_changed = machine_route_pin,
+				       .arg = machine,
+				       .id = LAYOUT_IOAPIC_ID};
+
+	(void)config;
+	ioapic_init(&machine->ioapic, &ioapic);
+	return machine_map(&machine->mmio, LAYOUT_IOAPIC, LAYOUT_IOAPIC_SIZE, ioapic_read,
+			   ioapic_write, &machine->ioapic);
+}
+
+static void undo_ioapic(struct machine *machine)
+{
+	ioapic_fini(&machine->ioapic);
+}
+
+static int make_serial(struct machine *machine, const struct machine_config *config)
+{
+	struct console_config console = {.loop = &machine->loop,
+					 .in_fd = config->console_in,
+					 .out_fd = config->console_out,
+					 .keys = config->console_keys,
+					 .on_quit = machine_on_quit_key,
+					 .arg = machine};
+	struct irq_line irq = ioapic_irq_line(&machine->ioapic, LAYOUT_GSI_SERIAL);
+	struct serial_backend backend;
+	int err = console_init(&machine->console, &console);
+
+	if (err < 0) {
+		log_error("cannot use the console's descriptors: %s", strerror(-err));
+		return err;
+	}
+	backend = console_backend(&machine->console);
+	serial_init(&machine->serial, &irq, &backend);
+	return machine_map(&machine->ports, LAYOUT_PORT_SERIAL, SERIAL_SIZE, serial_read,
+			   serial_write, &machine->serial);
+}
+
+static void undo_serial(struct machine *machine)
+{
+	console_fini(&machine->console);
+	serial_fini(&machine->serial);
+}
+
+static int make_i8042(struct machine *machine, const struct machine_config *config)
+{
+	(void)config;
+	i8042_init(&machine->i8042, machine_on_reset, machine);
+	return machine_map(&machine->ports, LAYOUT_PORT_I8042, I8042_SIZE, i8042_read, i8042_write,
+			   &machine->i8042);
+}
+
+static int make_power(struct machine *machine, const struct machine_config *config)
+{
+	struct acpi_power_config power = {
+		.power_off = machine_on_power_off,
+		.reset = machine_on_reset,
+		.arg = machine,
+		.irq = ioapic_irq_line(&machine->ioapic, LAYOUT_GSI_POWER)};
+
+	(void)config;
+	acpi_power_init(&machine->power, &power);
+	return machine_map(&machine->ports, LAYOUT_PORT_POWER, ACPI_POWER_SIZE, acpi_power_read,
+			   acpi_power_write, &machine->power);
+}
+
+static void undo_power(struct machine *machine)
+{
+	acpi_power_fini(&machine->power);
+}
+
+static int make_pci(struct machine *machine, const struct machine_config *config)
+{
+	/* A plain host bridge, by an id for which no driver has quirks. */
+	struct pci_ids bridge = {.vendor = 0x1b36, .device = 0x0008, .class_code = 0x060000};
+	int err;
+
+	(void)config;
+	reset_port_init(&machine->reset_port, machine_on_reset, machine);
+	pci_bus_init(&machine->pci, LAYOUT_PCI_WINDOW, LAYOUT_PCI_WINDOW_SIZE);
+	pci_function_init(&machine->host_bridge, &bridge, NULL);
+	err = pci_bus_add(&machine->pci, PCI_DEVFN(0, 0), &machine->host_bridge);
+	if (err == 0)
+		err = machine_map(&machine->ports, PCI_PORT_BASE, PCI_PORT_SIZE,
+				  machine_pci_port_read, machine_pci_port_write, machine);
+	if (err == 0)
+		err = machine_map(&machine->mmio, LAYOUT_PCI_WINDOW, LAYOUT_PCI_WINDOW_SIZE,
+				  pci_window_read, pci_window_write, &machine->pci);
+	return err;
+}
+
+static void undo_pci(struct machine *machine)
+{
+	pci_bus_fini(&machine->pci);
+}
+
+static int make_cards(struct machine *machine, const struct machine_config *config)
+{
+	int err = 0;
+
+	for (unsigned int i = 0; i < config->n_disks && err == 0; i++)
+		err = machine_add_disk(machine, &config->disks[i]);
+	for (unsigned int i = 0; i < config->n_nets && err == 0; i++)
+		err = machine_add_net(machine, &config->nets[i]);
+	if (err == 0)
+		err = machine_plug_cards(machine);
+	if (err < 0)
+		machine_remove_cards(machine);
+	return err;
+}
+
+static void undo_vcpus(struct machine *machine)
+{
+	for (unsigned int i = 0; i < machine->n_vcpus; i++)
+		vcpu_fini(&machine->vcpus[i]);
+	free(machine->vcpus);
+	machine->vcpus = NULL;
+	machine->n_vcpus = 0;
+}
+
+static int make_vcpus(struct machine *machine, const struct machine_config *config)
+{
+	struct vcpu_host host = {.ports = &machine->ports,
+				 .mmio = &machine->mmio,
+				 .eoi = machine_on_eoi,
+				 .triple_fault = machine_on_triple_fault,
+				 .failed = machine_on_failure,
+				 .arg = machine};
+	struct kvm_cpuid2 *cpuid;
+	int err = 0;
+
+	if (config->cpus > machine->vm.max_vcpus) {
+		log_error("%u vCPUs are more than this host's KVM allows (%u)", config->cpus,
+			  machine->vm.max_vcpus);
+		return -EINVAL;
+	}
+	machine->vcpus = calloc(config->cpus, sizeof(*machine->vcpus));
+	if (!machine->vcpus) {
+		log_error("out of memory");
+		return -ENOMEM;
+	}
+	cpuid = vcpu_cpuid_supported(&machine->vm);
+	if (!cpuid)
+		err = -ENOTSUP;
+	while (err == 0 && machine->n_vcpus < config->cpus) {
+		err = vcpu_init(&machine->vcpus[machine->n_vcpus], &machine->vm, machine->n_vcpus,
+				config->cpus, cpuid, &host);
+		if (err == 0)
+			machine->n_vcpus++;
+	}
+	free(cpuid);
+	if (err < 0)
+		undo_vcpus(machine);
+	return err;
+}
+
+static int load_kernel(struct machine *machine, const struct machine_config *config)
+{
+	struct boot_entry entry;
+	int err = machine_load(machine, config, &entry);
+
+	return err < 0 ? err : vcpu_set_boot_state(&machine->vcpus[0], &entry);
+}
+
+/*
+ * The computer, part by part. The order is that of need, and the one in which KVM is fastest: memory before the VM,
+ * which takes its slots before anything else (see vm.h); the files of the cards are opened before the kernel is
+ * loaded, because that takes longest and they fail soonest.
+ */
+static const struct machine_part {
+	int (*make)(struct machine *machine, const struct machine_config *config);
+	void (*undo)(struct machine *machine); /* NULL: nothing to undo */
+} machine_parts[] = {
+	{make_loop, undo_loop},	    {make_memory, undo_memory}, {make_vm, undo_vm},
+	{make_ioapic, undo_ioapic}, {make_serial, undo_serial}, {make_i8042, NULL},
+	{make_power, undo_power},   {make_pci, undo_pci},	{make_cards, machine_remove_cards},
+	{make_vcpus, undo_vcpus},   {load_kernel, NULL},
+};
+
+#define N_PARTS (sizeof(machine_parts) / sizeof(machine_parts[0]))
+
+/* ---- life ---- */
+
+/* The kernel refuses a TAP's name twice, but it cannot know that two cards mean to own one descriptor. */
+static bool machine_tap_fd_twice(const struct machine_config *config)
+{
+	for (unsigned int i = 0; i < config->n_nets; i++) {
+		for (unsigned int j = 0; j < i; j++) {
+			const struct machine_net_config *a = &config->nets[i],
+							*b = &config->nets[j];
+
+			if (!a->tap && !b->tap && a->tap_fd == b->tap_fd)
+				return true;
+		}
+	}
+	return false;
+}
+
+static int machine_check_config(const struct machine_config *config)
+{
+	if (!config->kernel) {
+		log_error("no kernel was given");
+		return -EINVAL;
+	}
+	if (config->cmdline && config->append) {
+		log_error("a whole command line and an addition to the built-in one exclude each "
+			  "other");
+		return -EINVAL;
+	}
+	if (config->cpus < 1 || config->cpus > MACHINE_MAX_VCPUS) {
+		log_error("%u vCPUs: a machine has 1 to %d", config->cpus, MACHINE_MAX_VCPUS);
+		return -EINVAL;
+	}
+	if (config->memory < MACHINE_MIN_MEMORY) {
+		log_error("a machine has at least %llu MiB of memory",
+			  (unsigned long long)(MACHINE_MIN_MEMORY >> 20));
+		return -EINVAL;
+	}
+	if (config->n_disks > MACHINE_MAX_CARDS ||
+	    config->n_nets > MACHINE_MAX_CARDS - config->n_disks) {
+		log_error("a machine has room for %d disks and network cards", MACHINE_MAX_CARDS);
+		return -EINVAL;
+	}
+	if (machine_tap_fd_twice(config)) {
+		log_error("two network cards cannot share a TAP's file descriptor");
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static void machine_note_slow_host(void)
+{
+	if (!vcpu_host_has_virtualization())
+		log_warn("note: this CPU shows neither VT-x nor AMD-V; KVM may emulate the guest's "
+			 "kernel, slowly");
+}
+
+int machine_create(const struct machine_config *config, struct machine **out)
+{
+	struct machine *machine;
+	int err = machine_check_config(config);
+
+	*out = NULL;
+	if (err < 0)
+		return err;
+	machine = calloc(1, sizeof(*machine));
+	if (!machine) {
+		log_error("out of memory");
+		return -ENOMEM;
+	}
+	while (machine->built < N_PARTS) {
+		err = machine_parts[machine->built].make(machine, config);
+		if (err < 0) {
+			machine_destroy(machine);
+			return err;
+		}
+		machine->built++;
+	}
+	bus_seal(&machine->ports);
+	bus_seal(&machine->mmio);
+	machine_note_slow_host();
+	log_info("%u vCPUs, %llu MiB of memory, %u disks, %u network cards", machine->n_vcpus,
+		 (unsigned long long)(guest_mem_size(&machine->mem) >> 20), machine->n_disks,
+		 machine->n_nets);
+	*out = machine;
+	return 0;
+}
+
+void machine_destroy(struct machine *machine)
+{
+	if (machine->started) {
+		machine_stop_vcpus(machine);
+		machine_stop_cards(machine);
+		evloop_stop(&machine->loop);
+	}
+	while (machine->built > 0) {
+		machine->built--;
+		if (machine_parts[machine->built].undo)
+			machine_parts[machine->built].undo(machine);
+	}
+	free(machine);
+}

@@ -1,0 +1,193 @@
+/*
+ * The computer: every part of it, how they are wired, how it starts and how it ends.
+ *
+ * This is the composition root: the only place that knows all parts. machine.c is the computer on one page;
+ * machine_devices.c plugs in disks and network cards, machine_boot.c loads the kernel and describes the machine
+ * to it, machine_run.c starts and ends it.
+ *
+ * Threads: one for each vCPU; one event loop for the console, the power button and the ending; one event loop
+ * for each disk and network card. See vmm/core/thread.h for their signals. machine_power_button(), machine_stop() and
+ * machine_end_fd() may be called by any thread, all else by the owner's, one at a time.
+ *
+ * The end: whoever finds it first (a vCPU, a console key, machine_stop()) records the reason and posts to the main
+ * loop, which stops the vCPUs, writes the console out and then signals end_fd. No vCPU waits for another.
+ *
+ * Lock order: machine.lock is taken alone. The parts' locks are described in their headers.
+ */
+#pragma once
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "devices/acpi_power.h"
+#include "devices/console.h"
+#include "devices/i8042.h"
+#include "devices/ioapic.h"
+#include "devices/serial.h"
+#include "virtio/blk.h"
+#include "virtio/disk.h"
+#include "virtio/net.h"
+#include "virtio/tap.h"
+#include "virtio/virtio_pci.h"
+#include "vmm/core/bus.h"
+#include "vmm/core/evloop.h"
+#include "vmm/core/guest_mem.h"
+#include "vmm/core/pci.h"
+#include "vmm/machine/vcpu.h"
+#include "vmm/machine/vm.h"
+
+/* PCI has 31 slots beside the host bridge; more devices share slots as functions. */
+#define MACHINE_MAX_CARDS  32
+#define MACHINE_MAX_VCPUS  254 /* xAPIC ids, without 255, which means all */
+#define MACHINE_MIN_MEMORY (UINT64_C(2) << 20)
+
+enum machine_end {
+	MACHINE_END_NONE,
+	MACHINE_END_POWER_OFF,
+	MACHINE_END_REBOOT,
+	MACHINE_END_CRASH,
+	MACHINE_END_STOPPED,
+	MACHINE_END_CONSOLE_KEY,
+	MACHINE_END_FAILED,
+};
+
+struct machine_disk_config {
+	const char *path;
+	const char *serial; /* NULL: none */
+	bool readonly;
+};
+
+struct machine_net_config {
+	const char *tap; /* NULL: use tap_fd */
+	int tap_fd;
+	const uint8_t *mac; /* NULL: derived */
+	unsigned int mtu;   /* 0: the interface's */
+};
+
+/* Borrowed during machine_create(), but for the console's descriptors, which stay the caller's. */
+struct machine_config {
+	const char *kernel;
+	const char *initrd;  /* NULL: none */
+	const char *cmdline; /* NULL: the built-in one */
+	const char *append;  /* NULL: nothing */
+	uint64_t memory;     /* bytes */
+	unsigned int cpus;
+	const struct machine_disk_config *disks;
+	unsigned int n_disks;
+	const struct machine_net_config *nets;
+	unsigned int n_nets;
+	int console_in;
+	int console_out;
+	bool console_keys;
+};
+
+/* A virtio device in a PCI slot, on an event loop of its own. */
+struct machine_card {
+	struct evloop loop;
+	struct vm_msi msi;
+	struct virtio_pci pci;
+	char name[16]; /* of the loop's thread */
+};
+
+struct machine_disk {
+	struct disk disk;
+	struct virtio_blk blk;
+	struct machine_card card;
+};
+
+struct machine_net {
+	struct tap tap;
+	struct virtio_net net;
+	struct machine_card card;
+};
+
+struct machine {
+	/* immutable after create */
+	struct guest_mem mem;
+	struct vm vm;
+	struct bus ports;
+	struct bus mmio;
+	struct evloop loop;
+	int end_fd; /* eventfd: the machine has ended and stopped */
+	unsigned int n_vcpus;
+	struct vcpu *vcpus;
+	unsigned int n_disks;
+	struct machine_disk *disks[MACHINE_MAX_CARDS];
+	unsigned int n_nets;
+	struct machine_net *nets[MACHINE_MAX_CARDS];
+	/* devices, with their own locking */
+	struct ioapic ioapic;
+	struct serial serial;
+	struct console console;
+	struct i8042 i8042;
+	struct reset_port reset_port;
+	struct acpi_power power;
+	struct pci_bus pci;
+	struct pci_function host_bridge;
+	/* what was made so far, for machine_destroy() */
+	unsigned int built;
+	/* owned by the owner's thread */
+	bool started;
+	/* under lock: starting the vCPUs and stopping them exclude each other */
+	pthread_mutex_t lock;
+	bool stopped;
+	/* any thread */
+	_Atomic int end; /* enum machine_end, set once */
+	struct evloop_task end_task;
+	struct log_limit log;
+};
+
+/*
+ * Opens and builds everything and loads the kernel. Reports errors itself. Returns 0, or negative errno with
+ * *machine NULL and nothing left behind.
+ */
+int machine_create(const struct machine_config *config, struct machine **machine);
+
+/* Starts the threads. Once. Returns 0 or negative errno. */
+int machine_start(struct machine *machine);
+
+/* Any thread. */
+void machine_power_button(struct machine *machine);
+void machine_stop(struct machine *machine);
+
+/* Polls readable once the machine has ended, its vCPUs have stopped and the console was written out. Any thread. */
+int machine_end_fd(const struct machine *machine);
+
+/* MACHINE_END_NONE until then. Any thread. */
+enum machine_end machine_end_reason(const struct machine *machine);
+
+/* Ends the machine if it runs, and frees it. */
+void machine_destroy(struct machine *machine);
+
+/* ---- between machine.c and its neighbours ---- */
+
+/* machine_run.c. Any thread: the machine ends for this reason, unless it has ended already. */
+void machine_end(struct machine *machine, enum machine_end reason);
+/* What parts call when the machine ends; arg is the machine. On vCPU threads, but for the key, on the main loop. */
+void machine_on_power_off(void *arg);
+void machine_on_reset(void *arg);
+void machine_on_triple_fault(void *arg);
+void machine_on_failure(void *arg, unsigned int vcpu);
+void machine_on_quit_key(void *arg);
+/* The end task, on the main loop. */
+void machine_on_end(void *arg);
+/* Not on a vCPU thread. Idempotent. */
+void machine_stop_vcpus(struct machine *machine);
+
+/* machine_devices.c */
+int machine_add_disk(struct machine *machine, const struct machine_disk_config *config);
+int machine_add_net(struct machine *machine, const struct machine_net_config *config);
+int machine_plug_cards(struct machine *machine);
+int machine_start_cards(struct machine *machine);
+void machine_stop_cards(struct machine *machine);
+void machine_remove_cards(struct machine *machine);
+
+/* machine_boot.c */
+int machine_load(struct machine *machine, const struct machine_config *config,
+		 struct boot_entry *entry);
+/* Whether the guest, when it reset the machine, did so because of a panic; see the built-in command line. */
+bool machine_reset_was_panic(const struct machine *machine);
+/* Whether the guest announced a reset to the firmware at all. */
+bool machine_reset_was_announced(const struct machine *machine);

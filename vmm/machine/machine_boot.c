@@ -1,0 +1,200 @@
+/* Loads the kernel and describes the machine to it: memory map, command line, ACPI and MP tables. */
+#include "vmm/machine/machine.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "boot/acpi.h"
+#include "boot/kernel.h"
+#include "boot/mptable.h"
+#include "vmm/machine/layout_x86.h"
+
+/*
+ * The built-in command line. A panic restarts at once (panic=-1), and a restart ends the VM. To tell the two apart, a
+ * panic asks the firmware for a warm reset (reboot=panic_warm), which Linux writes to the BIOS data area just
+ * before it resets the machine by whatever means: 0x1234 there is a panic, 0 an ordinary reboot. What we put
+ * there at first is neither, so that a triple fault out of the blue is told from one that restarts.
+ */
+#define BOOT_CMDLINE	   "console=ttyS0 panic=-1 reboot=panic_warm"
+#define RESET_FLAG_INITIAL 0xffff
+#define RESET_FLAG_WARM	   0x1234
+
+static uint16_t machine_reset_flag(const struct machine *machine)
+{
+	uint16_t flag = RESET_FLAG_INITIAL;
+
+	guest_mem_read(&machine->mem, LAYOUT_RESET_FLAG, &flag, sizeof(flag));
+	return flag;
+}
+
+bool machine_reset_was_panic(const struct machine *machine)
+{
+	return machine_reset_flag(machine) == RESET_FLAG_WARM;
+}
+
+bool machine_reset_was_announced(const struct machine *machine)
+{
+	return machine_reset_flag(machine) != RESET_FLAG_INITIAL;
+}
+
+/* Returns the command line, to be freed; NULL when there is no memory. */
+static char *machine_make_cmdline(const struct machine_config *config)
+{
+	bool root = config->n_disks > 0 && !config->initrd;
+	char *line;
+
+	if (config->cmdline)
+		return strdup(config->cmdline);
+	if (asprintf(&line, "%s%s%s%s%s", BOOT_CMDLINE, root ? " root=/dev/vda" : "",
+		     !root			 ? ""
+		     : config->disks[0].readonly ? " ro"
+						 : " rw",
+		     config->append ? " " : "", config->append ? config->append : "") < 0)
+		return NULL;
+	return line;
+}
+
+/* RAM below 1 MiB up to the extended BIOS data area, above it, and above 4 GiB. */
+static unsigned int machine_make_e820(const struct machine *machine, struct boot_e820 *e820)
+{
+	const struct guest_mem *mem = &machine->mem;
+	unsigned int n = 0;
+
+	e820[n++] = (struct boot_e820){0, LAYOUT_EBDA, BOOT_E820_RAM};
+	e820[n++] = (struct boot_e820){LAYOUT_EBDA, LAYOUT_EBDA_END - LAYOUT_EBDA,
+				       BOOT_E820_RESERVED};
+	e820[n++] = (struct boot_e820){LAYOUT_ACPI, LAYOUT_BIOS_END - LAYOUT_ACPI,
+				       BOOT_E820_RESERVED};
+	e820[n++] = (struct boot_e820){LAYOUT_BIOS_END, mem->regions[0].size - LAYOUT_BIOS_END,
+				       BOOT_E820_RAM};
+	for (unsigned int i = 1; i < mem->n_regions; i++)
+		e820[n++] = (struct boot_e820){mem->regions[i].base, mem->regions[i].size,
+					       BOOT_E820_RAM};
+	return n;
+}
+
+static int machine_write_acpi(struct machine *machine, gpa_t *rsdp)
+{
+	struct acpi_config acpi = {
+		.n_cpus = machine->n_vcpus,
+		.lapic_addr = LAYOUT_LAPIC,
+		.ioapic_addr = LAYOUT_IOAPIC,
+		.ioapic_id = LAYOUT_IOAPIC_ID,
+		.serial = true,
+		.serial_port = LAYOUT_PORT_SERIAL,
+		.serial_gsi = LAYOUT_GSI_SERIAL,
+		.ged_gsi = LAYOUT_GSI_POWER,
+		.ged_port = LAYOUT_PORT_POWER + ACPI_POWER_EVENT,
+		.sleep_control_port = LAYOUT_PORT_POWER + ACPI_POWER_SLEEP_CONTROL,
+		.sleep_status_port = LAYOUT_PORT_POWER + ACPI_POWER_SLEEP_STATUS,
+		.reset_port = LAYOUT_PORT_POWER + ACPI_POWER_RESET,
+		.reset_value = ACPI_POWER_RESET_VALUE,
+		.pci_mmio_base = LAYOUT_PCI_WINDOW,
+		.pci_mmio_size = LAYOUT_PCI_WINDOW_SIZE,
+		.area = LAYOUT_ACPI,
+		.area_size = LAYOUT_MPTABLE - LAYOUT_ACPI,
+	};
+
+	_Static_assert(ACPI_SLP_TYP_S5 == ACPI_POWER_SLP_TYP_S5, "table and device must agree");
+	_Static_assert(ACPI_GED_POWER_BUTTON == ACPI_POWER_EVENT_BUTTON,
+		       "table and device must agree");
+	return acpi_write(&machine->mem, &acpi, rsdp);
+}
+
+/* For kernels without ACPI. */
+static int machine_write_mptable(struct machine *machine)
+{
+	struct mptable_config mptable = {.n_cpus = machine->n_vcpus,
+					 .lapic_addr = LAYOUT_LAPIC,
+					 .ioapic_addr = LAYOUT_IOAPIC,
+					 .ioapic_id = LAYOUT_IOAPIC_ID,
+					 .area = LAYOUT_MPTABLE,
+					 .area_size = LAYOUT_BIOS_END - LAYOUT_MPTABLE};
+
+	return mptable_write(&machine->mem, &mptable);
+}
+
+static int machine_write_tables(struct machine *machine, gpa_t *rsdp)
+{
+	int err = machine_write_acpi(machine, rsdp);
+
+	if (err == 0)
+		err = machine_write_mptable(machine);
+	if (err < 0)
+		log_error("cannot write the machine's tables: %s", strerror(-err));
+	return err;
+}
+
+/* Opens a file that the guest is made of. Returns the descriptor, or negative errno after a message. */
+static int machine_open(const char *what, const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	int err = -errno;
+
+	if (fd >= 0)
+		return fd;
+	log_error("cannot open %s '%s': %s", what, path, strerror(-err));
+	return err;
+}
+
+static int machine_load_files(struct machine *machine, const struct machine_config *config,
+			      const char *cmdline, gpa_t rsdp, struct boot_entry *entry)
+{
+	struct boot_layout layout = {.zero_page = LAYOUT_ZERO_PAGE,
+				     .cmdline = LAYOUT_CMDLINE,
+				     .cmdline_max = LAYOUT_CMDLINE_MAX,
+				     .gdt = LAYOUT_GDT,
+				     .page_tables = LAYOUT_PAGE_TABLES,
+				     .pvh_info = LAYOUT_PVH_INFO,
+				     .acpi_rsdp = rsdp};
+	struct boot_e820 e820[4 + GUEST_MEM_MAX_REGIONS];
+	struct boot_config boot = {.kernel_name = config->kernel,
+				   .initrd_fd = -1,
+				   .initrd_name = config->initrd,
+				   .cmdline = cmdline,
+				   .layout = &layout,
+				   .e820 = e820,
+				   .n_e820 = machine_make_e820(machine, e820)};
+	int err;
+
+	boot.kernel_fd = machine_open("kernel", config->kernel);
+	if (boot.kernel_fd < 0)
+		return boot.kernel_fd;
+	if (config->initrd)
+		boot.initrd_fd = machine_open("initrd", config->initrd);
+	if (config->initrd && boot.initrd_fd < 0)
+		err = boot.initrd_fd;
+	else
+		err = boot_load(&machine->mem, &boot, entry);
+	if (boot.initrd_fd >= 0)
+		close(boot.initrd_fd);
+	close(boot.kernel_fd);
+	return err;
+}
+
+int machine_load(struct machine *machine, const struct machine_config *config,
+		 struct boot_entry *entry)
+{
+	uint16_t flag = RESET_FLAG_INITIAL;
+	char *cmdline;
+	gpa_t rsdp;
+	int err;
+
+	err = machine_write_tables(machine, &rsdp);
+	if (err < 0)
+		return err;
+	guest_mem_write(&machine->mem, LAYOUT_RESET_FLAG, &flag, sizeof(flag));
+	cmdline = machine_make_cmdline(config);
+	if (!cmdline) {
+		log_error("out of memory");
+		return -ENOMEM;
+	}
+	log_debug("command line: %s", cmdline);
+	err = machine_load_files(machine, config, cmdline, rsdp, entry);
+	free(cmdline);
+	return err;
+}

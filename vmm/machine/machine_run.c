@@ -1,0 +1,145 @@
+/* How a machine starts and how it ends. */
+#include "vmm/machine/machine.h"
+
+#include <assert.h>
+#include <string.h>
+#include <unistd.h>
+
+/* How long the console's reader may take for what is left when the machine has ended. */
+#define MACHINE_FLUSH_MS 2000
+
+static const char *const machine_end_words[] = {
+	[MACHINE_END_NONE] = "not at all",
+	[MACHINE_END_POWER_OFF] = "the guest powered off",
+	[MACHINE_END_REBOOT] = "the guest rebooted",
+	[MACHINE_END_CRASH] = "the guest crashed: its kernel panicked, or a triple fault",
+	[MACHINE_END_STOPPED] = "it was stopped",
+	[MACHINE_END_CONSOLE_KEY] = "it was ended from the console",
+	[MACHINE_END_FAILED] = "it failed",
+};
+
+void machine_end(struct machine *machine, enum machine_end reason)
+{
+	int none = MACHINE_END_NONE;
+
+	if (!atomic_compare_exchange_strong(&machine->end, &none, (int)reason))
+		return;
+	/* An early crash may have left nothing on the console. */
+	if (reason == MACHINE_END_CRASH)
+		log_warn("%s", machine_end_words[reason]);
+	else
+		log_info("the machine ended: %s", machine_end_words[reason]);
+	evloop_post(&machine->loop, &machine->end_task);
+}
+
+void machine_stop_vcpus(struct machine *machine)
+{
+	pthread_mutex_lock(&machine->lock);
+	machine->stopped = true;
+	/* First all are told, then all are waited for. */
+	for (unsigned int i = 0; i < machine->n_vcpus; i++)
+		vcpu_request_stop(&machine->vcpus[i]);
+	for (unsigned int i = 0; i < machine->n_vcpus; i++)
+		vcpu_join(&machine->vcpus[i]);
+	pthread_mutex_unlock(&machine->lock);
+}
+
+/* On the main loop. */
+void machine_on_end(void *arg)
+{
+	struct machine *machine = arg;
+	uint64_t one = 1;
+	ssize_t n;
+
+	machine_stop_vcpus(machine);
+	/* The loop has nothing else to do any more, so it may wait for the console's reader. */
+	console_flush(&machine->console, MACHINE_FLUSH_MS);
+	n = write(machine->end_fd, &one, sizeof(one));
+	(void)n; /* the first write to an eventfd cannot fail */
+}
+
+void machine_on_power_off(void *arg)
+{
+	machine_end(arg, MACHINE_END_POWER_OFF);
+}
+
+void machine_on_reset(void *arg)
+{
+	struct machine *machine = arg;
+
+	machine_end(machine,
+		    machine_reset_was_panic(machine) ? MACHINE_END_CRASH : MACHINE_END_REBOOT);
+}
+
+void machine_on_triple_fault(void *arg)
+{
+	struct machine *machine = arg;
+
+	if (machine_reset_was_announced(machine)) /* reboot=triple */
+		machine_on_reset(machine);
+	else
+		machine_end(machine, MACHINE_END_CRASH);
+}
+
+void machine_on_failure(void *arg, unsigned int vcpu)
+{
+	(void)vcpu;
+	machine_end(arg, MACHINE_END_FAILED);
+}
+
+void machine_on_quit_key(void *arg)
+{
+	machine_end(arg, MACHINE_END_CONSOLE_KEY);
+}
+
+static int machine_start_vcpus(struct machine *machine)
+{
+	int err = 0;
+
+	pthread_mutex_lock(&machine->lock);
+	/* machine_stop() may have been faster. */
+	for (unsigned int i = 0; i < machine->n_vcpus && err == 0 && !machine->stopped; i++)
+		err = vcpu_start(&machine->vcpus[i]);
+	pthread_mutex_unlock(&machine->lock);
+	return err;
+}
+
+int machine_start(struct machine *machine)
+{
+	int err;
+
+	assert(!machine->started);
+	machine->started = true;
+	console_start(&machine->console, &machine->serial);
+	err = evloop_start(&machine->loop, "vmm-main");
+	if (err < 0) {
+		log_error("cannot start the main loop: %s", strerror(-err));
+		return err;
+	}
+	err = machine_start_cards(machine);
+	if (err == 0)
+		err = machine_start_vcpus(machine);
+	if (err < 0)
+		machine_end(machine, MACHINE_END_FAILED);
+	return err;
+}
+
+void machine_power_button(struct machine *machine)
+{
+	acpi_power_button(&machine->power);
+}
+
+void machine_stop(struct machine *machine)
+{
+	machine_end(machine, MACHINE_END_STOPPED);
+}
+
+int machine_end_fd(const struct machine *machine)
+{
+	return machine->end_fd;
+}
+
+enum machine_end machine_end_reason(const struct machine *machine)
+{
+	return (enum machine_end)atomic_load(&machine->end);
+}

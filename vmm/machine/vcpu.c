@@ -1,0 +1,243 @@
+#include "vmm/machine/vcpu.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "vmm/core/thread.h"
+
+/* The kernel's idea of a signal set, which is shorter than libc's. */
+#define VCPU_KERNEL_SIGSET_SIZE 8
+
+enum vcpu_next {
+	VCPU_CONTINUE,
+	VCPU_END,
+};
+
+/* ---- exits ---- */
+
+static enum vcpu_next vcpu_exit_io(struct vcpu *vcpu)
+{
+	struct kvm_run *run = vcpu->run;
+	uint8_t *data = (uint8_t *)run + run->io.data_offset;
+	unsigned int size = run->io.size;
+
+	for (uint32_t i = 0; i < run->io.count; i++, data += size) {
+		uint64_t value = 0;
+
+		if (run->io.direction == KVM_EXIT_IO_OUT) {
+			memcpy(&value, data, size);
+			bus_write(vcpu->host.ports, run->io.port, size, value);
+		} else {
+			value = bus_read(vcpu->host.ports, run->io.port, size);
+			memcpy(data, &value, size);
+		}
+	}
+	return VCPU_CONTINUE;
+}
+
+static enum vcpu_next vcpu_exit_mmio(struct vcpu *vcpu)
+{
+	struct kvm_run *run = vcpu->run;
+	unsigned int len = run->mmio.len;
+	uint64_t value = 0;
+
+	assert(len <= sizeof(run->mmio.data));
+	/* KVM cuts accesses at page ends; devices see whole ones alone (bus.h). */
+	if (len == 0 || (len & (len - 1)) != 0) {
+		memset(run->mmio.data, 0xff, len);
+	} else if (run->mmio.is_write) {
+		memcpy(&value, run->mmio.data, len);
+		bus_write(vcpu->host.mmio, run->mmio.phys_addr, len, value);
+	} else {
+		value = bus_read(vcpu->host.mmio, run->mmio.phys_addr, len);
+		memcpy(run->mmio.data, &value, len);
+	}
+	return VCPU_CONTINUE;
+}
+
+static enum vcpu_next vcpu_exit_eoi(struct vcpu *vcpu)
+{
+	vcpu->host.eoi(vcpu->host.arg, vcpu->run->eoi.vector);
+	return VCPU_CONTINUE;
+}
+
+static enum vcpu_next vcpu_exit_shutdown(struct vcpu *vcpu)
+{
+	vcpu->host.triple_fault(vcpu->host.arg);
+	return VCPU_END;
+}
+
+static enum vcpu_next vcpu_exit_interrupted(struct vcpu *vcpu)
+{
+	(void)vcpu;
+	return VCPU_CONTINUE;
+}
+
+static enum vcpu_next vcpu_fail(struct vcpu *vcpu, const char *why, uint64_t detail)
+{
+	struct kvm_regs regs = {0};
+
+	ioctl(vcpu->fd, KVM_GET_REGS, &regs);
+	log_error("vCPU %u cannot go on: %s %#llx, at instruction %#llx", vcpu->index, why,
+		  (unsigned long long)detail, (unsigned long long)regs.rip);
+	vcpu->host.failed(vcpu->host.arg, vcpu->index);
+	return VCPU_END;
+}
+
+static enum vcpu_next vcpu_exit_fail_entry(struct vcpu *vcpu)
+{
+	return vcpu_fail(vcpu, "the CPU refused to enter the guest, reason",
+			 vcpu->run->fail_entry.hardware_entry_failure_reason);
+}
+
+static enum vcpu_next vcpu_exit_internal_error(struct vcpu *vcpu)
+{
+	if (vcpu->run->internal.suberror == KVM_INTERNAL_ERROR_EMULATION)
+		return vcpu_fail(vcpu, "KVM cannot emulate an instruction of the guest, error",
+				 vcpu->run->internal.suberror);
+	return vcpu_fail(vcpu, "KVM's internal error", vcpu->run->internal.suberror);
+}
+
+typedef enum vcpu_next vcpu_exit_fn(struct vcpu *vcpu);
+
+static vcpu_exit_fn *const vcpu_exits[] = {
+	[KVM_EXIT_IO] = vcpu_exit_io,
+	[KVM_EXIT_MMIO] = vcpu_exit_mmio,
+	[KVM_EXIT_IOAPIC_EOI] = vcpu_exit_eoi,
+	[KVM_EXIT_SHUTDOWN] = vcpu_exit_shutdown,
+	[KVM_EXIT_INTR] = vcpu_exit_interrupted,
+	[KVM_EXIT_FAIL_ENTRY] = vcpu_exit_fail_entry,
+	[KVM_EXIT_INTERNAL_ERROR] = vcpu_exit_internal_error,
+};
+
+static enum vcpu_next vcpu_dispatch(struct vcpu *vcpu)
+{
+	uint32_t reason = vcpu->run->exit_reason;
+
+	if (reason < sizeof(vcpu_exits) / sizeof(vcpu_exits[0]) && vcpu_exits[reason])
+		return vcpu_exits[reason](vcpu);
+	return vcpu_fail(vcpu, "an exit that vmm does not know, reason", reason);
+}
+
+/* ---- the thread ---- */
+
+/* Takes the pending kick, which stays blocked outside KVM_RUN and would end every later one at once. */
+static void vcpu_take_kick(void)
+{
+	const struct timespec now = {0};
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, VCPU_KICK_SIGNAL);
+	sigtimedwait(&set, NULL, &now);
+}
+
+static void *vcpu_thread(void *arg)
+{
+	struct vcpu *vcpu = arg;
+	enum vcpu_next next = VCPU_CONTINUE;
+
+	/* acquire: pairs with the release in vcpu_request_stop() */
+	while (next == VCPU_CONTINUE && !atomic_load_explicit(&vcpu->stop, memory_order_acquire)) {
+		if (ioctl(vcpu->fd, KVM_RUN, 0) == 0)
+			next = vcpu_dispatch(vcpu);
+		else if (errno == EINTR)
+			vcpu_take_kick();
+		else if (errno != EAGAIN)
+			next = vcpu_fail(vcpu, strerror(errno), (uint64_t)errno);
+	}
+	return NULL;
+}
+
+static int vcpu_set_signal_mask(struct vcpu *vcpu)
+{
+	struct {
+		struct kvm_signal_mask mask;
+		uint8_t set[VCPU_KERNEL_SIGSET_SIZE];
+	} kernel = {.mask.len = VCPU_KERNEL_SIGSET_SIZE};
+	sigset_t set;
+
+	sigfillset(&set);
+	sigdelset(&set, VCPU_KICK_SIGNAL);
+	memcpy(kernel.mask.sigset, &set, VCPU_KERNEL_SIGSET_SIZE);
+	return ioctl(vcpu->fd, KVM_SET_SIGNAL_MASK, &kernel) < 0 ? -errno : 0;
+}
+
+/* ---- life ---- */
+
+int vcpu_init(struct vcpu *vcpu, struct vm *vm, unsigned int index, unsigned int n_vcpus,
+	      const struct kvm_cpuid2 *cpuid, const struct vcpu_host *host)
+{
+	int err;
+
+	*vcpu = (struct vcpu){.vm = vm, .index = index, .host = *host};
+	vcpu->fd = ioctl(vm->fd, KVM_CREATE_VCPU, (unsigned long)index);
+	if (vcpu->fd < 0) {
+		err = -errno;
+		log_error("cannot create vCPU %u: %s", index, strerror(-err));
+		return err;
+	}
+	vcpu->run = mmap(NULL, vm->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu->fd, 0);
+	if (vcpu->run == MAP_FAILED) {
+		err = -errno;
+		vcpu->run = NULL;
+	} else {
+		err = vcpu_x86_set_cpuid(vcpu, n_vcpus, cpuid);
+		if (err == 0)
+			err = vcpu_x86_set_msrs(vcpu);
+		if (err == 0)
+			err = vcpu_set_signal_mask(vcpu);
+	}
+	if (err < 0) {
+		log_error("cannot set up vCPU %u: %s", index, strerror(-err));
+		vcpu_fini(vcpu);
+	}
+	return err;
+}
+
+int vcpu_start(struct vcpu *vcpu)
+{
+	char name[16];
+	int err;
+
+	snprintf(name, sizeof(name), "vmm-vcpu%u", vcpu->index);
+	err = thread_start(&vcpu->thread, name, vcpu_thread, vcpu);
+	if (err < 0)
+		log_error("cannot start the thread of vCPU %u: %s", vcpu->index, strerror(-err));
+	vcpu->running = err == 0;
+	return err;
+}
+
+void vcpu_request_stop(struct vcpu *vcpu)
+{
+	atomic_store_explicit(&vcpu->stop, true, memory_order_release);
+	if (vcpu->running) {
+		int err = pthread_kill(vcpu->thread, VCPU_KICK_SIGNAL);
+
+		assert(err == 0);
+	}
+}
+
+void vcpu_join(struct vcpu *vcpu)
+{
+	if (!vcpu->running)
+		return;
+	pthread_join(vcpu->thread, NULL);
+	vcpu->running = false;
+}
+
+void vcpu_fini(struct vcpu *vcpu)
+{
+	assert(!vcpu->running);
+	if (vcpu->run)
+		munmap(vcpu->run, vcpu->vm->run_size);
+	if (vcpu->fd >= 0)
+		close(vcpu->fd);
+	vcpu->run = NULL;
+	vcpu->fd = -1;
+}

@@ -1,0 +1,84 @@
+/*
+ * One virtual CPU: its KVM object and the thread that runs it.
+ *
+ * Owner: the machine. Life: init (all vCPUs), vcpu_set_boot_state() for the first one, start, kick, join, fini.
+ * The thread runs the guest until the machine says stop; what it does on each exit is in a table in vcpu.c.
+ *
+ * A vCPU in the guest is called back by VCPU_KICK_SIGNAL, which its thread keeps blocked except inside KVM_RUN
+ * (KVM_SET_SIGNAL_MASK): no signal handler is ever needed or installed, and a kick that comes early stays
+ * pending and is not lost.
+ */
+#pragma once
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <linux/kvm.h>
+
+#include "boot/kernel.h"
+#include "vmm/core/bus.h"
+#include "vmm/core/log.h"
+#include "vmm/machine/vm.h"
+
+/* One of the signals that need no queue entry, which a process may have used up; ignored unless asked for. */
+#define VCPU_KICK_SIGNAL SIGURG
+
+/* What the vCPUs of a machine share. */
+struct vcpu_host {
+	const struct bus *ports;
+	const struct bus *mmio;
+	/* Any of these may be called on any vCPU thread. */
+	void (*eoi)(void *arg, uint8_t vector);	       /* end of a level interrupt */
+	void (*triple_fault)(void *arg);	       /* KVM_EXIT_SHUTDOWN */
+	void (*failed)(void *arg, unsigned int index); /* cannot go on; said in the log */
+	void *arg;
+};
+
+struct vcpu {
+	/* immutable after init */
+	struct vm *vm;
+	unsigned int index; /* also the APIC id */
+	int fd;
+	struct kvm_run *run; /* owned by the vCPU's thread while it runs */
+	struct vcpu_host host;
+	/* immutable between start and join */
+	pthread_t thread;
+	bool running;
+	/* any thread; set once */
+	_Atomic bool stop;
+};
+
+/*
+ * Creates the KVM vCPU with CPUID and MSRs set. cpuid is what KVM supports, as vcpu_cpuid_supported() gives it.
+ * Reports errors itself; returns 0 or negative errno.
+ */
+int vcpu_init(struct vcpu *vcpu, struct vm *vm, unsigned int index, unsigned int n_vcpus,
+	      const struct kvm_cpuid2 *cpuid, const struct vcpu_host *host);
+
+/* The first vCPU starts where the boot code says; the others wait for the guest to start them. */
+int vcpu_set_boot_state(struct vcpu *vcpu, const struct boot_entry *entry);
+
+int vcpu_start(struct vcpu *vcpu);
+
+/* Any thread. The vCPU leaves the guest and its thread ends. */
+void vcpu_request_stop(struct vcpu *vcpu);
+
+/* Not on the vCPU's thread, after vcpu_request_stop(). Idempotent. */
+void vcpu_join(struct vcpu *vcpu);
+void vcpu_fini(struct vcpu *vcpu);
+
+/* ---- vcpu_x86.c, cpuid_x86.c: what is x86's own ---- */
+
+/* What KVM offers on this CPU; free() it. NULL after an error, which is reported. */
+struct kvm_cpuid2 *vcpu_cpuid_supported(const struct vm *vm);
+
+/* Whether the CPU shows VT-x or AMD-V. */
+bool vcpu_host_has_virtualization(void);
+
+/* The CPU's physical address width in bits. */
+unsigned int vcpu_host_address_bits(void);
+
+int vcpu_x86_set_cpuid(struct vcpu *vcpu, unsigned int n_vcpus, const struct kvm_cpuid2 *supported);
+int vcpu_x86_set_msrs(struct vcpu *vcpu);
