@@ -1,0 +1,165 @@
+#include "vmm/api/vmm.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "vmm/core/log.h"
+#include "vmm/machine/machine.h"
+
+_Static_assert(VMM_MAX_DISKS_AND_NETS == MACHINE_MAX_CARDS,
+	       "the API promises what the machine has");
+_Static_assert(VMM_MAX_CPUS == MACHINE_MAX_VCPUS, "the API promises what the machine has");
+_Static_assert(VMM_MIN_MEMORY == MACHINE_MIN_MEMORY, "the API promises what the machine has");
+
+struct vmm {
+	struct machine *machine;
+};
+
+void vmm_config_init(struct vmm_config *config)
+{
+	*config = (struct vmm_config){
+		.memory = UINT64_C(256) << 20, .cpus = 1, .console_in = -1, .console_out = -1};
+}
+
+static struct machine_config vmm_translate(const struct vmm_config *c)
+{
+	return (struct machine_config){.kernel = c->kernel,
+				       .initrd = c->initrd,
+				       .cmdline = c->cmdline,
+				       .append = c->append,
+				       .memory = c->memory,
+				       .cpus = c->cpus,
+				       .n_disks = c->n_disks,
+				       .n_nets = c->n_nets,
+				       .console_in = c->console_in,
+				       .console_out = c->console_out,
+				       .console_keys = c->console_keys};
+}
+
+/* The arrays are translated where the counts are within bounds; the machine refuses the others. */
+static int vmm_create_machine(const struct vmm_config *config, struct machine **machine)
+{
+	struct machine_config mc = vmm_translate(config);
+	struct machine_disk_config disks[MACHINE_MAX_CARDS];
+	struct machine_net_config nets[MACHINE_MAX_CARDS];
+
+	for (unsigned int i = 0; i < config->n_disks && i < MACHINE_MAX_CARDS; i++) {
+		const struct vmm_disk *d = &config->disks[i];
+
+		disks[i] = (struct machine_disk_config){
+			.path = d->path, .serial = d->serial, .readonly = d->readonly};
+	}
+	for (unsigned int i = 0; i < config->n_nets && i < MACHINE_MAX_CARDS; i++) {
+		const struct vmm_net *n = &config->nets[i];
+
+		nets[i] = (struct machine_net_config){
+			.tap = n->tap, .tap_fd = n->tap_fd, .mac = n->mac, .mtu = n->mtu};
+	}
+	mc.disks = disks;
+	mc.nets = nets;
+	return machine_create(&mc, machine);
+}
+
+int vmm_create(const struct vmm_config *config, struct vmm **out)
+{
+	struct vmm *vm = calloc(1, sizeof(*vm));
+	int err;
+
+	*out = NULL;
+	if (!vm) {
+		log_error("out of memory");
+		return -ENOMEM;
+	}
+	err = vmm_create_machine(config, &vm->machine);
+	if (err < 0) {
+		free(vm);
+		return err;
+	}
+	*out = vm;
+	return 0;
+}
+
+int vmm_start(struct vmm *vm)
+{
+	return machine_start(vm->machine);
+}
+
+static int64_t vmm_now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+int vmm_wait(struct vmm *vm, int timeout_ms, enum vmm_end *end)
+{
+	struct pollfd fd = {.fd = machine_end_fd(vm->machine), .events = POLLIN};
+	int64_t deadline = vmm_now_ms() + timeout_ms, left = timeout_ms;
+
+	while (poll(&fd, 1, (int)left) != 1) {
+		if (timeout_ms < 0)
+			continue;
+		left = deadline - vmm_now_ms();
+		if (left <= 0)
+			return -ETIMEDOUT;
+	}
+	if (end)
+		*end = (enum vmm_end)machine_end_reason(vm->machine);
+	return 0;
+}
+
+int vmm_fd(const struct vmm *vm)
+{
+	return machine_end_fd(vm->machine);
+}
+
+void vmm_power_button(struct vmm *vm)
+{
+	machine_power_button(vm->machine);
+}
+
+void vmm_stop(struct vmm *vm)
+{
+	machine_stop(vm->machine);
+}
+
+void vmm_destroy(struct vmm *vm)
+{
+	if (!vm)
+		return;
+	machine_destroy(vm->machine);
+	free(vm);
+}
+
+const char *vmm_version(void)
+{
+	return VMM_VERSION;
+}
+
+#define SAME(a, b) _Static_assert((int)(a) == (int)(b), "the two enums have the same numbers")
+
+SAME(VMM_LOG_ERROR, LOG_LEVEL_ERROR);
+SAME(VMM_LOG_WARN, LOG_LEVEL_WARN);
+SAME(VMM_LOG_INFO, LOG_LEVEL_INFO);
+SAME(VMM_LOG_DEBUG, LOG_LEVEL_DEBUG);
+SAME(VMM_END_NONE, MACHINE_END_NONE);
+SAME(VMM_END_POWER_OFF, MACHINE_END_POWER_OFF);
+SAME(VMM_END_REBOOT, MACHINE_END_REBOOT);
+SAME(VMM_END_CRASH, MACHINE_END_CRASH);
+SAME(VMM_END_STOPPED, MACHINE_END_STOPPED);
+SAME(VMM_END_CONSOLE_KEY, MACHINE_END_CONSOLE_KEY);
+SAME(VMM_END_FAILED, MACHINE_END_FAILED);
+
+void vmm_log_set_level(enum vmm_log_level level)
+{
+	log_set_level((enum log_level)level);
+}
+
+void vmm_log_set_sink(void (*sink)(void *arg, int level, const char *line), void *arg)
+{
+	log_set_sink(sink, arg);
+}

@@ -1,0 +1,143 @@
+/*
+ * libvmm: virtual machines on KVM, in the calling process.
+ *
+ * A VM is made from a struct vmm_config, started, waited for and destroyed:
+ *
+ *	struct vmm_config config;
+ *	struct vmm *vm;
+ *	enum vmm_end end;
+ *
+ *	vmm_config_init(&config);
+ *	config.kernel = "bzImage";
+ *	if (vmm_create(&config, &vm) < 0)
+ *		return 1;			(one line was logged)
+ *	if (vmm_start(vm) == 0)
+ *		vmm_wait(vm, -1, &end);
+ *	vmm_destroy(vm);
+ *
+ * Several VMs may live in one process. The library never exits, never writes to standard output unless it is
+ * given as a console, and installs no signal handlers; its threads block all signals but those of a crash. It uses SIGURG between
+ * its own threads, which the program need not handle and should not send to them.
+ *
+ * Errors: functions return 0 or a negative errno. The reason, with the name of the file or option at fault, is
+ * logged as one line (vmm_log_set_sink()) by the time the function returns.
+ *
+ * Threads: one VM's functions are called by one thread at a time, but vmm_power_button(), vmm_stop() and
+ * vmm_fd() may be called by any thread while the VM exists.
+ *
+ * Memory: the caller keeps what config points to until vmm_create() returns; file descriptors given in it are
+ * borrowed until vmm_destroy(), unless said otherwise.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define VMM_MAX_DISKS_AND_NETS 32
+#define VMM_MAX_CPUS	       254
+#define VMM_MIN_MEMORY	       (UINT64_C(2) << 20)
+
+/* A disk on a host file or block device; appears as vda, vdb, ... in the order given. */
+struct vmm_disk {
+	const char *path;   /* raw image; never created or changed by opening it */
+	const char *serial; /* at most 20 bytes, in the guest's /dev/disk/by-id; NULL: none */
+	bool readonly;	    /* several VMs may share an image that all open read-only */
+};
+
+/* A network card on a TAP interface; appears as eth0, eth1, ... in the order given. */
+struct vmm_net {
+	const char *tap; /* name of an existing TAP interface; NULL: tap_fd is used */
+	int tap_fd; /* TAP with IFF_NO_PI | IFF_VNET_HDR; the caller may close it after vmm_create() */
+	const uint8_t *mac; /* 6 bytes; NULL: a stable locally administered address */
+	uint16_t mtu;	    /* bytes, 68 to 65535; 0: that of the interface */
+};
+
+struct vmm_config {
+	const char *kernel;  /* bzImage or vmlinux; required */
+	const char *initrd;  /* NULL: none */
+	const char *cmdline; /* the whole command line; NULL: the built-in one */
+	const char
+		*append;   /* added to the built-in command line; NULL: nothing; not with cmdline */
+	uint64_t memory;   /* bytes; default 256 MiB; rounded down to pages */
+	unsigned int cpus; /* default 1; at most VMM_MAX_CPUS and what KVM allows */
+	const struct vmm_disk *disks;
+	unsigned int n_disks;
+	const struct vmm_net *nets;
+	unsigned int n_nets; /* disks and nets together: VMM_MAX_DISKS_AND_NETS */
+	int console_in;	     /* the serial port's input; -1 (default): none */
+	int console_out;     /* its output; -1 (default): thrown away */
+	bool console_keys;   /* Ctrl-A x ends the VM, Ctrl-A h lists the keys; default false */
+};
+
+/* How a VM ended. */
+enum vmm_end {
+	VMM_END_NONE,	     /* it has not */
+	VMM_END_POWER_OFF,   /* the guest powered off */
+	VMM_END_REBOOT,	     /* the guest rebooted */
+	VMM_END_CRASH,	     /* the guest panicked, or a triple fault */
+	VMM_END_STOPPED,     /* vmm_stop() */
+	VMM_END_CONSOLE_KEY, /* Ctrl-A x */
+	VMM_END_FAILED,	     /* KVM or the host failed; the reason was logged */
+};
+
+struct vmm;
+
+/* Sets every field to its default. Call it first, so that fields of later versions have theirs too. */
+void vmm_config_init(struct vmm_config *config);
+
+/*
+ * Opens everything the configuration names, builds the machine and loads the kernel. Nothing runs yet. On failure
+ * nothing is left behind and *vm is NULL: -EINVAL for a bad configuration, -ENOEXEC for what is no bootable kernel,
+ * -ENOMEM when the guest's or the host's memory is too small, -E2BIG for a command line that is too long, -EBUSY for a
+ * disk or TAP in use, or the errno of the call that failed.
+ */
+int vmm_create(const struct vmm_config *config, struct vmm **vm);
+
+/* Starts the vCPUs. Once. Returns 0 or negative errno; after a failure only vmm_destroy() is useful. */
+int vmm_start(struct vmm *vm);
+
+/*
+ * Waits until the VM has ended, at most timeout_ms (-1: forever; 0: only looks). Returns 0 with *end set (if not
+ * NULL), or -ETIMEDOUT. When it returns 0 the vCPUs have stopped and the console was written out. May be
+ * called again.
+ */
+int vmm_wait(struct vmm *vm, int timeout_ms, enum vmm_end *end);
+
+/* A descriptor that polls readable once the VM has ended. Owned by the VM; only to poll. Any thread. */
+int vmm_fd(const struct vmm *vm);
+
+/* Presses the ACPI power button: asks the guest's system to power off. Any thread. */
+void vmm_power_button(struct vmm *vm);
+
+/* Ends the VM at once, without asking the guest. vmm_wait() tells when that is done. Any thread. */
+void vmm_stop(struct vmm *vm);
+
+/* Ends the VM if it runs, and frees everything. NULL is fine. */
+void vmm_destroy(struct vmm *vm);
+
+/* "0.1.0" */
+const char *vmm_version(void);
+
+enum vmm_log_level {
+	VMM_LOG_ERROR,
+	VMM_LOG_WARN, /* the default: errors and warnings */
+	VMM_LOG_INFO,
+	VMM_LOG_DEBUG,
+};
+
+/*
+ * The log is the process's, not a VM's: set it up before the first vmm_create(). Without a sink lines go to
+ * standard error as "vmm: text", and are dropped when nobody reads that. The sink may be called from any thread, and must not call libvmm; level is an
+ * enum vmm_log_level; line is borrowed and has no newline.
+ */
+void vmm_log_set_level(enum vmm_log_level level);
+void vmm_log_set_sink(void (*sink)(void *arg, int level, const char *line), void *arg);
+
+#ifdef __cplusplus
+}
+#endif

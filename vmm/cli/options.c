@@ -1,0 +1,436 @@
+#include "vmm/cli/options.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "vmm/cli/report.h"
+#include "vmm/cli/value.h"
+
+/* ---- one function for each option ---- */
+
+typedef int option_fn(struct options *o, char *value);
+
+static int option_kernel(struct options *o, char *value)
+{
+	o->config.kernel = value;
+	return 0;
+}
+
+static int option_initrd(struct options *o, char *value)
+{
+	o->config.initrd = value;
+	return 0;
+}
+
+static int option_cmdline(struct options *o, char *value)
+{
+	o->config.cmdline = value;
+	return 0;
+}
+
+static int option_append(struct options *o, char *value)
+{
+	o->config.append = value;
+	return 0;
+}
+
+static int option_cpus(struct options *o, char *value)
+{
+	uint64_t n;
+
+	if (value_number(value, 1, VMM_MAX_CPUS, &n) < 0) {
+		report("--cpus takes a number from 1 to %d, not '%s'", VMM_MAX_CPUS, value);
+		return -EINVAL;
+	}
+	o->config.cpus = (unsigned int)n;
+	return 0;
+}
+
+static int option_memory(struct options *o, char *value)
+{
+	if (value_size(value, &o->config.memory) < 0) {
+		report("--memory takes a size such as 512M or 4G (a bare number counts MiB), not "
+		       "'%s'",
+		       value);
+		return -EINVAL;
+	}
+	if (o->config.memory < VMM_MIN_MEMORY) {
+		report("--memory '%s' is too small: a machine needs at least %llu MiB", value,
+		       (unsigned long long)(VMM_MIN_MEMORY >> 20));
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static bool options_full(const struct options *o)
+{
+	if (o->config.n_disks + o->config.n_nets < VMM_MAX_DISKS_AND_NETS)
+		return false;
+	report("a machine has room for %d disks and network cards", VMM_MAX_DISKS_AND_NETS);
+	return true;
+}
+
+static int option_unsupported(const char *option, const char *what)
+{
+	report("%s: '%s' is not supported by this version of vmm", option, what);
+	return -EINVAL;
+}
+
+static int option_disk_item(struct vmm_disk *disk, char *item)
+{
+	char *value;
+
+	if (strcmp(item, "readonly") == 0) {
+		if (disk->readonly) {
+			report("--disk '%s': readonly is given twice", disk->path);
+			return -EINVAL;
+		}
+		disk->readonly = true;
+		return 0;
+	}
+	value = value_of(item, "serial");
+	if (value) {
+		if (disk->serial || *value == '\0' || strlen(value) > 20) {
+			report("--disk '%s': serial= takes 1 to 20 bytes, once", disk->path);
+			return -EINVAL;
+		}
+		disk->serial = value;
+		return 0;
+	}
+	value = value_of(item, "format");
+	if (value && strcmp(value, "raw") == 0)
+		return 0;
+	if (value || strcmp(item, "overlay") == 0 || strcmp(item, "direct") == 0)
+		return option_unsupported("--disk", item);
+	report("--disk '%s' has no option '%s'; there are readonly, serial=ID and format=raw",
+	       disk->path, item);
+	return -EINVAL;
+}
+
+static int option_disk(struct options *o, char *value)
+{
+	struct vmm_disk *disk = &o->disks[o->config.n_disks];
+
+	if (options_full(o))
+		return -EINVAL;
+	disk->path = value_next_item(&value);
+	if (*disk->path == '\0') {
+		report("--disk needs the name of a file");
+		return -EINVAL;
+	}
+	while (value) {
+		int err = option_disk_item(disk, value_next_item(&value));
+
+		if (err < 0)
+			return err;
+	}
+	o->config.n_disks++;
+	return 0;
+}
+
+/* Whether an earlier card has this TAP; the kernel refuses a name twice itself, but not a descriptor. */
+static bool options_tap_taken(const struct options *o, const struct vmm_net *net)
+{
+	for (unsigned int i = 0; i < o->config.n_nets; i++) {
+		if (net->tap_fd >= 0 && o->nets[i].tap_fd == net->tap_fd)
+			return true;
+		if (net->tap && o->nets[i].tap && strcmp(o->nets[i].tap, net->tap) == 0)
+			return true;
+	}
+	return false;
+}
+
+static int option_net_tap(struct vmm_net *net, const char *tap, const char *fd)
+{
+	uint64_t n;
+
+	if (net->tap || net->tap_fd >= 0) {
+		report("--net: one tap= or tap-fd= for each card");
+		return -EINVAL;
+	}
+	if (tap && *tap == '\0') {
+		report("--net tap= needs the name of a TAP interface");
+		return -EINVAL;
+	}
+	net->tap = tap;
+	if (!fd)
+		return 0;
+	if (value_number(fd, 3, INT_MAX, &n) < 0) {
+		report("--net tap-fd= takes the number of an open file descriptor above 2, not "
+		       "'%s'",
+		       fd);
+		return -EINVAL;
+	}
+	net->tap_fd = (int)n;
+	return 0;
+}
+
+static int option_net_item(struct options *o, struct vmm_net *net, char *item)
+{
+	char *tap = value_of(item, "tap"), *fd = value_of(item, "tap-fd");
+	char *mac = value_of(item, "mac"), *mtu = value_of(item, "mtu");
+	uint8_t *bytes = o->macs[net - o->nets];
+	uint64_t n;
+
+	if (tap || fd)
+		return option_net_tap(net, tap, fd);
+	if (mac) {
+		if (net->mac || value_mac(mac, bytes) < 0) {
+			report("--net mac= takes six pairs of hex digits such as "
+			       "52:54:00:12:34:56, no group address, once; not '%s'",
+			       mac);
+			return -EINVAL;
+		}
+		net->mac = bytes;
+		return 0;
+	}
+	if (mtu) {
+		if (net->mtu || value_number(mtu, 68, 65535, &n) < 0) {
+			report("--net mtu= takes a number from 68 to 65535, once; not '%s'", mtu);
+			return -EINVAL;
+		}
+		net->mtu = (uint16_t)n;
+		return 0;
+	}
+	if (strcmp(item, "user") == 0)
+		return option_unsupported("--net", item);
+	report("--net has no option '%s'; there are tap=NAME, tap-fd=N, mac=M and mtu=N", item);
+	return -EINVAL;
+}
+
+static int option_net(struct options *o, char *value)
+{
+	struct vmm_net *net = &o->nets[o->config.n_nets];
+
+	if (options_full(o))
+		return -EINVAL;
+	net->tap_fd = -1;
+	while (value) {
+		int err = option_net_item(o, net, value_next_item(&value));
+
+		if (err < 0)
+			return err;
+	}
+	if (!net->tap && net->tap_fd < 0) {
+		report("--net needs tap=NAME or tap-fd=N");
+		return -EINVAL;
+	}
+	if (options_tap_taken(o, net)) {
+		report("two network cards cannot share a TAP: each --net needs one of its own");
+		return -EINVAL;
+	}
+	o->config.n_nets++;
+	return 0;
+}
+
+static int option_transport(struct options *o, char *value)
+{
+	(void)o;
+	if (strcmp(value, "pci") == 0)
+		return 0;
+	if (strcmp(value, "mmio") == 0)
+		return option_unsupported("--transport", value);
+	report("--transport takes pci, not '%s'", value);
+	return -EINVAL;
+}
+
+static int option_timeout(struct options *o, char *value)
+{
+	if (value_seconds(value, &o->timeout_ms) < 0) {
+		report("--timeout takes a number of seconds above 0, not '%s'", value);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static int option_console(struct options *o, char *value)
+{
+	char *file = value_of(value, "file");
+
+	if (file && *file) {
+		o->console = OPTIONS_CONSOLE_FILE;
+		o->console_file = file;
+	} else if (strcmp(value, "stdio") == 0) {
+		o->console = OPTIONS_CONSOLE_STDIO;
+	} else if (strcmp(value, "none") == 0) {
+		o->console = OPTIONS_CONSOLE_NONE;
+	} else if (strcmp(value, "pty") == 0) {
+		o->console = OPTIONS_CONSOLE_PTY;
+	} else if (value_of(value, "socket")) {
+		return option_unsupported("--console", value);
+	} else {
+		report("--console takes stdio, none, file=FILE or pty, not '%s'", value);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static int option_events(struct options *o, char *value)
+{
+	(void)o;
+	return option_unsupported("--events", value);
+}
+
+static int option_log_level(struct options *o, char *value)
+{
+	static const char *const names[] = {"error", "warn", "info", "debug"};
+
+	for (unsigned int i = 0; i < 4; i++) {
+		if (strcmp(value, names[i]) == 0) {
+			o->log_level = (enum vmm_log_level)i;
+			return 0;
+		}
+	}
+	report("--log-level takes error, warn, info or debug, not '%s'", value);
+	return -EINVAL;
+}
+
+static int option_help(struct options *o, char *value)
+{
+	(void)value;
+	o->action = OPTIONS_HELP;
+	return 0;
+}
+
+static int option_version(struct options *o, char *value)
+{
+	(void)value;
+	o->action = OPTIONS_VERSION;
+	return 0;
+}
+
+/* ---- the table ---- */
+
+static const struct option {
+	const char *name;
+	option_fn *fn;
+	bool has_value;
+	bool repeats;
+} options_table[] = {
+	{"kernel", option_kernel, true, false},
+	{"initrd", option_initrd, true, false},
+	{"cmdline", option_cmdline, true, false},
+	{"append", option_append, true, false},
+	{"disk", option_disk, true, true},
+	{"net", option_net, true, true},
+	{"cpus", option_cpus, true, false},
+	{"memory", option_memory, true, false},
+	{"transport", option_transport, true, false},
+	{"timeout", option_timeout, true, false},
+	{"console", option_console, true, false},
+	{"events", option_events, true, false},
+	{"log-level", option_log_level, true, false},
+	{"help", option_help, false, false},
+	{"version", option_version, false, false},
+};
+
+#define N_OPTIONS (sizeof(options_table) / sizeof(options_table[0]))
+
+static const struct option *options_find(const char *name, size_t len)
+{
+	for (size_t i = 0; i < N_OPTIONS; i++) {
+		if (strlen(options_table[i].name) == len &&
+		    strncmp(options_table[i].name, name, len) == 0)
+			return &options_table[i];
+	}
+	return NULL;
+}
+
+/* Handles argv[*at], and the value behind it; *at moves to the last word used. */
+static int options_parse_one(struct options *o, int argc, char **argv, int *at)
+{
+	char *word = argv[*at], *value = NULL, *equals = strchr(word, '=');
+	size_t len = equals ? (size_t)(equals - word) : strlen(word);
+	const struct option *opt = len > 2 ? options_find(word + 2, len - 2) : NULL;
+	uint32_t bit;
+
+	if (strncmp(word, "--", 2) != 0 || !opt) {
+		report("unknown %s '%s'; see vmm --help", word[0] == '-' ? "option" : "argument",
+		       word);
+		return -EINVAL;
+	}
+	bit = UINT32_C(1) << (opt - options_table);
+	if ((o->seen & bit) && !opt->repeats) {
+		report("--%s is given twice", opt->name);
+		return -EINVAL;
+	}
+	o->seen |= bit;
+	if (equals)
+		value = equals + 1;
+	else if (opt->has_value && *at + 1 < argc)
+		value = argv[++*at];
+	if (!value != !opt->has_value) {
+		report("--%s %s", opt->name, value ? "takes no value" : "needs a value");
+		return -EINVAL;
+	}
+	return opt->fn(o, value);
+}
+
+static int options_check(const struct options *o)
+{
+	if (o->action != OPTIONS_RUN)
+		return 0;
+	if (!o->config.kernel) {
+		report("which kernel? Give one with --kernel FILE; see vmm --help");
+		return -EINVAL;
+	}
+	if (o->config.cmdline && o->config.append) {
+		report("--cmdline replaces the command line and --append adds to the built-in one: "
+		       "give one of them");
+		return -EINVAL;
+	}
+	return 0;
+}
+
+int options_parse(struct options *o, int argc, char **argv)
+{
+	memset(o, 0, sizeof(*o));
+	vmm_config_init(&o->config);
+	o->config.disks = o->disks;
+	o->config.nets = o->nets;
+	o->log_level = VMM_LOG_WARN;
+	for (int i = 1; i < argc; i++) {
+		int err;
+
+		if (strcmp(argv[i], "--") == 0) {
+			report("running a command in the guest (-- COMMAND) is not supported by "
+			       "this version of vmm");
+			return -EINVAL;
+		}
+		err = options_parse_one(o, argc, argv, &i);
+		if (err < 0)
+			return err;
+	}
+	return options_check(o);
+}
+
+void options_print_help(void)
+{
+	fputs("usage: vmm --kernel FILE [OPTION]...\n"
+	      "Boots a Linux kernel in a virtual machine with its console on this terminal.\n"
+	      "\n"
+	      "  --kernel FILE        bzImage or vmlinux to boot\n"
+	      "  --initrd FILE        initial RAM disk\n"
+	      "  --append TEXT        add to the built-in kernel command line\n"
+	      "  --cmdline TEXT       replace it\n"
+	      "  --disk FILE[,readonly][,serial=ID][,format=raw]\n"
+	      "                       raw disk image or block device (vda, vdb, ...)\n"
+	      "  --net tap=NAME|tap-fd=N[,mac=M][,mtu=N]\n"
+	      "                       network card on a TAP interface (eth0, eth1, ...)\n"
+	      "  --cpus N             virtual CPUs (default 1)\n"
+	      "  --memory SIZE        guest memory, such as 512M or 4G (default 256M)\n"
+	      "  --transport pci      how the guest finds its devices (default pci)\n"
+	      "  --timeout SECONDS    end the machine after this time, with status 124\n"
+	      "  --console stdio|none|file=FILE|pty\n"
+	      "                       where the serial port goes (default stdio)\n"
+	      "  --log-level LEVEL    error, warn, info or debug (default warn)\n"
+	      "  --help, --version\n"
+	      "\n"
+	      "Keys: Ctrl-A x ends the machine, Ctrl-A h lists the keys, Ctrl-A Ctrl-A sends\n"
+	      "Ctrl-A.\n"
+	      "Exit status: 0 powered off or rebooted, 123 crashed, 124 timed out, 125 vmm\n"
+	      "could not, 128+N ended by signal N. See vmm(1).\n",
+	      stdout);
+}

@@ -1,0 +1,45 @@
+/*
+ * The command line of vmm, turned into a struct vmm_config. See vmm(1) for what each option takes.
+ *
+ * Owner: the caller; strings point into argv or into the struct, so it must not be copied. One thread.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "vmm/api/vmm.h"
+
+enum options_action {
+	OPTIONS_RUN,
+	OPTIONS_HELP,
+	OPTIONS_VERSION,
+};
+
+enum options_console {
+	OPTIONS_CONSOLE_STDIO,
+	OPTIONS_CONSOLE_NONE,
+	OPTIONS_CONSOLE_FILE,
+	OPTIONS_CONSOLE_PTY,
+};
+
+struct options {
+	enum options_action action;
+	struct vmm_config config; /* but for the console */
+	enum options_console console;
+	const char *console_file;
+	uint64_t timeout_ms; /* 0: none */
+	enum vmm_log_level log_level;
+	/* what config points to */
+	struct vmm_disk disks[VMM_MAX_DISKS_AND_NETS];
+	struct vmm_net nets[VMM_MAX_DISKS_AND_NETS];
+	uint8_t macs[VMM_MAX_DISKS_AND_NETS][6];
+	/* options that may be given once, as seen so far */
+	uint32_t seen;
+};
+
+/* Returns 0, or -EINVAL after one line on stderr. argv's strings may be cut into pieces. */
+int options_parse(struct options *options, int argc, char **argv);
+
+/* The text of --help, on stdout. */
+void options_print_help(void);
