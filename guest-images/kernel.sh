@@ -1,0 +1,72 @@
+#!/usr/bin/env bash
+# Unpacks one of Debian's kernels, without installing it, into build/images/kernel-FLAVOUR:
+#   vmlinuz   the bzImage
+#   config    its configuration
+#   version   its release name (uname -r)
+#   modules/  the tree of /lib/modules/VERSION, with modules.dep and modules.builtin
+# A kernel that is there already is kept; remove its directory to get a newer one.
+set -euo pipefail
+# shellcheck source-path=SCRIPTDIR source=lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+usage() {
+	die "usage: kernel.sh cloud|cloud-6.12|full|rt"
+}
+
+# The packages that users install carry no kernel; they depend on the newest one that does.
+newest_package() {
+	apt-cache depends --important "$1" 2>/dev/null |
+		sed -n 's/^ *Depends: \(linux-image-[0-9].*\)/\1/p' | head -n 1
+}
+
+download() {
+	local package=$1 cache=$2
+	mkdir -p "$cache"
+	if ! compgen -G "$cache/${package}_*.deb" >/dev/null; then
+		say "downloading $package ($(apt-cache show --no-all-versions "$package" |
+			awk '/^Size:/ { print int($2 / 1000000) " MB" }'))"
+		(cd "$scratch" && apt-get -qq -o APT::Sandbox::User=root download "$package" >&2) ||
+			die "cannot download $package"
+		mv "$scratch/$package"_*.deb "$cache/"
+	fi
+	compgen -G "$cache/${package}_*.deb" | sort -V | tail -n 1
+}
+
+unpack() {
+	local deb=$1 tree=$scratch/tree out=$scratch/kernel version
+	mkdir "$tree" "$out"
+	dpkg-deb --fsys-tarfile "$deb" | tar -x -C "$tree" ./boot ./lib/modules
+	version=$(cd "$tree/lib/modules" && echo *)
+	depmod -b "$tree" "$version"
+	mv "$tree/boot/vmlinuz-$version" "$out/vmlinuz"
+	mv "$tree/boot/config-$version" "$out/config"
+	mv "$tree/lib/modules/$version" "$out/modules"
+	echo "$version" >"$out/version"
+}
+
+[ $# = 1 ] || usage
+flavour=$1
+case $flavour in
+cloud) meta=linux-image-cloud-amd64 ;;
+cloud-6.12) meta=linux-image-6.12-cloud-amd64 ;;
+full) meta=linux-image-amd64 ;;
+rt) meta=linux-image-rt-amd64 ;;
+*) usage ;;
+esac
+
+one_at_a_time "kernel-$flavour"
+kernel=$images/kernel-$flavour
+fresh "$kernel/version" && exit 0
+need "${image_tools[@]}"
+scratch_dir
+package=$(newest_package "$meta")
+if [ -z "$package" ] && [ "$(id -u)" = 0 ]; then
+	update_package_lists
+	package=$(newest_package "$meta")
+fi
+[ -n "$package" ] || die "apt does not know $meta: run apt-get update, or look at its sources"
+deb=$(download "$package" "$images/cache")
+unpack "$deb"
+rm -rf "$kernel"
+mv "$scratch/kernel" "$kernel"
+say "$kernel is $(cat "$kernel/version")"
