@@ -1,0 +1,326 @@
+# Common functions of the tests that boot real kernels; sourced, not run, with the build directory as $1.
+# shellcheck shell=bash
+#
+# Such a test runs twice. First here: enter_lab makes the images and starts the same script again where KVM is
+# real. Then there: enter_lab prepares $tmp, in memory, and returns, and the checks follow. Each check is one line
+# "ok NAME: FACTS" or "FAIL NAME: WHY".
+#
+# In the emulated machine the start of a dynamic program takes 100 ms, so bash's own means and busybox come first.
+# shellcheck disable=SC2154,SC2034 # some variables are set here for the tests, or by the tests for here
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+repo=$(cd "$here/../.." && pwd)
+build=$(cd "${1:?usage: $0 BUILD-DIR}" && pwd)
+stage=$build/boot-test # what the tests make for themselves, beside the images
+export VMM_IMAGES=${VMM_IMAGES:-$repo/build/images}
+PATH=$PATH:/usr/sbin:/sbin
+tmp='' root='' root_sectors=0 emulated='' vmm='' # set by enter_lab
+failures=0
+again=75 # the status that asks for a second attempt
+
+# ---- here ----
+
+skip() {
+	echo "skipped: $*"
+	exit 77
+}
+
+# make_or_skip COMMAND... - its output is shown only when it fails
+make_or_skip() {
+	"$@" >"$stage/make-$$.log" 2>&1 || { cat "$stage/make-$$.log" && skip "cannot make what the test needs: $*"; }
+	rm -f "$stage/make-$$.log"
+}
+
+# compile PROGRAM [OPTION-OF-GCC...]
+compile() {
+	if [ "$here/$1.c" -nt "$stage/$1" ]; then
+		make_or_skip gcc -std=gnu11 -O2 -s -Wall -Wextra "${@:2}" -o "$stage/$1" "$here/$1.c"
+	fi
+}
+
+# The root disk, with those programs that the guest runs too. A tar knows which parts of it are empty, 9p does not.
+stage_root() {
+	local root=$VMM_IMAGES/root.ext4 program fresh=yes
+	make_or_skip "$repo/guest-images/disk.sh"
+	for program in "$root" "$stage"/{records,tcp}; do
+		[ "$stage/root.tar" -nt "$program" ] || fresh=
+	done
+	[ -z "$fresh" ] || return 0
+	make_or_skip cp --sparse=always "$root" "$stage/root.ext4"
+	for program in records tcp; do
+		make_or_skip debugfs -w -R "write $stage/$program /bin/$program" "$stage/root.ext4"
+	done
+	make_or_skip tar -C "$stage" -cSf "$stage/root.tar" root.ext4
+	rm "$stage/root.ext4"
+}
+
+# enter_lab FLAVOUR... [-- OPTION-OF-RUN.SH...] - calls the test's own "prepare" here, if it has one
+enter_lab() {
+	local flavour
+	[ -z "${BOOT_TEST_INSIDE-}" ] || {
+		begin "$@"
+		return
+	}
+	[ -x "$build/bin/vmm" ] || { echo "$build/bin/vmm is not built" && exit 1; }
+	mkdir -p "$stage"
+	exec 8>"$stage/.lock"
+	flock 8
+	for flavour; do
+		[ "$flavour" != -- ] || break
+		make_or_skip "$repo/guest-images/initramfs.sh" "$flavour"
+	done
+	compile records -static
+	compile tcp -static
+	compile tapfd -static
+	compile count_syncs -shared -fPIC
+	stage_root
+	if declare -F prepare >/dev/null; then prepare; fi
+	exec 8>&-
+	while [ $# -gt 0 ] && [ "$1" != -- ]; do shift; done
+	run_in_lab "${@:2}"
+}
+
+# Twice at most: in the emulated machine about one start of a guest in a hundred hangs or ends in a triple fault before
+# the guest's first program runs, and rarely all of that machine hangs. It is not known why; strace on vmm makes it likelier.
+run_in_lab() {
+	local attempt status
+	export BOOT_TEST_INSIDE=yes
+	for attempt in 1 2; do
+		status=0
+		"$repo/tests/lab/run.sh" --timeout 280 "$@" -- "$0" "$build" </dev/null || status=$?
+		[ "$status" = $again ] || [ "$status" = 124 ] || exit "$status"
+		echo "note: attempt $attempt ended with status $status"
+	done
+	exit 1
+}
+
+# ---- there: preparing and reporting ----
+
+declare -A pids=()     # of machines, by name
+declare -A children=() # the processes to end when the test ends early
+undo=()                # commands that do away with what the test has made on this machine
+cleanup() {
+	local pid command
+	for pid in "${!children[@]}"; do
+		kill -KILL "$pid" 2>/dev/null || true
+	done
+	wait 2>/dev/null || true
+	for command in "${undo[@]}"; do
+		$command >/dev/null 2>&1 || true
+	done
+	rm -rf "$tmp"
+}
+
+begin() {
+	local applet place=/tmp
+	emulated=
+	if [ -e /run/lab/settings ]; then
+		emulated=yes place=/dev/shm
+	fi
+	began=$EPOCHREALTIME
+	tmp=$(mktemp -d "$place/boot-XXXXXX")
+	trap cleanup EXIT
+	trap 'exit 130' INT
+	trap 'exit 143' TERM
+	mkdir "$tmp/bin"
+	for applet in awk base64 cat dd grep head mkfifo mv od rm sed sha256sum sleep sort tail tr truncate wc; do
+		ln -s "$(type -P busybox)" "$tmp/bin/$applet"
+	done
+	PATH=$tmp/bin:$PATH
+	hash -r
+	mkdir "$tmp/vmm.d"
+	cp "$build/bin/vmm" "$tmp/vmm.d/vmm"
+	vmm=$tmp/vmm.d/vmm
+	tar -C "$tmp" -xf "$stage/root.tar"
+	root=$tmp/root.ext4
+	root_sectors=$(($(stat -c %s "$root") / 512))
+	export TMPDIR=$tmp/vmm.d
+	traces_before=$(traces)
+	while [ $# -gt 0 ] && [ "$1" != -- ]; do
+		cp "$VMM_IMAGES/kernel-$1/vmlinuz" "$tmp/kernel-$1"
+		cp "$VMM_IMAGES/initramfs-$1.cpio" "$tmp/initramfs-$1"
+		shift
+	done
+}
+
+# note TEXT - a part that cannot run here, or a number worth knowing
+note() {
+	echo "note: $*"
+}
+
+ok() {
+	echo "ok $1: $2"
+}
+
+fail() {
+	echo "FAIL $1: $2"
+	failures=$((failures + 1))
+}
+
+# check NAME FACTS COMMAND... - whether COMMAND is true
+check() {
+	if "${@:3}"; then
+		ok "$1" "$2"
+	else
+		fail "$1" "$2"
+	fi
+}
+
+# equal NAME WANT GOT
+equal() {
+	if [ "$2" = "$3" ]; then
+		ok "$1" "$3"
+	else
+		fail "$1" "$3, not $2"
+	fi
+}
+
+# matches TEXT PATTERN
+matches() {
+	# shellcheck disable=SC2053
+	[[ $1 == $2 ]]
+}
+
+# between VALUE MIN MAX
+between() {
+	[ "$1" -ge "$2" ] && [ "$1" -le "$3" ]
+}
+
+# ms_since TIME - of EPOCHREALTIME
+ms_since() {
+	local now=$EPOCHREALTIME
+	echo $(((${now/[.,]/} - ${1/[.,]/}) / 1000))
+}
+
+finish() {
+	note "$(($(ms_since "$began") / 1000)) s in the lab"
+	[ "$failures" = 0 ] || echo "$failures failed"
+	[ "$failures" = 0 ]
+	exit
+}
+
+is_root() {
+	[ "$(id -u)" = 0 ]
+}
+
+# ---- there: machines ----
+
+# What the next machine is given, beside the options of start. Set them for one by "flavour=rt start ...".
+flavour=cloud
+words=''        # for the kernel's command line
+root_mode=ro    # or rw
+stdin=/dev/null # of vmm
+stdout=''       # of vmm, when it is not $tmp/NAME.out
+runner=()       # what runs vmm
+ends_early=''   # yes: it is meant to end before the script runs
+
+# launch NAME OPTION-OF-VMM... - a machine with the kernel $flavour and the root disk. Sets $pid and ${pids[NAME]}; its
+# console is in $tmp/NAME.out, vmm's messages in $tmp/NAME.err.
+launch() {
+	local name=$1 root_option=$root
+	shift
+	[ "$root_mode" = rw ] || root_option+=,readonly
+	: >"$tmp/$name.out"
+	"${runner[@]}" "$vmm" --kernel "$tmp/kernel-$flavour" --initrd "$tmp/initramfs-$flavour" \
+		--disk "$root_option" "$@" <"$stdin" >"${stdout:-$tmp/$name.out}" 2>"$tmp/$name.err" &
+	pid=$!
+	children[$pid]=$name
+	pids[$name]=$pid
+}
+
+# start NAME SCRIPT [OPTION-OF-VMM...] - launches a machine whose guest runs SCRIPT and powers off
+start() {
+	local name=$1 script
+	script=$(sed 's/^[[:blank:]]*//' <<<"$2" | base64 -w 0)
+	[ ${#script} -lt 1700 ] || { echo "$name: the script is too long for a command line" && exit 1; }
+	launch "$name" --append "quiet root=/dev/vda $root_mode $words vmm.run=$script" "${@:3}"
+}
+
+# await NAME - until that machine has ended. Sets $status to vmm's, $output to what the guest's script wrote
+# and $guest_status to its status ('' when it did not end).
+await() {
+	local text end=$'(.*)\nvmm-run: exit ([0-9]+)'
+	status=0
+	wait "${pids[$1]}" || status=$?
+	unset "children[${pids[$1]}]"
+	text=$(tr -d '\0' <"$tmp/$1.out")
+	output=${text#*vmm-run: start$'\n'}
+	guest_status=''
+	case $status in
+	123 | 124) [ "$ends_early" ] || [ -z "$emulated" ] || [[ $text == *'vmm-run: start'* ]] || start_failed "$1" ;;
+	esac
+	if [[ $output =~ $end ]]; then
+		output=${BASH_REMATCH[1]%$'\n'} guest_status=${BASH_REMATCH[2]}
+	fi
+}
+
+start_failed() {
+	note "$1 did not come to its first program (status $status); its last lines are:"
+	tail -n 5 "$tmp/$1.out" "$tmp/$1.err"
+	exit $again
+}
+
+# boot NAME SCRIPT [OPTION-OF-VMM...]
+boot() {
+	start "$@" --timeout 120
+	powers_off "$1"
+}
+
+# powers_off NAME - awaits it; the check that every ordinary machine ends with
+powers_off() {
+	await "$1"
+	if [ "$status" = 0 ] && [ "$guest_status" = 0 ]; then
+		ok "$1: powers off" "status 0"
+	else
+		fail "$1: powers off" "status $status, the script's '$guest_status'; the last lines are:"
+		tail -n 15 "$tmp/$1.out" "$tmp/$1.err"
+	fi
+}
+
+# What a machine may leave behind, as far as nobody else makes it here: files, and locks.
+traces() {
+	echo "$tmp"/vmm.d/*
+	if [ -n "$emulated" ]; then
+		echo /dev/shm/*
+		cat /proc/locks
+	fi
+}
+
+# nothing_left NAME - no process runs vmm, and nothing else is there that was not before
+nothing_left() {
+	local process left=
+	for process in /proc/[0-9]*; do
+		[ ! "$process/exe" -ef "$vmm" ] || left+=" process ${process##*/}"
+	done
+	[ "$(traces)" = "$traces_before" ] || left+=" $(traces)"
+	check "$1: nothing is left" "${left:-no process, file or lock}" [ -z "$left" ]
+}
+
+# says NAME PATTERN [SECONDS] - waits until the machine has written a line with that
+says() {
+	local since=$EPOCHREALTIME
+	until grep -q -- "$2" "$tmp/$1.out"; do
+		if [ ! -e "/proc/${pids[$1]}/exe" ] || [ "$(ms_since "$since")" -gt $((${3:-60} * 1000)) ]; then
+			fail "$1" "does not say '$2'; the last lines are:"
+			tail -n 15 "$tmp/$1.out" "$tmp/$1.err"
+			return 1
+		fi
+		sleep 0.05
+	done
+}
+
+# value NAME - of the line "NAME: VALUE" in $output
+value() {
+	local line
+	while read -r line; do
+		[[ $line != "$1: "* ]] || { echo "${line#*: }" && return; }
+	done <<<"$output"
+}
+
+# memory_of PID FIELD - a field of /proc/PID/status, in KiB
+memory_of() {
+	local name number rest
+	while read -r name number rest; do
+		[ "$name" != "$2:" ] || echo "$number"
+	done <"/proc/$1/status"
+}

@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Makes what the lab's emulated machine starts from: build/images/vmlinux-full, unpacked beforehand because
+# that takes seconds under emulation, and build/images/lab.cpio.
+# It is the full kernel and not the cloud one, for the latter cannot mount 9p.
+set -euo pipefail
+lab=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source-path=SCRIPTDIR source=../../guest-images/lib.sh
+. "$lab/../../guest-images/lib.sh"
+
+"$guest_images/vmlinux.sh" full
+one_at_a_time lab
+kernel_of full
+image=$images/lab.cpio
+fresh "$image" "$kernel/version" "$guest_images/init/init.c" "$guest_images/lib.sh" "$lab/enter.sh" && exit 0
+need "${image_tools[@]}"
+scratch_dir
+tree=$scratch/tree
+mkdir -p "$tree"/{bin,dev,proc,sys,root,host,changes}
+copy_modules "$tree" virtio_pci virtio_console 9pnet_virtio 9p overlay \
+	irqbypass kvm kvm_amd tun tap vhost vhost_iotlb vhost_net
+build_init "$tree"
+cp "$(command -v busybox)" "$tree/bin/busybox"
+ln -s busybox "$tree/bin/sh"
+cp "$lab/enter.sh" "$tree/enter"
+chmod +x "$tree/enter"
+make_cpio "$tree" >"$scratch/image"
+mv "$scratch/image" "$image"
+say "$image"

@@ -1,0 +1,202 @@
+#!/usr/bin/env bash
+# Runs a command where /dev/kvm is a real one: here when this machine's CPU has VT-x or AMD-V, else in the
+# lab, an AMD-V machine emulated by QEMU.
+#
+#   tests/lab/run.sh [OPTION...] -- COMMAND [ARG...]
+#     --cpus N       CPUs of the emulated machine (2)
+#     --memory MIB   its memory (4096)
+#     --icount       one CPU whose clock counts instructions, one a nanosecond: for exact measurements
+#     --timeout S    gives up after that many seconds, with status 124
+#     --write DIR    what the command writes below DIR shall be seen on the host (may be repeated)
+#     --emulate      uses the emulated machine in any case
+#
+# The command sees the host's files at their usual places and may write anywhere, but in the lab what it
+# writes is forgotten, except below build/lab-out and the directories of --write. It is root there, keeps
+# directory, environment and standard streams (a terminal included), and has a network of its own with
+# only the loopback device. The exit status is the command's, 77 when there is no way to run it, and 125
+# when the lab broke. With --icount time stands still for no one: the clock leaps while the machine waits
+# for the host, so what is measured is to be copied to /tmp first, and run once before.
+set -euo pipefail
+lab=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source-path=SCRIPTDIR source=../../guest-images/lib.sh
+. "$lab/../../guest-images/lib.sh"
+
+usage() {
+	die "usage: run.sh [--cpus N] [--memory MIB] [--icount] [--timeout S] [--write DIR] [--emulate] -- COMMAND [ARG...]"
+}
+
+skip() {
+	say "skipped: $*"
+	exit 77
+}
+
+parse_options() {
+	cpus=2 memory=4096 icount='' timeout='' emulate=''
+	shares=("$repo/build/lab-out")
+	while [ $# -gt 0 ]; do
+		case $1 in
+		--cpus) cpus=${2:?} && shift 2 ;;
+		--memory) memory=${2:?} && shift 2 ;;
+		--timeout) timeout=${2:?} && shift 2 ;;
+		--write) shares+=("$(realpath "${2:?}")") && shift 2 ;;
+		--icount) icount=yes && shift ;;
+		--emulate) emulate=yes && shift ;;
+		--) shift && break ;;
+		*) usage ;;
+		esac
+	done
+	[ $# -gt 0 ] || usage
+	command=("$@")
+}
+
+run_here() {
+	local prefix=()
+	[ -z "$timeout" ] || prefix+=(timeout --foreground -k 5 "$timeout")
+	if [ "$(id -u)" = 0 ]; then
+		# shellcheck disable=SC2016
+		prefix+=(unshare --net -- sh -c 'ip link set lo up; exec "$@"' sh)
+	fi
+	exec "${prefix[@]}" "${command[@]}"
+}
+
+# What enter.sh and session.sh find in the machine, and where they leave output and status.
+write_session() {
+	local rows=24 columns=80
+	[ "$streams" = pipes ] || read -r rows columns < <(stty size)
+	cp "$lab/session.sh" "$session/"
+	touch "$session"/{out,err,status}
+	printf '%s\n' "${shares[@]}" >"$session/shares"
+	cat >"$session/settings" <<-END
+		LAB_STREAMS=$streams
+		LAB_ROWS=$rows
+		LAB_COLUMNS=$columns
+		LAB_MODULES=$(printf %q "$images/kernel-full/modules")
+	END
+	{
+		export -p
+		printf 'cd %q\nexec' "$PWD"
+		printf ' %q' "${command[@]}"
+		echo
+	} >"$session/command"
+}
+
+machine_options() {
+	local accel=(-accel 'tcg,thread=multi' -smp "$cpus") number=0 directory
+	if [ -n "$icount" ]; then
+		accel=(-accel 'tcg,thread=single' -smp 1 -icount 'shift=0,sleep=off')
+	fi
+	qemu=(
+		qemu-system-x86_64 -M q35 "${accel[@]}" -cpu 'EPYC,+svm,+npt' -m "$memory"
+		-nodefaults -display none -no-reboot
+		-kernel "$images/vmlinux-full" -initrd "$images/lab.cpio"
+		-append "console=ttyS0 loglevel=4 panic=-1 cryptomgr.notests tsc=reliable init=/enter"
+		-serial "file:$session/console"
+		-device virtio-serial-pci
+		-fsdev 'local,id=host,path=/,security_model=none,readonly=on,multidevs=remap'
+		-device 'virtio-9p-pci,fsdev=host,mount_tag=host'
+		-fsdev "local,id=session,path=$session,security_model=none"
+		-device 'virtio-9p-pci,fsdev=session,mount_tag=session'
+	)
+	for directory in "${shares[@]}"; do
+		# QEMU reads a doubled comma as one.
+		qemu+=(
+			-fsdev "local,id=share$number,path=${directory//,/,,},security_model=none,multidevs=remap"
+			-device "virtio-9p-pci,fsdev=share$number,mount_tag=share$number"
+		)
+		number=$((number + 1))
+	done
+	if [ "$streams" = terminal ]; then
+		qemu+=(-chardev 'stdio,id=terminal,signal=off' -device 'virtconsole,chardev=terminal')
+	else
+		qemu+=(
+			-chardev 'stdio,id=in,signal=on' -device 'virtserialport,chardev=in,name=lab.stdin'
+		)
+	fi
+}
+
+# start ROLE COMMAND... - starts a helper that cannot outlive this script, not even when that is killed
+start() {
+	local role=$1
+	shift
+	# Without the <&0 a command in the background would get /dev/null.
+	setpriv --pdeathsig KILL "$@" <&0 &
+	helpers[$!]=$role
+}
+
+# shellcheck disable=SC2317 # the trap calls it
+end_session() {
+	trap '' INT TERM HUP
+	[ ${#helpers[@]} = 0 ] || kill "${!helpers[@]}" 2>/dev/null || true
+	wait || true
+	[ -z "$terminal_state" ] || stty "$terminal_state" || true
+	rm -rf "$session"
+}
+
+start_machine() {
+	local machine
+	if [ "$streams" = terminal ]; then
+		terminal_state=$(stty -g)
+		start machine "${qemu[@]}" 2>"$session/errors"
+		machine=$!
+	else
+		start machine "${qemu[@]}" >/dev/null 2>"$session/errors"
+		machine=$!
+		# The machine writes into files, at its own pace, and they are passed on as they grow.
+		start reader tail -f -s 0.05 -c +1 --pid=$machine "$session/out"
+		start reader tail -f -s 0.05 -c +1 --pid=$machine "$session/err" >&2
+	fi
+	[ -z "$timeout" ] || start timer sleep "$timeout" >/dev/null 2>&1
+}
+
+# Returns when the machine has ended and all that the command wrote is passed on. A reader that ends early
+# (as head does) ends the machine, as it would end the command.
+wait_for_machine() {
+	local ended role status
+	while [[ " ${helpers[*]} " = *" machine "* || " ${helpers[*]} " = *" reader "* ]]; do
+		status=0
+		wait -n -p ended "${!helpers[@]}" || status=$?
+		role=${helpers[$ended]}
+		unset "helpers[$ended]"
+		case $role in
+		timer) exit 124 ;;
+		reader) [ "$status" = 0 ] || exit "$status" ;;
+		machine) read_status ;;
+		esac
+	done
+}
+
+read_status() {
+	command_status=$(cat "$session/status")
+	if [ -z "$command_status" ]; then
+		say "the emulated machine ended before the command did; its last words:"
+		tail -n 20 "$session/errors" "$session/console" >&2
+		exit 125
+	fi
+}
+
+run_in_lab() {
+	declare -A helpers=()
+	terminal_state='' streams=pipes
+	if [ -t 0 ] && [ -t 1 ]; then
+		streams=terminal
+	fi
+	mkdir -p "${shares[@]}"
+	session=$(mktemp -d /tmp/lab-XXXXXX)
+	trap end_session EXIT
+	trap 'exit 130' INT
+	trap 'exit 143' TERM
+	trap 'exit 129' HUP
+	write_session
+	machine_options
+	start_machine
+	wait_for_machine
+	exit "$command_status"
+}
+
+parse_options "$@"
+if [ -z "$emulate" ] && [ -z "$icount" ] && kvm_is_real; then
+	run_here
+fi
+command -v qemu-system-x86_64 >/dev/null || skip "no real KVM here, and no qemu-system-x86_64 (package qemu-system-x86)"
+"$lab/image.sh" || skip "cannot make the emulated machine's files"
+run_in_lab

@@ -1,0 +1,48 @@
+# shellcheck shell=bash
+# Second half of the lab's start, run by the host's own shell as the first process of the emulated machine:
+# runs the command with its three streams, leaves its exit status, and powers off.
+#
+# What it writes goes to files that the host reads as they grow. A virtio port would carry it too, but says
+# nothing about when the host has taken the bytes, and some would be lost when the machine powers off.
+lab=/run/lab
+
+# Sets $port to the device of the virtio port with that name.
+find_port() {
+	local directory name
+	for directory in /sys/class/virtio-ports/*; do
+		port=/dev/${directory##*/}
+		read -r name <"$directory/name" || continue
+		[ "$name" != "$1" ] || return 0
+	done
+}
+
+# The console forgets its settings when nobody has it open.
+run_on_terminal() {
+	exec 3<>/dev/hvc0
+	/run/busybox stty -F /dev/hvc0 rows "$LAB_ROWS" cols "$LAB_COLUMNS"
+	setsid --ctty --wait bash "$lab/command" <&3 >&3 2>&3 3>&-
+}
+
+run_on_pipes() {
+	local readers=() stream status
+	for stream in out err; do
+		mkfifo "/run/$stream"
+		/run/busybox cat <"/run/$stream" >"$lab/$stream" &
+		readers+=($!)
+	done
+	find_port lab.stdin
+	bash "$lab/command" <"$port" >/run/out 2>/run/err
+	status=$?
+	# What the command leaves running may hold its output open; it is not waited for.
+	(sleep 1 && kill "${readers[@]}") </dev/null >/dev/null 2>&1 &
+	wait "${readers[@]}"
+	return $status
+}
+
+# shellcheck source=/dev/null
+. "$lab/settings"
+"run_on_$LAB_STREAMS"
+status=$?
+echo "$status" >"$lab/status"
+sync
+exec /run/busybox poweroff -f

@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# Below the program nothing exits, prints to stdout, installs signal handlers or keeps mutable globals.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+build=${1:?usage: $0 BUILD-DIR}
+
+bad=0
+library=(vmm/core/*.c vmm/machine/*.c vmm/api/*.c boot/*.c devices/*.c virtio/*.c)
+calls='(^|[^.>_[:alnum:]])(_?exit|quick_exit|abort|err|errx|sigaction|signal|printf|puts|putchar|pthread_cancel) *\('
+if grep -nE "$calls" "${library[@]}" | grep -vE '^[^:]*:[0-9]+:\s*(/?\*|//)'; then
+	echo 'not in a library'
+	bad=1
+fi
+
+# Symbols in sections that can change: log's level and sink alone. (Sanitizers and coverage add their own.)
+if command -v objdump >/dev/null && [ -e "$build/lib/libvmm.a" ]; then
+	globals=$(objdump -t "$build/lib/libvmm.a" |
+		awk 'NF > 3 && $(NF-2) ~ /^\.(data|bss)/ && $(NF-2) !~ /^\.data\.rel\.ro/ && $NF !~ /^\./ {print $NF}' |
+		grep -vE '^(log_threshold|log_sink|log_sink_arg)$|^(__|_GLOBAL_|\*)' | sort -u || true)
+	if [ -n "$globals" ]; then
+		printf 'mutable globals in the library:\n%s\n' "$globals"
+		bad=1
+	fi
+fi
+exit $bad

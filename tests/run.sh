@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# Builds and runs every test; installs what is missing by apt, which needs root rights.
+#   tests/run.sh [LABEL...]    unit, lint, tiny, boot; all of them without one
+set -euo pipefail
+repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cd "$repo"
+# shellcheck source-path=SCRIPTDIR source=../guest-images/lib.sh
+. guest-images/lib.sh
+
+lab_tools=()
+kvm_is_real || lab_tools=(qemu-system-x86_64:qemu-system-x86)
+need "${build_tools[@]}" "${image_tools[@]}" "${lab_tools[@]}" c++:g++ clang-format:clang-format shellcheck:shellcheck \
+	objdump:binutils /usr/include/check.h:check iasl:acpica-tools strace:strace ps:procps ip:iproute2 \
+	ping:iputils-ping script:bsdutils setpriv:util-linux
+jobs=$(nproc)
+
+# build DIR TARGET CMAKE-OPTION...
+build() {
+	local dir=$1 target=$2
+	shift 2
+	say "building $dir"
+	mkdir -p "$dir"
+	{ cmake -S . -B "$dir" -DVMM_TESTS=ON "$@" && cmake --build "$dir" --target "$target" -j "$jobs"; } \
+		>"$dir/build.log" 2>&1 || { cat "$dir/build.log" >&2 && die "$dir does not build"; }
+}
+
+labels=("$@")
+[ $# -gt 0 ] || labels=(lint unit tiny boot)
+
+# Unit tests run with the address and undefined behaviour sanitizers, what runs a VM with the program as users get it.
+build build vmm
+build build-debug all --preset debug
+status=0
+for label in "${labels[@]}"; do
+	dir=build
+	[ "$label" != unit ] || dir=build-debug
+	say "running the $label tests"
+	ctest --test-dir "$dir" -L "^$label\$" --output-on-failure --no-tests=error -j "$jobs" || status=1
+done
+exit $status

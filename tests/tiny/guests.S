@@ -1,0 +1,86 @@
+/*
+ * More tiny guests, for what the tests of this folder alone look at. As in tiny.S, which brings the ways in:
+ * plain instructions, no stack, no address of their own.
+ */
+#include <linux/serial_reg.h>
+
+#define COM1 0x3f8
+
+/* The machine's ACPI power registers (vmm/machine/layout_x86.h, devices/acpi_power.h). */
+#define SLEEP_CONTROL 0x600
+#define POWER_RESET 0x602
+#define POWER_EVENT 0x603
+#define SLP_EN_S5 (0x20 | 5 << 2)
+#define EVENT_BUTTON 1
+
+#define PCI_RESET_CONTROL 0xcf9
+#define PCI_RESET_HARD 0x06
+
+/* Where an operating system tells the firmware why it resets (BIOS data area). */
+#define RESET_FLAG 0x472
+#define RESET_WARM 0x1234
+
+.macro sleep_s5
+	mov $SLEEP_CONTROL, %edx
+	mov $SLP_EN_S5, %al
+	out %al, %dx
+0:	hlt
+	jmp 0b
+.endm
+
+/* Powers off by ACPI. */
+.macro acpi_off
+	sleep_s5
+.endm
+
+/* Resets by ACPI's reset register. */
+.macro acpi_reset
+	mov $POWER_RESET, %edx
+	mov $1, %al
+	out %al, %dx
+0:	hlt
+	jmp 0b
+.endm
+
+/* Resets by PCI's reset control register. */
+.macro pci_reset
+	mov $PCI_RESET_CONTROL, %edx
+	mov $PCI_RESET_HARD, %al
+	out %al, %dx
+0:	hlt
+	jmp 0b
+.endm
+
+/* Ends as Linux does after a panic with reboot=panic_warm ... */
+.macro panic_reset
+	movw $RESET_WARM, RESET_FLAG
+	reset
+.endm
+
+/* ... and with a triple fault as its means of rebooting. */
+.macro triple_reset
+	movw $0, RESET_FLAG
+	triple
+.endm
+
+/* Says "r", waits for the power button and powers off. */
+.macro button
+	mov $COM1, %edx
+	put_char $'r'
+	put_char $'\n'
+	mov $POWER_EVENT, %edx
+1:	in %dx, %al
+	test $EVENT_BUTTON, %al
+	jz 1b
+	sleep_s5
+.endm
+
+/* The echo guest with its port's FIFOs on, which takes many bytes at once. */
+.macro fifo_echo
+	mov $COM1 + UART_FCR, %edx
+	mov $UART_FCR_ENABLE_FIFO, %al
+	out %al, %dx
+	echo
+.endm
+
+#include "tiny.S"

@@ -1,0 +1,119 @@
+# Common functions of the tests that run tiny guests; sourced, not run, with the build directory as $1.
+# shellcheck shell=bash
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+repo=$(cd "$here/../.." && pwd)
+build=$(cd "${1:?usage: $0 BUILD-DIR}" && pwd)
+vmm=$build/bin/vmm
+failures=0
+
+skip() {
+	echo "skipped: $*"
+	exit 77
+}
+
+# note TEXT - a part that cannot run here, or a number worth knowing
+note() {
+	echo "note: $*"
+}
+
+fail() {
+	echo "FAILED: $*"
+	failures=$((failures + 1))
+}
+
+finish() {
+	[ "$failures" = 0 ] || echo "$failures failed"
+	[ "$failures" = 0 ]
+	exit
+}
+
+# Ends what a test that stopped half-way has left running.
+cleanup() {
+	local pid
+	for pid in $(jobs -pr); do
+		kill -KILL "$pid" 2>/dev/null || true
+	done
+	rm -rf "$tmp"
+}
+
+[ -x "$vmm" ] || { echo "$vmm is not built"; exit 1; }
+if ! (: <>/dev/kvm) 2>/dev/null; then
+	skip "/dev/kvm cannot be opened"
+fi
+tmp=$(mktemp -d)
+trap cleanup EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+# The common guests, and those of this folder, as $guests/BEHAVIOUR.FORMAT.
+guests=$tmp/guests
+"$repo/guest-images/tiny/build.sh" "$guests"
+# make_guest BEHAVIOUR - one of guests.S, as a bzImage
+make_guest() {
+	gcc -c -DBZIMAGE64 "-DBEHAVIOUR=$1" "-I$repo/guest-images/tiny" -o "$tmp/$1.o" "$here/guests.S"
+	ld -Ttext=0 -e 0 --oformat binary -z noexecstack -o "$guests/$1.bz64" "$tmp/$1.o"
+}
+
+# Real hardware runs guest instructions in nanoseconds; an emulated kernel mode takes microseconds.
+fast_kvm() {
+	grep -qwE '^flags.*(vmx|svm)' /proc/cpuinfo
+}
+
+# sanitized FILE - was it built with the address sanitizer?
+sanitized() {
+	[[ $(nm "$1" 2>/dev/null) == *__asan_init* ]]
+}
+
+# run COMMAND... - runs it without input; sets $status, $tmp/out and $tmp/err. A minute is taken for a hang.
+run() {
+	status=0
+	timeout -s KILL 60 "$@" </dev/null >"$tmp/out" 2>"$tmp/err" || status=$?
+	[ "$status" != 137 ] || echo "hangs: $*"
+}
+
+# expect STATUS WHAT COMMAND... - runs it and compares the exit status
+expect() {
+	local want=$1 what=$2
+	shift 2
+	run "$@"
+	[ "$status" = "$want" ] || {
+		fail "$what: status $status, not $want"
+		head -n 5 "$tmp/err"
+	}
+}
+
+now_ms() {
+	local t=${EPOCHREALTIME/[.,]/}
+	echo "$((t / 1000))"
+}
+
+# between WHAT VALUE MIN MAX
+between() {
+	[ "$2" -ge "$3" ] && [ "$2" -le "$4" ] || fail "$1: $2, not from $3 to $4"
+}
+
+# wait_until SECONDS COMMAND... - tries every 20 ms; returns whether it came true
+wait_until() {
+	local end=$(($(now_ms) + $1 * 1000))
+	shift
+	until "$@"; do
+		[ "$(now_ms)" -lt "$end" ] || return 1
+		sleep 0.02
+	done
+}
+
+# listing DIR - names, types, modes, sizes and times of all below it
+listing() {
+	(cd "$1" && find . -printf '%p %y %m %s %T@ %C@\n' | sort)
+}
+
+# runs_guest PID - the vCPU's thread is there
+runs_guest() {
+	grep -qs '^vmm-vcpu0$' "/proc/$1"/task/*/comm
+}
+
+# cpu_ticks PID - user and system time so far
+cpu_ticks() {
+	sed 's/.*) //' "/proc/$1/stat" | awk '{print $12 + $13}'
+}

@@ -1,0 +1,212 @@
+#!/usr/bin/env bash
+# The console: every kind of output and input it may be given, the keys of a terminal, --console.
+set -euo pipefail
+# shellcheck source=tests/tiny/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+make_guest fifo_echo
+hello=("$vmm" --kernel "$guests/hello.bz64" --log-level error)
+echoing=("$vmm" --kernel "$guests/fifo_echo.bz64" --log-level error)
+
+# is_hello WHAT FILE STATUS - nothing but the guest's line
+is_hello() {
+	[ "$3" = 0 ] || fail "$1: status $3"
+	[ "$(cat "$2"; echo .)" = $'hello\n.' ] || fail "$1: got $(head -c 200 "$2")"
+}
+
+# ---- output ----
+
+for format in pvh elf64 bz64 bz32; do
+	expect 0 "hello, $format" "$vmm" --kernel "$guests/hello.$format" --log-level error
+	is_hello "to a file, $format" "$tmp/out" "$status"
+	[ ! -s "$tmp/err" ] || fail "hello, $format: stderr has $(head -n 3 "$tmp/err")"
+done
+{ "${hello[@]}" </dev/null; echo $? >"$tmp/status"; } | cat >"$tmp/out"
+is_hello 'to a pipe' "$tmp/out" "$(cat "$tmp/status")"
+status=0
+"${hello[@]}" </dev/null >/dev/null || status=$?
+[ "$status" = 0 ] || fail "to /dev/null: status $status"
+status=0
+"${hello[@]}" </dev/null >&- 2>"$tmp/err" || status=$?
+[ "$status" = 0 ] || fail "stdout closed: status $status"
+status=0
+"${hello[@]}" <&- >&- 2>&- || status=$?
+[ "$status" = 0 ] || fail "all three closed: status $status"
+status=0
+"${hello[@]}" <&- >"$tmp/out" || status=$?
+is_hello 'stdin closed' "$tmp/out" "$status"
+
+# A full disk and a reader that is gone cost the output, not the VM; one line says so.
+status=0
+"$vmm" --kernel "$guests/hello.bz64" </dev/null >/dev/full 2>"$tmp/err" || status=$?
+[ "$status" = 0 ] || fail "to /dev/full: status $status"
+grep -v note: "$tmp/err" >"$tmp/lines" || true
+[ "$(grep -c 'No space left on device' "$tmp/lines")" = 1 ] && [ "$(wc -l <"$tmp/lines")" = 1 ] ||
+	fail "to /dev/full: says $(cat "$tmp/err")"
+{
+	status=0
+	"$vmm" --kernel "$guests/flood.bz64" --timeout 1 </dev/null 2>"$tmp/err" || status=$?
+	echo "$status" >"$tmp/status"
+} | head -c 100 >/dev/null
+[ "$(cat "$tmp/status")" = 124 ] || fail "the reader is gone: status $(cat "$tmp/status"), not 124"
+[ "$(grep -c 'the reader of the guest.s console is gone' "$tmp/err")" = 1 ] ||
+	fail "the reader is gone: says $(cat "$tmp/err")"
+
+# ---- a flood ----
+
+# Resident memory, in KiB, after the guest's own has been touched and its code and ours have run for a moment.
+rss() {
+	awk '/^VmRSS/ {print $2}' "/proc/$1/status"
+}
+
+# floods WHAT - the flood that runs as $pid does not grow memory, and ends on time
+floods() {
+	local early late since status=0
+	since=$(now_ms)
+	wait_until 10 runs_guest "$pid" || fail "flood, $1: does not start"
+	sleep 1
+	early=$(rss "$pid")
+	sleep 2
+	late=$(rss "$pid")
+	[ $((late - early)) -le 128 ] || fail "flood, $1: resident memory went from $early to $late KiB"
+	wait "$pid" || status=$?
+	[ "$status" = 124 ] || fail "flood, $1: status $status, not 124"
+	# The timeout, and at most two seconds for a reader who does not read.
+	between "flood, $1: ms until the end" $(($(now_ms) - since)) 3000 10000
+}
+
+"$vmm" --kernel "$guests/flood.bz64" --timeout 4 </dev/null >/dev/null 2>&1 &
+pid=$!
+floods '/dev/null'
+
+mkfifo "$tmp/pipe"
+sleep 60 <>"$tmp/pipe" & # holds it open and never reads
+sleeper=$!
+wait_until 5 test -e "/proc/$sleeper/fd/0"
+"$vmm" --kernel "$guests/flood.bz64" --timeout 4 </dev/null >"$tmp/pipe" 2>"$tmp/err" &
+pid=$!
+floods 'a full pipe'
+grep -q 'were not written: nobody reads them' "$tmp/err" || fail "a full pipe: says $(cat "$tmp/err")"
+kill "$sleeper"
+
+# ---- bursts ----
+
+if command -v strace >/dev/null && ! sanitized "$vmm"; then
+	status=0
+	strace -f -qq --seccomp-bpf -e trace=write,writev -e signal=none -o "$tmp/trace" \
+		"$vmm" --kernel "$guests/flood.bz64" --timeout 2 </dev/null >"$tmp/out" 2>/dev/null || status=$?
+	[ "$status" = 124 ] || fail "flood under strace: status $status, not 124"
+	bytes=$(stat -c %s "$tmp/out")
+	# Those that wake another thread count as well.
+	writes=$(grep -cE '(write|writev)\(' "$tmp/trace" || true)
+	note "bursts: $bytes bytes of console in $writes calls of write in all"
+	[ "$bytes" -ge 1000 ] || fail "flood under strace: only $bytes bytes"
+	[ $((writes * 8)) -le $((bytes + 800)) ] || fail "bursts: $writes calls of write for $bytes bytes"
+else
+	note 'bursts: not counted, for want of strace (or of a vmm without sanitizers)'
+fi
+
+# ---- input ----
+
+# One megabyte takes a quarter of an hour where an access to a port takes tens of microseconds, as on a KVM without
+# VT-x and AMD-V; there it is as much as takes about ten seconds.
+size=32768
+if fast_kvm; then
+	size=1048576
+fi
+# All bytes but the one that ends the guest, Ctrl-A among them, which is nothing special here.
+head -c "$size" /dev/urandom >"$tmp/random"
+{
+	printf 'a\001x\001\001h'
+	tr -d '\004' <"$tmp/random"
+	printf '\001\004'
+} >"$tmp/in"
+since=$(now_ms)
+# shellcheck disable=SC2002 # a pipe is what is tested
+cat "$tmp/in" | "${echoing[@]}" --timeout 50 >"$tmp/out" || fail 'a pipe as input: a bad status'
+note "input: $(stat -c %s "$tmp/in") bytes there and back in $(($(now_ms) - since)) ms"
+cmp "$tmp/in" "$tmp/out" || fail 'a pipe as input: it does not arrive whole'
+
+# A port without FIFOs takes single bytes; a regular file is an input that cannot be polled.
+{ head -c 1000 /dev/urandom | tr -d '\004'; printf '\004'; } >"$tmp/in"
+status=0
+"$vmm" --kernel "$guests/echo.bz64" --log-level error --timeout 50 <"$tmp/in" >"$tmp/out" || status=$?
+[ "$status" = 0 ] || fail "a file as input: status $status"
+cmp "$tmp/in" "$tmp/out" || fail 'a file as input: it does not arrive whole'
+
+# Input in pieces with pauses, and the end of input, after which the guest runs on.
+status=0
+{ printf abc; sleep 0.3; printf def; } | "${echoing[@]}" --timeout 2 >"$tmp/out" 2>/dev/null || status=$?
+[ "$status" = 124 ] && [ "$(cat "$tmp/out")" = abcdef ] ||
+	fail "the end of input: status $status, got $(cat "$tmp/out")"
+
+# ---- --console ----
+
+{ printf 'left alone\n' | { "${hello[@]}" --console none; cat; }; } >"$tmp/out"
+[ "$(cat "$tmp/out")" = 'left alone' ] || fail "--console none: stdin or stdout was used: $(cat "$tmp/out")"
+
+{ printf 'left alone\n' | { "${hello[@]}" "--console=file=$tmp/console"; cat; }; } >"$tmp/out"
+[ "$(cat "$tmp/out")" = 'left alone' ] || fail "--console file: stdin or stdout was used: $(cat "$tmp/out")"
+is_hello '--console file, a new one' "$tmp/console" 0
+printf 'much more than the guest will write\n' >"$tmp/console"
+expect 0 '--console file' "${hello[@]}" --console "file=$tmp/console"
+is_hello '--console file, one with content' "$tmp/console" "$status"
+expect 0 '--console file=/dev/null' "${hello[@]}" --console file=/dev/null
+
+# A console on a pseudo-terminal: another program reads and types there, and may leave and come back.
+"${echoing[@]}" --console pty --timeout 20 </dev/null >"$tmp/out" 2>"$tmp/err" &
+pid=$!
+wait_until 5 grep -q '^vmm: the console is on /dev/pts/' "$tmp/err" || fail "--console pty: says $(cat "$tmp/err")"
+pty=$(sed -n 's/^vmm: the console is on //p' "$tmp/err")
+for text in first second; do
+	exec 5<>"$pty"
+	printf '%s' "$text" >&5
+	answer=
+	IFS= read -r -t 10 -N ${#text} answer <&5 || true
+	[ "$answer" = "$text" ] || fail "--console pty: '$text' came back as '$answer'"
+	[ "$text" = first ] || printf '\004' >&5
+	exec 5<&-
+done
+status=0
+wait "$pid" || status=$?
+[ "$status" = 0 ] || fail "--console pty: status $status"
+[ ! -s "$tmp/out" ] || fail '--console pty: stdout was used'
+
+# ---- keys ----
+
+# on_terminal GUEST KEYS - the VM on a new terminal where KEYS are typed; sets $status, $tmp/screen
+on_terminal() {
+	cat >"$tmp/session.sh" <<-SESSION
+		. "$here/lib_terminal.sh"
+		command() {
+			true
+		}
+		session "$tmp/modes" "$vmm" --kernel "$guests/$1.bz64" --log-level error --timeout 10
+	SESSION
+	rm -f "$tmp"/modes.*
+	{
+		wait_until 10 test -e "$tmp/modes.running" || true
+		printf '%b' "$2"
+		wait_until 15 test -e "$tmp/modes.status" || true
+	} | script -qec "bash '$tmp/session.sh'" /dev/null >"$tmp/screen" 2>&1 || true
+	status=$(cat "$tmp/modes.status" 2>/dev/null || echo none)
+}
+
+if command -v script >/dev/null; then
+	on_terminal halt '\001x'
+	[ "$status" = 0 ] || fail "Ctrl-A x: status $status"
+
+	on_terminal echo 'a\001\001b\003c\004'
+	[ "$status" = 0 ] || fail "typing: status $status"
+	printf 'a\001b\003c\004' >"$tmp/want"
+	cmp "$tmp/want" "$tmp/screen" || fail "Ctrl-A Ctrl-A and other keys: got $(od -c "$tmp/screen" | head)"
+
+	on_terminal echo '\001h\004'
+	[ "$status" = 0 ] || fail "Ctrl-A h: status $status"
+	for key in 'Ctrl-A x' 'Ctrl-A h' 'Ctrl-A Ctrl-A'; do
+		[ "$(grep -c "^$key " "$tmp/screen")" = 1 ] || fail "Ctrl-A h: '$key' is not listed: $(cat "$tmp/screen")"
+	done
+else
+	note 'script(1) is missing: keys are not tested'
+fi
+finish

@@ -1,0 +1,196 @@
+#!/usr/bin/env bash
+# Every way a VM ends has its exit status, and leaves nothing behind: no process, lock, file or terminal mode.
+set -euo pipefail
+# shellcheck source=tests/tiny/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+for guest in acpi_off acpi_reset pci_reset panic_reset triple_reset button; do
+	make_guest "$guest"
+done
+
+# A crash is the system's, not a report, where vmm is built with sanitizers.
+export ASAN_OPTIONS=handle_segv=0
+
+# The place where every VM of this test runs; nothing in it may change.
+place=$tmp/place
+mkdir -p "$place/tmp"
+truncate -s 1M "$place"/{disk,term,int}.img
+before=$(listing "$place")
+cd "$place"
+
+# nothing_left WHAT [SESSION [DISK]] - after a VM that ran here with the disk; one in a session of its own left no process
+nothing_left() {
+	local now disk=${3:-disk}.img
+	now=$(listing "$place")
+	[ "$now" = "$before" ] || {
+		fail "$1: files have changed"
+		diff <(echo "$before") <(echo "$now") || true
+	}
+	if [ $# -gt 1 ] && [ -n "$(ps -o pid= -s "$2")" ]; then
+		fail "$1: processes are left: $(ps -o pid=,args= -s "$2")"
+	fi
+	expect 0 "$1: its disk, at once" "$vmm" --kernel "$guests/poweroff.bz64" --disk "$disk"
+}
+
+# start GUEST [DISK] - a VM in a session of its own, with the disk; sets $pid
+start() {
+	# Without job control bash starts commands in the background with SIGINT ignored, and vmm would keep to that.
+	setsid env --default-signal=INT,QUIT "TMPDIR=$place/tmp" \
+		"$vmm" --kernel "$guests/$1.bz64" --disk "${2:-disk}.img" </dev/null >"$tmp/$1.out" 2>"$tmp/$1.err" &
+	pid=$!
+	wait_until 10 runs_guest "$pid" || fail "$1 does not start"
+}
+
+# ends STATUS WHAT PID MIN MAX [DISK] - PID, to which something was done at $since, ends with STATUS within so many ms
+ends() {
+	local status=0 took
+	wait "$3" || status=$?
+	took=$(($(now_ms) - since))
+	[ "$status" = "$1" ] || fail "$2: status $status, not $1"
+	between "$2: ms until the end" "$took" "$4" "$5"
+	nothing_left "$2" "$3" "${6:-disk}"
+}
+
+# ---- the guest's own ways ----
+
+for format in pvh elf64 bz64 bz32; do
+	expect 0 "reset by the keyboard controller, $format" "$vmm" --kernel "$guests/poweroff.$format"
+	expect 123 "triple fault, $format" "$vmm" --kernel "$guests/triple.$format"
+done
+expect 0 'ACPI power off' "$vmm" --kernel "$guests/acpi_off.bz64" --disk disk.img
+nothing_left 'ACPI power off'
+expect 0 'ACPI reset' "$vmm" --kernel "$guests/acpi_reset.bz64"
+expect 0 'PCI reset' "$vmm" --kernel "$guests/pci_reset.bz64"
+expect 123 'reset after a panic' "$vmm" --kernel "$guests/panic_reset.bz64" --disk disk.img
+nothing_left 'reset after a panic'
+expect 0 'reboot by triple fault' "$vmm" --kernel "$guests/triple_reset.bz64"
+expect 123 'triple fault with a disk' "$vmm" --kernel "$guests/triple.bz64" --disk disk.img
+nothing_left 'triple fault with a disk'
+
+# ---- --timeout ----
+
+for guest in spin halt; do
+	since=$(now_ms)
+	expect 124 "timeout, $guest" "$vmm" --kernel "$guests/$guest.bz64" --disk disk.img --timeout 1.5
+	between "timeout of 1500 ms, $guest" $(($(now_ms) - since)) 1500 4500
+	grep -qx 'vmm: the machine was ended after 1.500 s (--timeout)' "$tmp/err" ||
+		fail "timeout, $guest: says $(cat "$tmp/err")"
+	nothing_left "timeout, $guest"
+done
+
+# ---- signals ----
+
+# These wait for the grace time while the others are tested.
+start spin term
+graced_term=$pid
+start idle int
+graced_int=$pid
+since_graced=$(now_ms)
+kill -TERM "$graced_term"
+kill -INT "$graced_int"
+
+for signal in TERM INT; do
+	start button
+	wait_until 5 grep -q r "$tmp/button.out" || fail "the guest does not say that it waits"
+	since=$(now_ms)
+	kill -"$signal" "$pid"
+	ends 0 "SIG$signal, and the guest powers off" "$pid" 0 3000
+done
+
+start spin
+children_of=$(cat /proc/"$pid"/task/*/children)
+[ -z "$children_of" ] || fail "vmm has children: $children_of"
+kill -TERM "$pid"
+sleep 0.3
+[ -e "/proc/$pid/exe" ] || fail 'SIGTERM gives no grace time'
+since=$(now_ms)
+kill -TERM "$pid"
+ends 143 'SIGTERM twice' "$pid" 0 3000
+
+start halt
+kill -TERM "$pid"
+sleep 0.3
+since=$(now_ms)
+kill -INT "$pid"
+ends 130 'SIGINT after SIGTERM' "$pid" 0 3000
+
+start spin
+since=$(now_ms)
+kill -HUP "$pid"
+ends 129 SIGHUP "$pid" 0 3000
+
+for signal in KILL:137 SEGV:139 ABRT:134; do
+	start spin
+	since=$(now_ms)
+	kill -"${signal%:*}" "$pid"
+	ends "${signal#*:}" "SIG${signal%:*}" "$pid" 0 3000
+done 2>"$tmp/bash.err" # bash tells of them
+
+# A VM that is stopped in the shell and continued goes on.
+start button
+kill -STOP "$pid"
+sleep 0.2
+kill -CONT "$pid"
+since=$(now_ms)
+kill -TERM "$pid"
+ends 0 'SIGSTOP and SIGCONT' "$pid" 0 3000
+
+# What the parent told it to ignore stays ignored.
+nohup "$vmm" --kernel "$guests/halt.bz64" --timeout 1 </dev/null >"$tmp/out" 2>&1 &
+pid=$!
+wait_until 10 runs_guest "$pid" || fail 'nohup: does not start'
+kill -HUP "$pid"
+status=0
+wait "$pid" || status=$?
+[ "$status" = 124 ] || fail "SIGHUP under nohup: status $status, not 124"
+
+# ---- the terminal ----
+
+# on_terminal STATUS WHAT GUEST KEYS COMMAND [ENV] - runs the VM on a new terminal, types KEYS and runs COMMAND there
+# once the guest runs, with $pid set
+on_terminal() {
+	cat >"$tmp/session.sh" <<-SESSION
+		. "$here/lib_terminal.sh"
+		command() {
+			$5
+		}
+		session "$tmp/modes" env --default-signal=INT,QUIT ${6:-} "$vmm" --kernel "$guests/$3.bz64" \
+			--disk disk.img
+	SESSION
+	rm -f "$tmp"/modes.*
+	{
+		wait_until 10 test -e "$tmp/modes.running" || true
+		printf '%b' "$4"
+		wait_until 15 test -e "$tmp/modes.status" || true
+	} | script -qec "bash '$tmp/session.sh'" /dev/null >"$tmp/screen" 2>&1 || true
+	status=$(cat "$tmp/modes.status" 2>/dev/null || echo none)
+	[ "$status" = "$1" ] || { fail "terminal, $2: status $status, not $1"; head -n 5 "$tmp/screen"; }
+	cmp -s "$tmp/modes.before" "$tmp/modes.after" || fail "terminal, $2: modes are not as before"
+	if [ -z "${6:-}" ] && cmp -s "$tmp/modes.before" "$tmp/modes.running"; then
+		fail "terminal, $2: it was not in raw mode"
+	fi
+	nothing_left "terminal, $2"
+}
+
+if command -v script >/dev/null; then
+	on_terminal 0 'Ctrl-A x' halt '\001x' true
+	on_terminal 0 'power off' button '' "kill -TERM \$pid"
+	on_terminal 143 'SIGTERM twice' halt '' "kill -TERM \$pid; sleep 0.3; kill -TERM \$pid"
+	on_terminal 129 SIGHUP halt '' "kill -HUP \$pid"
+	for signal in SEGV:139 ABRT:134 QUIT:131 USR1:138; do
+		on_terminal "${signal#*:}" "SIG${signal%:*}" halt '' "kill -${signal%:*} \$pid"
+	done
+	cc -shared -fPIC -o "$tmp/crash.so" "$here/crash_in_thread.c"
+	if ldd "$vmm" >/dev/null 2>&1 && ! sanitized "$vmm"; then
+		on_terminal 139 'a crash in a thread' hello '' true "LD_PRELOAD=$tmp/crash.so"
+	else
+		note 'no crash in a thread: nothing can be loaded into this vmm'
+	fi
+else
+	note 'script(1) is missing: terminal modes are not tested'
+fi
+
+since=$since_graced
+ends 143 'SIGTERM, and the guest does not care' "$graced_term" 9900 60000 term
+ends 130 'SIGINT, and the guest does not care' "$graced_int" 9900 60000 int
+finish

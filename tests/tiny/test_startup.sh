@@ -1,0 +1,128 @@
+#!/usr/bin/env bash
+# What a VM costs: starting it, keeping it, and letting it idle. Counts are bounds, times are printed.
+set -euo pipefail
+# shellcheck source=tests/tiny/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+! sanitized "$vmm" || skip 'a vmm with sanitizers costs more'
+
+# Today's number is 164 with glibc 2.36, of which the C library takes about 60.
+max_syscalls=200
+max_resident=1536 # KiB
+max_idle_ticks=3  # of 10 ms, in 3 s
+
+poweroff=("$vmm" --kernel "$guests/poweroff.bz64" --log-level error)
+
+# ---- start to exit ----
+
+times=()
+for _ in {1..31}; do
+	since=${EPOCHREALTIME/[.,]/}
+	"${poweroff[@]}" </dev/null >/dev/null || fail "poweroff: status $?"
+	times+=($((${EPOCHREALTIME/[.,]/} - since)))
+done
+mapfile -t times < <(printf '%s\n' "${times[@]}" | sort -n)
+note "start to exit, 31 runs: median ${times[15]} us, best ${times[0]} us, worst ${times[30]} us"
+
+if command -v strace >/dev/null; then
+	strace -f -qq -e signal=none -o "$tmp/trace" "${poweroff[@]}" </dev/null >/dev/null || fail "strace: status $?"
+	# Each call once, whether it is seen in one line or two.
+	grep -vE '<\.\.\. .* resumed>|^[0-9]+ +(\+\+\+|---)' "$tmp/trace" >"$tmp/calls" || true
+	syscalls=$(wc -l <"$tmp/calls")
+	note "system calls from start to exit: $syscalls"
+	[ "$syscalls" -le "$max_syscalls" ] || {
+		fail "$syscalls system calls, more than $max_syscalls"
+		sed -E 's/^[0-9]+ +([a-z0-9_]+)\(.*/\1/' "$tmp/calls" | sort | uniq -c | sort -rn | head -n 15
+	}
+	# These make KVM wait for all CPUs, or are the parts that the machine does without.
+	for call in KVM_IOEVENTFD KVM_CREATE_IRQCHIP KVM_CREATE_PIT KVM_IRQFD KVM_SET_GSI_ROUTING; do
+		! grep "$call" "$tmp/calls" || fail "$call when a VM starts"
+	done
+	[ "$(grep -c KVM_CREATE_VM "$tmp/calls")" = 1 ] || fail "strace sees no KVM calls"
+	# Memory is there before anything that would have to follow its changes.
+	order=$(grep -oE 'KVM_SET_USER_MEMORY_REGION|KVM_ENABLE_CAP|KVM_CREATE_VCPU' "$tmp/calls" | uniq | tr '\n' ' ')
+	[ "$order" = 'KVM_SET_USER_MEMORY_REGION KVM_ENABLE_CAP KVM_CREATE_VCPU ' ] ||
+		fail "the order of KVM calls: $order"
+else
+	note 'strace is missing: system calls are not counted'
+fi
+
+# ---- resident memory and idle CPU ----
+
+# start PROGRAM GUEST - sets $pid
+start() {
+	"$1" --kernel "$guests/$2.bz64" --log-level error </dev/null >/dev/null &
+	pid=$!
+	wait_until 10 runs_guest "$pid" || fail "$2 does not start"
+}
+
+# breakdown PID - KiB resident outside the guest's memory, by kind: "program N", "libraries N", "heap N", ...
+breakdown() {
+	awk '
+	/^[0-9a-f]+-[0-9a-f]+ / {
+		kind = $6
+		if (kind == "") kind = "anonymous"
+		else if (kind ~ /\/vmm$/) kind = "program"
+		else if (kind ~ /\.so/) kind = "libraries"
+		gsub(/[][]/, "", kind)
+	}
+	# The one mapping that is as large as the memory of the guest is that memory.
+	/^Size:/ { guest = $2 >= 256 * 1024 }
+	/^Rss:/ && !guest { kib[kind] += $2 }
+	/^Shared_Clean:/ && kind == "libraries" { shared += $2 }
+	END {
+		for (kind in kib)
+			if (kib[kind])
+				print kind, kib[kind]
+		print "shared", shared + 0
+	}' "/proc/$1/smaps"
+}
+
+# resident WHAT PROGRAM [shared] - what it has besides the memory of the guest is within the bound; pages of
+# libraries that are shared with every other program on the host do not count when told so
+resident() {
+	local kib kinds all=0 shared=0 kind
+	start "$2" idle
+	sleep 0.3
+	kinds=$(breakdown "$pid" | sort)
+	kill -HUP "$pid"
+	wait "$pid" || true
+	while read -r kind kib; do
+		if [ "$kind" = shared ]; then
+			shared=$kib
+		else
+			all=$((all + kib))
+		fi
+	done <<<"$kinds"
+	[ "$all" -gt 100 ] || fail "$1: only $all KiB resident: not measured"
+	note "resident besides the guest's memory, $1: $all KiB" \
+		"($(grep -v '^shared' <<<"$kinds" | tr '\n' ' ' | sed 's/ \([0-9]*\) /: \1, /g; s/, $//'))," \
+		"of which shared pages of libraries: $shared KiB"
+	[ "${3:-}" = shared ] || shared=0
+	[ $((all - shared)) -le "$max_resident" ] ||
+		fail "$1: $((all - shared)) KiB resident, more than $max_resident"
+}
+
+resident 'as built' "$vmm" shared
+# With libraries inside, every page is the program's own.
+objects=("$build"/vmm/cli/CMakeFiles/vmm.dir/*.o)
+mkdir "$tmp/static"
+if [ -e "${objects[0]}" ] &&
+	cc -static -o "$tmp/static/vmm" "${objects[@]}" "$build/lib/libvmm.a" -pthread -Wl,--gc-sections 2>"$tmp/err"; then
+	resident 'static' "$tmp/static/vmm"
+else
+	note 'no static program can be linked here; its resident memory is not measured'
+fi
+
+for guest in idle halt; do
+	start "$vmm" "$guest"
+	sleep 0.2
+	ticks=$(cpu_ticks "$pid")
+	sleep 3
+	ticks=$(($(cpu_ticks "$pid") - ticks))
+	note "$guest: $ticks ticks of CPU time in 3 s"
+	[ "$ticks" -le "$max_idle_ticks" ] || fail "$guest: $ticks ticks of CPU time in 3 s, more than $max_idle_ticks"
+	kill -HUP "$pid"
+	wait "$pid" || true
+done
+finish

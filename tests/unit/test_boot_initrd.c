@@ -1,0 +1,194 @@
+/* boot/initrd: where it goes, and what is refused. */
+#include <fcntl.h>
+
+#include "boot_fixture.h"
+
+#define KERNEL_END (BZ_PREF + BZ_INIT_SIZE)
+
+static void setup(void)
+{
+	fixture_setup();
+	fixture_make_bzimage();
+}
+
+/* A file of that many bytes: holes, and a mark at either end. */
+static void set_initrd(uint64_t size)
+{
+	fixture_close(&cfg.initrd_fd);
+	cfg.initrd_fd = memfd_create("initrd", MFD_CLOEXEC);
+	ck_assert_int_eq(ftruncate(cfg.initrd_fd, (off_t)size), 0);
+	ck_assert_int_eq(pwrite(cfg.initrd_fd, "A", 1, 0), 1);
+	ck_assert_int_eq(pwrite(cfg.initrd_fd, "Z", 1, (off_t)size - 1), 1);
+	memset(&entry, 0xee, sizeof(entry));
+}
+
+static const struct boot_params *zero_page(void)
+{
+	return guest_mem_ptr(&mem, layout.zero_page, sizeof(struct boot_params));
+}
+
+static void expect_initrd(gpa_t gpa, uint64_t size)
+{
+	ck_assert_uint_eq(zero_page()->hdr.ramdisk_image, gpa);
+	ck_assert_uint_eq(zero_page()->hdr.ramdisk_size, size);
+	ck_assert_uint_eq(zero_page()->ext_ramdisk_image, 0);
+	ck_assert_uint_eq(zero_page()->ext_ramdisk_size, 0);
+	ck_assert_uint_eq(*guest_bytes(gpa + size - 1, 1), 'Z');
+	ck_assert_uint_eq(*guest_bytes(gpa, 1), size == 1 ? 'Z' : 'A');
+}
+
+START_TEST(goes_behind_the_kernel)
+{
+	set_initrd(5000);
+	fixture_expect_booted(fixture_boot_bzimage());
+	expect_initrd(KERNEL_END, 5000);
+
+	/* page aligned */
+	bz_hdr->init_size = BZ_INIT_SIZE + 1;
+	fixture_expect_booted(fixture_boot_bzimage());
+	expect_initrd(KERNEL_END + 4096, 5000);
+
+	set_initrd(1);
+	fixture_expect_booted(fixture_boot_bzimage());
+	expect_initrd(KERNEL_END + 4096, 1);
+}
+END_TEST
+
+START_TEST(fills_memory_to_the_last_byte)
+{
+	set_initrd(64 * MIB - KERNEL_END);
+	fixture_expect_booted(fixture_boot_bzimage());
+	expect_initrd(KERNEL_END, 64 * MIB - KERNEL_END);
+
+	set_initrd(64 * MIB - KERNEL_END + 1);
+	fixture_expect_refused(
+		fixture_boot_bzimage(), ENOMEM,
+		"its 47 MiB and the kernel need at least 65 MiB of guest memory, has 64 MiB");
+}
+END_TEST
+
+/* Where it fits behind the kernel no more, there is room before it. */
+START_TEST(goes_before_the_kernel)
+{
+	fixture_teardown();
+	fixture_setup_ram(20 * MIB);
+	set_initrd(15 * MIB);
+	fixture_expect_booted(fixture_boot_bzimage());
+	expect_initrd(MIB, 15 * MIB);
+
+	set_initrd(15 * MIB + 1);
+	fixture_expect_refused(fixture_boot_bzimage(), ENOMEM, "need at least 34 MiB");
+}
+END_TEST
+
+START_TEST(stays_below_the_limit_of_the_kernel)
+{
+	set_initrd(8192);
+	bz_hdr->initrd_addr_max = KERNEL_END + 8191;
+	fixture_expect_booted(fixture_boot_bzimage());
+	expect_initrd(KERNEL_END, 8192);
+
+	bz_hdr->initrd_addr_max = KERNEL_END + 8190;
+	fixture_expect_booted(fixture_boot_bzimage());
+	expect_initrd(MIB, 8192);
+
+	bz_hdr->initrd_addr_max = MIB + 8191;
+	fixture_expect_booted(fixture_boot_bzimage());
+	expect_initrd(MIB, 8192);
+
+	memset(&entry, 0xee, sizeof(entry));
+	bz_hdr->initrd_addr_max = MIB + 8190;
+	fixture_expect_refused(fixture_boot_bzimage(), ENOMEM,
+			       "its 1 MiB do not fit below 0x101ffe, the limit of the kernel");
+	bz_hdr->initrd_addr_max = 0;
+	fixture_expect_refused(fixture_boot_bzimage(), ENOMEM, "below 0x0, the limit");
+}
+END_TEST
+
+START_TEST(skips_holes_and_what_is_no_ram)
+{
+	e820[2].size = KERNEL_END + 4096 - MIB;
+	e820[3] = (struct boot_e820){KERNEL_END + 4096, 8192, BOOT_E820_RESERVED};
+	e820[4] = (struct boot_e820){KERNEL_END + 3 * 4096, 20 * 4096, BOOT_E820_RAM};
+	cfg.n_e820 = 5;
+	set_initrd(4096);
+	fixture_expect_booted(fixture_boot_bzimage());
+	expect_initrd(KERNEL_END, 4096);
+
+	set_initrd(4097);
+	fixture_expect_booted(fixture_boot_bzimage());
+	expect_initrd(KERNEL_END + 3 * 4096, 4097);
+
+	set_initrd(40 * MIB);
+	fixture_expect_refused(fixture_boot_bzimage(), ENOMEM,
+			       "its 40 MiB fit in no piece of RAM below 4 GiB");
+}
+END_TEST
+
+/* An initrd of 32-bit sums that wrap, and of more than any machine has. */
+START_TEST(refuses_what_is_too_large)
+{
+	set_initrd(1ULL << 32);
+	fixture_expect_refused(fixture_boot_bzimage(), ENOMEM, "its 4096 MiB");
+	set_initrd(1ULL << 40);
+	fixture_expect_refused(fixture_boot_bzimage(), ENOMEM, "its 1048576 MiB");
+	bz_hdr->initrd_addr_max = 0xffffffff;
+	set_initrd(INT64_MAX - 4095);
+	fixture_expect_refused(fixture_boot_bzimage(), ENOMEM, "the limit of the kernel");
+}
+END_TEST
+
+START_TEST(refuses_what_is_no_file)
+{
+	int pipes[2];
+
+	cfg.initrd_fd = fixture_file("", 0);
+	fixture_expect_refused(fixture_boot_bzimage(), EINVAL, "the file is empty");
+	fixture_close(&cfg.initrd_fd);
+
+	cfg.initrd_fd = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	fixture_expect_refused(fixture_boot_bzimage(), EISDIR, "Is a directory");
+	fixture_close(&cfg.initrd_fd);
+
+	ck_assert_int_eq(pipe(pipes), 0);
+	cfg.initrd_fd = pipes[0];
+	fixture_expect_refused(fixture_boot_bzimage(), EINVAL, "not a regular file");
+	close(pipes[1]);
+	fixture_close(&cfg.initrd_fd);
+
+	cfg.initrd_fd = 1000;
+	fixture_expect_refused(fixture_boot_bzimage(), EBADF, "Bad file descriptor");
+	cfg.initrd_fd = -1;
+}
+END_TEST
+
+START_TEST(reports_read_errors)
+{
+	char path[64];
+	int fd = fixture_file("initrd", 6);
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	cfg.initrd_fd = open(path, O_WRONLY | O_CLOEXEC);
+	ck_assert_int_ge(cfg.initrd_fd, 0);
+	fixture_expect_refused(fixture_boot_bzimage(), EBADF, "Bad file descriptor");
+	close(fd);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("boot/initrd");
+	TCase *tc = tcase_create("initrd");
+
+	suite_add_tcase(suite, tc);
+	tcase_add_checked_fixture(tc, setup, fixture_teardown);
+	tcase_add_test(tc, goes_behind_the_kernel);
+	tcase_add_test(tc, fills_memory_to_the_last_byte);
+	tcase_add_test(tc, goes_before_the_kernel);
+	tcase_add_test(tc, stays_below_the_limit_of_the_kernel);
+	tcase_add_test(tc, skips_holes_and_what_is_no_ram);
+	tcase_add_test(tc, refuses_what_is_too_large);
+	tcase_add_test(tc, refuses_what_is_no_file);
+	tcase_add_test(tc, reports_read_errors);
+	return fixture_run(suite);
+}
