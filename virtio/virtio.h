@@ -3,8 +3,8 @@
  *
  * A device embeds struct virtio_device, fills in the fields of the first group and never learns which
  * transport carries it. The transport negotiates on the vCPU threads, then hands complete queues to the
- * device's event loop; from start to stop the queues belong to that loop's thread alone. A reset is
- * asynchronous: the driver reads status 0 only after the device has let go of its queues (2.1.2, 4.1.4.3.1),
+ * device. A device has a loop for what concerns all of it, and each queue has a loop that serves it, often the same; from
+ * start to stop a queue belongs to its loop's thread alone. A reset is asynchronous: the driver reads status 0 only after the device has let go of its queues (2.1.2, 4.1.4.3.1),
  * and no vCPU ever waits for disk or network.
  *
  * Life: the device's own init calls virtio_device_init(); then the transport's init attaches to it; fini in the
@@ -13,6 +13,7 @@
 #pragma once
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -21,20 +22,21 @@
 #include "vmm/core/evloop.h"
 #include "vmm/core/log.h"
 
-#define VIRTIO_MAX_QUEUES 8
+#define VIRTIO_MAX_QUEUES 33
 #define VIRTIO_MAX_CONFIG 64 /* bytes */
 
 struct virtio_device;
 
-/* All are called on the loop thread. */
 struct virtio_device_ops {
-	/* DRIVER_OK: negotiated and queue[] are valid. Every queue is kicked once right after this. */
+	/* The device's loop. DRIVER_OK: negotiated and queue[] are valid. Every queue is kicked once right after this. */
 	void (*start)(struct virtio_device *dev);
-	/* The driver kicked this queue, which is enabled. Serve it, with a bound, or ask to be called again
-	 * with virtio_device_rekick(). */
+	/* The queue's loop. The driver kicked this queue, which is enabled. Serve it, with a bound, or ask to be called
+	 * again with virtio_device_rekick(). */
 	void (*kick)(struct virtio_device *dev, unsigned int queue);
-	/* Reset: complete or drop what is in flight, forget the queues. Their memory must not be touched
-	 * after this returns. */
+	/* The queue's loop. Reset: no kick comes any more. Complete or cancel what is in flight and touch the queue's memory
+	 * no more, then call virtio_device_quiesced(), now or later. NULL: nothing is ever in flight between two calls. */
+	void (*quiesce)(struct virtio_device *dev, unsigned int queue);
+	/* The device's loop. Every queue is quiet: forget them. No guest memory may be touched after this returns. */
 	void (*stop)(struct virtio_device *dev);
 };
 
@@ -43,43 +45,49 @@ struct virtio_transport {
 	void (*interrupt)(void *arg, unsigned int queue);
 	void (*config_changed)(void *arg);
 	void (*needs_reset)(void *arg);
-	void (*stopped)(void *arg); /* loop thread; the reset is complete */
+	void (*stopped)(void *arg); /* the device's loop thread; the reset is complete */
 	void *arg;
 };
 
-/* Names one queue of one device: the argument of its kick callback. */
+/* One queue of one device as its loop knows it. */
 struct virtio_queue_ref {
 	struct virtio_device *dev;
 	unsigned int queue;
+	struct evloop_task watch;
+	struct evloop_task unwatch;
 };
 
 struct virtio_device {
 	/* immutable after virtio_device_init() */
 	const struct virtio_device_ops *ops;
-	const char *name; /* for messages, such as "disk 'x.img'"; owned by the device */
-	struct evloop *loop;
+	const char *name;    /* for messages, such as "disk 'x.img'"; owned by the device */
+	struct evloop *loop; /* borrowed, as are those of the queues */
 	uint16_t id;	     /* VIRTIO_ID_* */
 	uint16_t queue_size; /* the largest size offered, a power of two */
 	unsigned int n_queues;
 	size_t config_size;
 	uint64_t features; /* offered; VIRTIO_F_VERSION_1 and the ring features are added by init */
+	struct evloop *queue_loop[VIRTIO_MAX_QUEUES]; /* NULL before init: loop serves it too */
 	struct virtio_queue_ref queue_ref[VIRTIO_MAX_QUEUES];
 	int kick_fd[VIRTIO_MAX_QUEUES]; /* eventfds; the transport or KVM writes, the loop reads */
 
 	/* set by the transport before any driver can reach the device */
 	struct virtio_transport transport;
 
-	/* valid from start to stop; then owned by the loop thread */
+	/* immutable from start to stop */
 	uint64_t negotiated;
-	struct virtq queue[VIRTIO_MAX_QUEUES];
 	bool enabled[VIRTIO_MAX_QUEUES];
+	/* valid from start to stop; each is owned by its queue's loop thread */
+	struct virtq queue[VIRTIO_MAX_QUEUES];
 	struct evloop_fd kick[VIRTIO_MAX_QUEUES];
+	/* owned by the device's loop thread */
 	bool started;
-	bool broken; /* until the next start; kick is not called meanwhile */
-
-	/* any thread may post */
+	/* any thread */
+	_Atomic bool broken;	   /* until the next start; kick is not called meanwhile */
+	_Atomic unsigned int busy; /* during a reset: queues that are not quiet yet */
 	struct evloop_task start_task;
 	struct evloop_task stop_task;
+	struct evloop_task stopped_task;
 
 	/* under config_lock, a leaf lock */
 	pthread_mutex_t config_lock;
@@ -97,14 +105,17 @@ void virtio_device_fini(struct virtio_device *dev);
 void virtio_device_config_set(struct virtio_device *dev, size_t offset, const void *src,
 			      size_t len);
 
-/* Loop thread. Publishes what was pushed to the queue and interrupts when the driver asked for it. */
+/* The queue's loop thread. Publishes what was pushed to the queue and interrupts when the driver asked for it. */
 void virtio_device_publish(struct virtio_device *dev, unsigned int queue);
 
-/* Loop thread. The driver broke the protocol: no queue is served until it resets the device (2.1.2). */
+/* Any loop of the device. The driver broke the protocol: no queue is served until it resets the device (2.1.2). */
 void virtio_device_broken(struct virtio_device *dev, const char *why);
 
-/* Loop thread. Has kick called again later, after other work of the loop. */
+/* Any thread. Has kick called again later, after other work of the loop. */
 void virtio_device_rekick(struct virtio_device *dev, unsigned int queue);
+
+/* The queue's loop thread, once for each call of quiesce: that queue's memory is not touched any more. */
+void virtio_device_quiesced(struct virtio_device *dev);
 
 /* For transports. Any thread; bytes past the end read as zero. Returns the generation. */
 uint32_t virtio_device_config_get(struct virtio_device *dev, size_t offset, void *dst, size_t len);

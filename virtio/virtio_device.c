@@ -15,13 +15,43 @@ static void virtio_device_on_kick(void *arg, uint32_t events)
 
 	(void)n;
 	(void)events;
-	ref->dev->ops->kick(ref->dev, ref->queue);
+	if (!atomic_load_explicit(&ref->dev->broken, memory_order_relaxed))
+		ref->dev->ops->kick(ref->dev, ref->queue);
 }
 
-static void virtio_device_unwatch(struct virtio_device *dev)
+/* On the device's loop: runs a queue's task on that queue's loop, which needs no detour when it is the same. */
+static void virtio_device_on_queue_loop(struct virtio_device *dev, unsigned int queue,
+					struct evloop_task *task)
 {
-	for (unsigned int i = 0; i < dev->n_queues; i++)
-		evloop_del(dev->loop, &dev->kick[i]);
+	if (dev->queue_loop[queue] == dev->loop)
+		task->fn(task->arg);
+	else
+		evloop_post(dev->queue_loop[queue], task);
+}
+
+static void virtio_device_watch(void *arg)
+{
+	struct virtio_queue_ref *ref = arg;
+	struct virtio_device *dev = ref->dev;
+
+	if (evloop_add(dev->queue_loop[ref->queue], &dev->kick[ref->queue], EPOLLIN) < 0) {
+		virtio_device_broken(dev, "the host has no room to watch its queue");
+		return;
+	}
+	/* The driver may have kicked before anybody listened. */
+	virtio_device_rekick(dev, ref->queue);
+}
+
+static void virtio_device_unwatch(void *arg)
+{
+	struct virtio_queue_ref *ref = arg;
+	struct virtio_device *dev = ref->dev;
+
+	evloop_del(dev->queue_loop[ref->queue], &dev->kick[ref->queue]);
+	if (dev->ops->quiesce)
+		dev->ops->quiesce(dev, ref->queue);
+	else
+		virtio_device_quiesced(dev);
 }
 
 static void virtio_device_on_start(void *arg)
@@ -29,30 +59,66 @@ static void virtio_device_on_start(void *arg)
 	struct virtio_device *dev = arg;
 
 	dev->started = true;
-	dev->broken = false;
+	atomic_store(&dev->broken, false);
 	dev->ops->start(dev);
-	for (unsigned int i = 0; i < dev->n_queues && !dev->broken; i++) {
-		if (!dev->enabled[i])
-			continue;
-		if (evloop_add(dev->loop, &dev->kick[i], EPOLLIN) < 0) {
-			virtio_device_broken(dev, "the host has no room to watch its queue");
-			return;
-		}
-		/* The driver may have kicked before anybody listened. */
-		virtio_device_rekick(dev, i);
+	for (unsigned int i = 0; i < dev->n_queues; i++) {
+		if (dev->enabled[i] && !atomic_load(&dev->broken))
+			virtio_device_on_queue_loop(dev, i, &dev->queue_ref[i].watch);
 	}
+}
+
+static void virtio_device_on_stopped(void *arg)
+{
+	struct virtio_device *dev = arg;
+
+	dev->ops->stop(dev);
+	dev->started = false;
+	dev->transport.stopped(dev->transport.arg);
+}
+
+/* Counts down what a reset waits for; whoever is last sees what all others did. Returns whether that is the caller. */
+static bool virtio_device_last_busy(struct virtio_device *dev)
+{
+	return atomic_fetch_sub_explicit(&dev->busy, 1, memory_order_acq_rel) == 1;
 }
 
 static void virtio_device_on_stop(void *arg)
 {
 	struct virtio_device *dev = arg;
 
-	if (dev->started) {
-		virtio_device_unwatch(dev);
-		dev->ops->stop(dev);
-		dev->started = false;
+	if (!dev->started) {
+		dev->transport.stopped(dev->transport.arg);
+		return;
 	}
-	dev->transport.stopped(dev->transport.arg);
+	/* One more, for this function itself. */
+	atomic_store(&dev->busy, 1);
+	for (unsigned int i = 0; i < dev->n_queues; i++) {
+		if (dev->enabled[i]) {
+			atomic_fetch_add(&dev->busy, 1);
+			virtio_device_on_queue_loop(dev, i, &dev->queue_ref[i].unwatch);
+		}
+	}
+	if (virtio_device_last_busy(dev))
+		virtio_device_on_stopped(dev);
+}
+
+void virtio_device_quiesced(struct virtio_device *dev)
+{
+	if (virtio_device_last_busy(dev))
+		evloop_post(dev->loop, &dev->stopped_task);
+}
+
+static void virtio_device_init_queue(struct virtio_device *dev, unsigned int i)
+{
+	struct virtio_queue_ref *ref = &dev->queue_ref[i];
+
+	*ref = (struct virtio_queue_ref){.dev = dev, .queue = i};
+	ref->watch = (struct evloop_task){.fn = virtio_device_watch, .arg = ref};
+	ref->unwatch = (struct evloop_task){.fn = virtio_device_unwatch, .arg = ref};
+	dev->kick[i] =
+		(struct evloop_fd){.fd = dev->kick_fd[i], .fn = virtio_device_on_kick, .arg = ref};
+	if (!dev->queue_loop[i])
+		dev->queue_loop[i] = dev->loop;
 }
 
 int virtio_device_init(struct virtio_device *dev)
@@ -63,6 +129,7 @@ int virtio_device_init(struct virtio_device *dev)
 			 UINT64_C(1) << VIRTIO_RING_F_INDIRECT_DESC;
 	dev->start_task = (struct evloop_task){.fn = virtio_device_on_start, .arg = dev};
 	dev->stop_task = (struct evloop_task){.fn = virtio_device_on_stop, .arg = dev};
+	dev->stopped_task = (struct evloop_task){.fn = virtio_device_on_stopped, .arg = dev};
 	pthread_mutex_init(&dev->config_lock, NULL);
 	for (unsigned int i = 0; i < dev->n_queues; i++)
 		dev->kick_fd[i] = -1;
@@ -74,10 +141,7 @@ int virtio_device_init(struct virtio_device *dev)
 			virtio_device_fini(dev);
 			return err;
 		}
-		dev->queue_ref[i] = (struct virtio_queue_ref){.dev = dev, .queue = i};
-		dev->kick[i] = (struct evloop_fd){.fd = dev->kick_fd[i],
-						  .fn = virtio_device_on_kick,
-						  .arg = &dev->queue_ref[i]};
+		virtio_device_init_queue(dev, i);
 	}
 	return 0;
 }
@@ -85,7 +149,8 @@ int virtio_device_init(struct virtio_device *dev)
 void virtio_device_fini(struct virtio_device *dev)
 {
 	for (unsigned int i = 0; i < dev->n_queues; i++) {
-		evloop_del(dev->loop, &dev->kick[i]);
+		if (dev->queue_loop[i])
+			evloop_del(dev->queue_loop[i], &dev->kick[i]);
 		if (dev->kick_fd[i] >= 0)
 			close(dev->kick_fd[i]);
 	}
@@ -127,13 +192,11 @@ void virtio_device_publish(struct virtio_device *dev, unsigned int queue)
 
 void virtio_device_broken(struct virtio_device *dev, const char *why)
 {
-	if (dev->broken)
+	if (atomic_exchange(&dev->broken, true))
 		return;
-	dev->broken = true;
 	log_guest(&dev->log,
 		  "%s: the guest's driver broke the protocol (%s); it must reset the device",
 		  dev->name, why);
-	virtio_device_unwatch(dev);
 	dev->transport.needs_reset(dev->transport.arg);
 }
 

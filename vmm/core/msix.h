@@ -12,7 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define MSIX_MAX_VECTORS 16
+#define MSIX_MAX_VECTORS 34
 #define MSIX_ENTRY_SIZE	 16
 #define MSIX_NO_VECTOR	 0xffff
 
