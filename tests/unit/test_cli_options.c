@@ -176,10 +176,11 @@ static void print_help(void *arg)
 /* The help names every option that works, none that does not, and fits a terminal. */
 START_TEST(test_help_text)
 {
-	static const char *const names[] = {
-		"--kernel", "--initrd",	 "--append",	"--cmdline", "--disk",	  "--net",
-		"--cpus",   "--memory",	 "--transport", "--timeout", "--console", "--log-level",
-		"--help",   "--version", "Exit status", "Ctrl-A x"};
+	static const char *const names[] = {"--kernel",	    "--initrd",	 "--append",  "--cmdline",
+					    "--disk",	    "--net",	 "--cpus",    "--memory",
+					    "--transport",  "--timeout", "--console", "--log-level",
+					    "--io-threads", "--help",	 "--version", "Exit status",
+					    "Ctrl-A x"};
 	char text[8192];
 
 	capture(STDOUT_FILENO, text, sizeof(text), print_help, NULL);
@@ -216,9 +217,10 @@ START_TEST(test_no_kernel)
 }
 END_TEST
 
-static const char *const valued[] = {
-	"--kernel", "--initrd",	   "--cmdline", "--append",  "--disk",	 "--net",      "--cpus",
-	"--memory", "--transport", "--timeout", "--console", "--events", "--log-level"};
+static const char *const valued[] = {"--kernel",    "--initrd",	   "--cmdline", "--append",
+				     "--disk",	    "--net",	   "--cpus",	"--memory",
+				     "--transport", "--timeout",   "--console", "--events",
+				     "--log-level", "--io-threads"};
 
 START_TEST(test_missing_value)
 {
@@ -247,7 +249,7 @@ static const struct {
 } once[] = {
 	{"--kernel", "a"},     {"--initrd", "a"},	{"--cmdline", "a"},	{"--append", "a"},
 	{"--cpus", "1"},       {"--memory", "64M"},	{"--transport", "pci"}, {"--timeout", "1"},
-	{"--console", "none"}, {"--log-level", "warn"},
+	{"--console", "none"}, {"--log-level", "warn"}, {"--io-threads", "2"},
 };
 
 START_TEST(test_repeated)
@@ -436,6 +438,19 @@ START_TEST(test_log_level)
 	}
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 		REFUSED("--log-level takes", "--kernel", "k", "--log-level", bad[i]);
+}
+END_TEST
+
+START_TEST(test_io_threads)
+{
+	static const char *const bad[] = {"", "0", "33", "-1", "2x", "99999999999999999999"};
+
+	ck_assert_int_eq(PARSE("--kernel", "k"), 0);
+	ck_assert_uint_eq(o.config.io_threads, 0);
+	ck_assert_int_eq(PARSE("--kernel", "k", "--io-threads", "32"), 0);
+	ck_assert_uint_eq(o.config.io_threads, 32);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		REFUSED("--io-threads takes", "--kernel", "k", "--io-threads", bad[i]);
 }
 END_TEST
 
@@ -720,6 +735,7 @@ int main(void)
 	tcase_add_loop_test(tc, test_timeout, 0, COUNT(times));
 	tcase_add_test(tc, test_console);
 	tcase_add_test(tc, test_log_level);
+	tcase_add_test(tc, test_io_threads);
 	tcase_add_test(tc, test_transport);
 	tcase_add_loop_test(tc, test_disk, 0, COUNT(disks));
 	tcase_add_loop_test(tc, test_bad_disk, 0, COUNT(bad_disks));

@@ -9,7 +9,9 @@
 #include "vmm/core/log.h"
 #include "vmm/machine/machine.h"
 
-_Static_assert(VMM_MAX_DISKS_AND_NETS == MACHINE_MAX_CARDS,
+_Static_assert(VMM_MAX_DISKS_AND_NETS == MACHINE_MAX_DISKS_AND_NETS,
+	       "the API promises what the machine has");
+_Static_assert(VMM_MAX_IO_THREADS == MACHINE_MAX_IO_THREADS,
 	       "the API promises what the machine has");
 _Static_assert(VMM_MAX_CPUS == MACHINE_MAX_VCPUS, "the API promises what the machine has");
 _Static_assert(VMM_MIN_MEMORY == MACHINE_MIN_MEMORY, "the API promises what the machine has");
@@ -34,6 +36,7 @@ static struct machine_config vmm_translate(const struct vmm_config *c)
 				       .cpus = c->cpus,
 				       .n_disks = c->n_disks,
 				       .n_nets = c->n_nets,
+				       .io_threads = c->io_threads,
 				       .console_in = c->console_in,
 				       .console_out = c->console_out,
 				       .console_keys = c->console_keys};
@@ -43,16 +46,16 @@ static struct machine_config vmm_translate(const struct vmm_config *c)
 static int vmm_create_machine(const struct vmm_config *config, struct machine **machine)
 {
 	struct machine_config mc = vmm_translate(config);
-	struct machine_disk_config disks[MACHINE_MAX_CARDS];
-	struct machine_net_config nets[MACHINE_MAX_CARDS];
+	struct machine_disk_config disks[MACHINE_MAX_DISKS_AND_NETS];
+	struct machine_net_config nets[MACHINE_MAX_DISKS_AND_NETS];
 
-	for (unsigned int i = 0; i < config->n_disks && i < MACHINE_MAX_CARDS; i++) {
+	for (unsigned int i = 0; i < config->n_disks && i < MACHINE_MAX_DISKS_AND_NETS; i++) {
 		const struct vmm_disk *d = &config->disks[i];
 
 		disks[i] = (struct machine_disk_config){
 			.path = d->path, .serial = d->serial, .readonly = d->readonly};
 	}
-	for (unsigned int i = 0; i < config->n_nets && i < MACHINE_MAX_CARDS; i++) {
+	for (unsigned int i = 0; i < config->n_nets && i < MACHINE_MAX_DISKS_AND_NETS; i++) {
 		const struct vmm_net *n = &config->nets[i];
 
 		nets[i] = (struct machine_net_config){

@@ -40,6 +40,7 @@ extern "C" {
 
 #define VMM_MAX_DISKS_AND_NETS 32
 #define VMM_MAX_CPUS	       254
+#define VMM_MAX_IO_THREADS     32
 #define VMM_MIN_MEMORY	       (UINT64_C(2) << 20)
 
 /* A disk on a host file or block device; appears as vda, vdb, ... in the order given. */
@@ -69,9 +70,11 @@ struct vmm_config {
 	unsigned int n_disks;
 	const struct vmm_net *nets;
 	unsigned int n_nets; /* disks and nets together: VMM_MAX_DISKS_AND_NETS */
-	int console_in;	     /* the serial port's input; -1 (default): none */
-	int console_out;     /* its output; -1 (default): thrown away */
-	bool console_keys;   /* Ctrl-A x ends the VM, Ctrl-A h lists the keys; default false */
+	unsigned int
+		io_threads; /* that serve the devices; 0 (default): one for each disk and net; at most VMM_MAX_IO_THREADS */
+	int console_in;	   /* the serial port's input; -1 (default): none */
+	int console_out;   /* its output; -1 (default): thrown away */
+	bool console_keys; /* Ctrl-A x ends the VM, Ctrl-A h lists the keys; default false */
 };
 
 /* How a VM ended. */

@@ -5,12 +5,11 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "vmm/cli/option.h"
 #include "vmm/cli/report.h"
 #include "vmm/cli/value.h"
 
-/* ---- one function for each option ---- */
-
-typedef int option_fn(struct options *o, char *value);
+/* ---- one function for each option; disks and network cards have files of their own ---- */
 
 static int option_kernel(struct options *o, char *value)
 {
@@ -48,6 +47,19 @@ static int option_cpus(struct options *o, char *value)
 	return 0;
 }
 
+static int option_io_threads(struct options *o, char *value)
+{
+	uint64_t n;
+
+	if (value_number(value, 1, VMM_MAX_IO_THREADS, &n) < 0) {
+		report("--io-threads takes a number from 1 to %d, not '%s'", VMM_MAX_IO_THREADS,
+		       value);
+		return -EINVAL;
+	}
+	o->config.io_threads = (unsigned int)n;
+	return 0;
+}
+
 static int option_memory(struct options *o, char *value)
 {
 	if (value_size(value, &o->config.memory) < 0) {
@@ -64,7 +76,7 @@ static int option_memory(struct options *o, char *value)
 	return 0;
 }
 
-static bool options_full(const struct options *o)
+bool options_full(const struct options *o)
 {
 	if (o->config.n_disks + o->config.n_nets < VMM_MAX_DISKS_AND_NETS)
 		return false;
@@ -72,157 +84,10 @@ static bool options_full(const struct options *o)
 	return true;
 }
 
-static int option_unsupported(const char *option, const char *what)
+int option_unsupported(const char *option, const char *what)
 {
 	report("%s: '%s' is not supported by this version of vmm", option, what);
 	return -EINVAL;
-}
-
-static int option_disk_item(struct vmm_disk *disk, char *item)
-{
-	char *value;
-
-	if (strcmp(item, "readonly") == 0) {
-		if (disk->readonly) {
-			report("--disk '%s': readonly is given twice", disk->path);
-			return -EINVAL;
-		}
-		disk->readonly = true;
-		return 0;
-	}
-	value = value_of(item, "serial");
-	if (value) {
-		if (disk->serial || *value == '\0' || strlen(value) > 20) {
-			report("--disk '%s': serial= takes 1 to 20 bytes, once", disk->path);
-			return -EINVAL;
-		}
-		disk->serial = value;
-		return 0;
-	}
-	value = value_of(item, "format");
-	if (value && strcmp(value, "raw") == 0)
-		return 0;
-	if (value || strcmp(item, "overlay") == 0 || strcmp(item, "direct") == 0)
-		return option_unsupported("--disk", item);
-	report("--disk '%s' has no option '%s'; there are readonly, serial=ID and format=raw",
-	       disk->path, item);
-	return -EINVAL;
-}
-
-static int option_disk(struct options *o, char *value)
-{
-	struct vmm_disk *disk = &o->disks[o->config.n_disks];
-
-	if (options_full(o))
-		return -EINVAL;
-	disk->path = value_next_item(&value);
-	if (*disk->path == '\0') {
-		report("--disk needs the name of a file");
-		return -EINVAL;
-	}
-	while (value) {
-		int err = option_disk_item(disk, value_next_item(&value));
-
-		if (err < 0)
-			return err;
-	}
-	o->config.n_disks++;
-	return 0;
-}
-
-/* Whether an earlier card has this TAP; the kernel refuses a name twice itself, but not a descriptor. */
-static bool options_tap_taken(const struct options *o, const struct vmm_net *net)
-{
-	for (unsigned int i = 0; i < o->config.n_nets; i++) {
-		if (net->tap_fd >= 0 && o->nets[i].tap_fd == net->tap_fd)
-			return true;
-		if (net->tap && o->nets[i].tap && strcmp(o->nets[i].tap, net->tap) == 0)
-			return true;
-	}
-	return false;
-}
-
-static int option_net_tap(struct vmm_net *net, const char *tap, const char *fd)
-{
-	uint64_t n;
-
-	if (net->tap || net->tap_fd >= 0) {
-		report("--net: one tap= or tap-fd= for each card");
-		return -EINVAL;
-	}
-	if (tap && *tap == '\0') {
-		report("--net tap= needs the name of a TAP interface");
-		return -EINVAL;
-	}
-	net->tap = tap;
-	if (!fd)
-		return 0;
-	if (value_number(fd, 3, INT_MAX, &n) < 0) {
-		report("--net tap-fd= takes the number of an open file descriptor above 2, not "
-		       "'%s'",
-		       fd);
-		return -EINVAL;
-	}
-	net->tap_fd = (int)n;
-	return 0;
-}
-
-static int option_net_item(struct options *o, struct vmm_net *net, char *item)
-{
-	char *tap = value_of(item, "tap"), *fd = value_of(item, "tap-fd");
-	char *mac = value_of(item, "mac"), *mtu = value_of(item, "mtu");
-	uint8_t *bytes = o->macs[net - o->nets];
-	uint64_t n;
-
-	if (tap || fd)
-		return option_net_tap(net, tap, fd);
-	if (mac) {
-		if (net->mac || value_mac(mac, bytes) < 0) {
-			report("--net mac= takes six pairs of hex digits such as "
-			       "52:54:00:12:34:56, no group address, once; not '%s'",
-			       mac);
-			return -EINVAL;
-		}
-		net->mac = bytes;
-		return 0;
-	}
-	if (mtu) {
-		if (net->mtu || value_number(mtu, 68, 65535, &n) < 0) {
-			report("--net mtu= takes a number from 68 to 65535, once; not '%s'", mtu);
-			return -EINVAL;
-		}
-		net->mtu = (uint16_t)n;
-		return 0;
-	}
-	if (strcmp(item, "user") == 0)
-		return option_unsupported("--net", item);
-	report("--net has no option '%s'; there are tap=NAME, tap-fd=N, mac=M and mtu=N", item);
-	return -EINVAL;
-}
-
-static int option_net(struct options *o, char *value)
-{
-	struct vmm_net *net = &o->nets[o->config.n_nets];
-
-	if (options_full(o))
-		return -EINVAL;
-	net->tap_fd = -1;
-	while (value) {
-		int err = option_net_item(o, net, value_next_item(&value));
-
-		if (err < 0)
-			return err;
-	}
-	if (!net->tap && net->tap_fd < 0) {
-		report("--net needs tap=NAME or tap-fd=N");
-		return -EINVAL;
-	}
-	if (options_tap_taken(o, net)) {
-		report("two network cards cannot share a TAP: each --net needs one of its own");
-		return -EINVAL;
-	}
-	o->config.n_nets++;
-	return 0;
 }
 
 static int option_transport(struct options *o, char *value)
@@ -317,6 +182,7 @@ static const struct option {
 	{"net", option_net, true, true},
 	{"cpus", option_cpus, true, false},
 	{"memory", option_memory, true, false},
+	{"io-threads", option_io_threads, true, false},
 	{"transport", option_transport, true, false},
 	{"timeout", option_timeout, true, false},
 	{"console", option_console, true, false},
@@ -404,33 +270,4 @@ int options_parse(struct options *o, int argc, char **argv)
 			return err;
 	}
 	return options_check(o);
-}
-
-void options_print_help(void)
-{
-	fputs("usage: vmm --kernel FILE [OPTION]...\n"
-	      "Boots a Linux kernel in a virtual machine with its console on this terminal.\n"
-	      "\n"
-	      "  --kernel FILE        bzImage or vmlinux to boot\n"
-	      "  --initrd FILE        initial RAM disk\n"
-	      "  --append TEXT        add to the built-in kernel command line\n"
-	      "  --cmdline TEXT       replace it\n"
-	      "  --disk FILE[,readonly][,serial=ID][,format=raw]\n"
-	      "                       raw disk image or block device (vda, vdb, ...)\n"
-	      "  --net tap=NAME|tap-fd=N[,mac=M][,mtu=N]\n"
-	      "                       network card on a TAP interface (eth0, eth1, ...)\n"
-	      "  --cpus N             virtual CPUs (default 1)\n"
-	      "  --memory SIZE        guest memory, such as 512M or 4G (default 256M)\n"
-	      "  --transport pci      how the guest finds its devices (default pci)\n"
-	      "  --timeout SECONDS    end the machine after this time, with status 124\n"
-	      "  --console stdio|none|file=FILE|pty\n"
-	      "                       where the serial port goes (default stdio)\n"
-	      "  --log-level LEVEL    error, warn, info or debug (default warn)\n"
-	      "  --help, --version\n"
-	      "\n"
-	      "Keys: Ctrl-A x ends the machine, Ctrl-A h lists the keys, Ctrl-A Ctrl-A sends\n"
-	      "Ctrl-A.\n"
-	      "Exit status: 0 powered off or rebooted, 123 crashed, 124 timed out, 125 vmm\n"
-	      "could not, 128+N ended by signal N. See vmm(1).\n",
-	      stdout);
 }

@@ -318,10 +318,18 @@ static const struct machine_part {
 	int (*make)(struct machine *machine, const struct machine_config *config);
 	void (*undo)(struct machine *machine); /* NULL: nothing to undo */
 } machine_parts[] = {
-	{make_loop, undo_loop},	    {make_memory, undo_memory}, {make_vm, undo_vm},
-	{make_ioapic, undo_ioapic}, {make_serial, undo_serial}, {make_i8042, NULL},
-	{make_power, undo_power},   {make_pci, undo_pci},	{make_cards, machine_remove_cards},
-	{make_vcpus, undo_vcpus},   {load_kernel, NULL},
+	{make_loop, undo_loop},
+	{make_memory, undo_memory},
+	{make_vm, undo_vm},
+	{make_ioapic, undo_ioapic},
+	{make_serial, undo_serial},
+	{make_i8042, NULL},
+	{make_power, undo_power},
+	{make_pci, undo_pci},
+	{machine_init_io, machine_fini_io},
+	{make_cards, machine_remove_cards},
+	{make_vcpus, undo_vcpus},
+	{load_kernel, NULL},
 };
 
 #define N_PARTS (sizeof(machine_parts) / sizeof(machine_parts[0]))
@@ -363,9 +371,15 @@ static int machine_check_config(const struct machine_config *config)
 			  (unsigned long long)(MACHINE_MIN_MEMORY >> 20));
 		return -EINVAL;
 	}
-	if (config->n_disks > MACHINE_MAX_CARDS ||
-	    config->n_nets > MACHINE_MAX_CARDS - config->n_disks) {
-		log_error("a machine has room for %d disks and network cards", MACHINE_MAX_CARDS);
+	if (config->n_disks > MACHINE_MAX_DISKS_AND_NETS ||
+	    config->n_nets > MACHINE_MAX_DISKS_AND_NETS - config->n_disks) {
+		log_error("a machine has room for %d disks and network cards",
+			  MACHINE_MAX_DISKS_AND_NETS);
+		return -EINVAL;
+	}
+	if (config->io_threads > MACHINE_MAX_IO_THREADS) {
+		log_error("%u I/O threads: a machine has at most %d", config->io_threads,
+			  MACHINE_MAX_IO_THREADS);
 		return -EINVAL;
 	}
 	if (machine_tap_fd_twice(config)) {
@@ -407,8 +421,8 @@ int machine_create(const struct machine_config *config, struct machine **out)
 	bus_seal(&machine->mmio);
 	machine_note_slow_host();
 	log_info("%u vCPUs, %llu MiB of memory, %u disks, %u network cards", machine->n_vcpus,
-		 (unsigned long long)(guest_mem_size(&machine->mem) >> 20), machine->n_disks,
-		 machine->n_nets);
+		 (unsigned long long)(guest_mem_size(&machine->mem) >> 20), config->n_disks,
+		 config->n_nets);
 	*out = machine;
 	return 0;
 }
@@ -417,7 +431,7 @@ void machine_destroy(struct machine *machine)
 {
 	if (machine->started) {
 		machine_stop_vcpus(machine);
-		machine_stop_cards(machine);
+		machine_stop_io(machine);
 		evloop_stop(&machine->loop);
 	}
 	while (machine->built > 0) {

@@ -2,11 +2,11 @@
  * The computer: every part of it, how they are wired, how it starts and how it ends.
  *
  * This is the composition root: the only place that knows all parts. machine.c is the computer on one page;
- * machine_devices.c plugs in disks and network cards, machine_boot.c loads the kernel and describes the machine
+ * machine_cards.c plugs in virtio devices, of which each kind has a file (machine_disk.c, machine_net.c); machine_boot.c loads the kernel and describes the machine
  * to it, machine_run.c starts and ends it.
  *
- * Threads: one for each vCPU; one event loop for the console, the power button and the ending; one event loop
- * for each disk and network card. See vmm/core/thread.h for their signals. machine_power_button(), machine_stop() and
+ * Threads: one for each vCPU; one event loop for the console, the power button and the ending; I/O threads, each with an
+ * event loop, which share the queues of all virtio devices among themselves. See vmm/core/thread.h for their signals. machine_power_button(), machine_stop() and
  * machine_end_fd() may be called by any thread, all else by the owner's, one at a time.
  *
  * The end: whoever finds it first (a vCPU, a console key, machine_stop()) records the reason and posts to the main
@@ -26,10 +26,6 @@
 #include "devices/i8042.h"
 #include "devices/ioapic.h"
 #include "devices/serial.h"
-#include "virtio/blk.h"
-#include "virtio/disk.h"
-#include "virtio/net.h"
-#include "virtio/tap.h"
 #include "virtio/virtio_pci.h"
 #include "vmm/core/bus.h"
 #include "vmm/core/evloop.h"
@@ -39,9 +35,11 @@
 #include "vmm/machine/vm.h"
 
 /* PCI has 31 slots beside the host bridge; more devices share slots as functions. */
-#define MACHINE_MAX_CARDS  32
-#define MACHINE_MAX_VCPUS  254 /* xAPIC ids, without 255, which means all */
-#define MACHINE_MIN_MEMORY (UINT64_C(2) << 20)
+#define MACHINE_MAX_CARDS	   48
+#define MACHINE_MAX_DISKS_AND_NETS 32
+#define MACHINE_MAX_IO_THREADS	   32
+#define MACHINE_MAX_VCPUS	   254 /* xAPIC ids, without 255, which means all */
+#define MACHINE_MIN_MEMORY	   (UINT64_C(2) << 20)
 
 enum machine_end {
 	MACHINE_END_NONE,
@@ -78,29 +76,17 @@ struct machine_config {
 	unsigned int n_disks;
 	const struct machine_net_config *nets;
 	unsigned int n_nets;
+	unsigned int io_threads; /* 0: as many as disks and network cards */
 	int console_in;
 	int console_out;
 	bool console_keys;
 };
 
-/* A virtio device in a PCI slot, on an event loop of its own. */
+/* A virtio device in a PCI slot: the first member of each kind's own struct. */
 struct machine_card {
-	struct evloop loop;
 	struct vm_msi msi;
 	struct virtio_pci pci;
-	char name[16]; /* of the loop's thread */
-};
-
-struct machine_disk {
-	struct disk disk;
-	struct virtio_blk blk;
-	struct machine_card card;
-};
-
-struct machine_net {
-	struct tap tap;
-	struct virtio_net net;
-	struct machine_card card;
+	void (*remove)(struct machine_card *card); /* undoes and frees the device */
 };
 
 struct machine {
@@ -113,10 +99,10 @@ struct machine {
 	int end_fd; /* eventfd: the machine has ended and stopped */
 	unsigned int n_vcpus;
 	struct vcpu *vcpus;
-	unsigned int n_disks;
-	struct machine_disk *disks[MACHINE_MAX_CARDS];
-	unsigned int n_nets;
-	struct machine_net *nets[MACHINE_MAX_CARDS];
+	unsigned int n_io_loops;
+	struct evloop *io_loops;
+	unsigned int n_cards;
+	struct machine_card *cards[MACHINE_MAX_CARDS];
 	/* devices, with their own locking */
 	struct ioapic ioapic;
 	struct serial serial;
@@ -128,6 +114,7 @@ struct machine {
 	struct pci_function host_bridge;
 	/* what was made so far, for machine_destroy() */
 	unsigned int built;
+	unsigned int next_io_loop; /* whose turn it is to get a queue */
 	/* owned by the owner's thread */
 	bool started;
 	/* under lock: starting the vCPUs and stopping them exclude each other */
@@ -176,13 +163,25 @@ void machine_on_end(void *arg);
 /* Not on a vCPU thread. Idempotent. */
 void machine_stop_vcpus(struct machine *machine);
 
-/* machine_devices.c */
+/* machine_cards.c */
+int machine_init_io(struct machine *machine, const struct machine_config *config);
+int machine_start_io(struct machine *machine);
+void machine_stop_io(struct machine *machine);
+void machine_fini_io(struct machine *machine);
+/* The loop for one more queue: all take turns. */
+struct evloop *machine_next_io_loop(struct machine *machine);
+/*
+ * Attaches an initialized device to its transport. Cards appear to the guest in the order in which they were added. From
+ * then on the card is undone by machine_remove_cards(), which calls remove. Returns 0, or negative errno after a message.
+ */
+int machine_add_card(struct machine *machine, struct machine_card *card, struct virtio_device *dev,
+		     void (*remove)(struct machine_card *card));
+int machine_plug_cards(struct machine *machine);
+void machine_remove_cards(struct machine *machine);
+
+/* One file for each kind of card, machine_KIND.c. Each opens what the device needs and adds it as a card. */
 int machine_add_disk(struct machine *machine, const struct machine_disk_config *config);
 int machine_add_net(struct machine *machine, const struct machine_net_config *config);
-int machine_plug_cards(struct machine *machine);
-int machine_start_cards(struct machine *machine);
-void machine_stop_cards(struct machine *machine);
-void machine_remove_cards(struct machine *machine);
 
 /* machine_boot.c */
 int machine_load(struct machine *machine, const struct machine_config *config,

@@ -116,7 +116,7 @@ int machine_start(struct machine *machine)
 		log_error("cannot start the main loop: %s", strerror(-err));
 		return err;
 	}
-	err = machine_start_cards(machine);
+	err = machine_start_io(machine);
 	if (err == 0)
 		err = machine_start_vcpus(machine);
 	if (err < 0)

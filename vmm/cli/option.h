@@ -1,0 +1,24 @@
+/*
+ * What the files of the command line share: each option has a function that takes its value.
+ *
+ * Functions return 0, or -EINVAL after one line on stderr. value points into argv, may be cut into pieces, and is NULL for
+ * an option without one. One thread.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "vmm/cli/options.h"
+
+typedef int option_fn(struct options *o, char *value);
+
+/* options_disk.c */
+int option_disk(struct options *o, char *value);
+/* options_net.c */
+int option_net(struct options *o, char *value);
+
+/* Whether there is no room for one more disk or network card; then it was said. */
+bool options_full(const struct options *o);
+
+/* Says that this value of the option is not supported yet. Returns -EINVAL. */
+int option_unsupported(const char *option, const char *what);

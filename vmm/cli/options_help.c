@@ -1,0 +1,34 @@
+/* --help */
+#include <stdio.h>
+
+#include "vmm/cli/options.h"
+
+void options_print_help(void)
+{
+	fputs("usage: vmm --kernel FILE [OPTION]...\n"
+	      "Boots a Linux kernel in a virtual machine with its console on this terminal.\n"
+	      "\n"
+	      "  --kernel FILE        bzImage or vmlinux to boot\n"
+	      "  --initrd FILE        initial RAM disk\n"
+	      "  --append TEXT        add to the built-in kernel command line\n"
+	      "  --cmdline TEXT       replace it\n"
+	      "  --disk FILE[,readonly][,serial=ID][,format=raw]\n"
+	      "                       raw disk image or block device (vda, vdb, ...)\n"
+	      "  --net tap=NAME|tap-fd=N[,mac=M][,mtu=N]\n"
+	      "                       network card on a TAP interface (eth0, eth1, ...)\n"
+	      "  --cpus N             virtual CPUs (default 1)\n"
+	      "  --memory SIZE        guest memory, such as 512M or 4G (default 256M)\n"
+	      "  --io-threads N       threads that serve the devices (default: one for each)\n"
+	      "  --transport pci      how the guest finds its devices (default pci)\n"
+	      "  --timeout SECONDS    end the machine after this time, with status 124\n"
+	      "  --console stdio|none|file=FILE|pty\n"
+	      "                       where the serial port goes (default stdio)\n"
+	      "  --log-level LEVEL    error, warn, info or debug (default warn)\n"
+	      "  --help, --version\n"
+	      "\n"
+	      "Keys: Ctrl-A x ends the machine, Ctrl-A h lists the keys, Ctrl-A Ctrl-A sends\n"
+	      "Ctrl-A.\n"
+	      "Exit status: 0 powered off or rebooted, 123 crashed, 124 timed out, 125 vmm\n"
+	      "could not, 128+N ended by signal N. See vmm(1).\n",
+	      stdout);
+}
