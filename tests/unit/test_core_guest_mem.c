@@ -281,6 +281,60 @@ START_TEST(test_lazy)
 }
 END_TEST
 
+/* ---- discarding ---- */
+
+static bool is_resident(const void *page)
+{
+	unsigned char vec = 0;
+
+	ck_assert_int_eq(mincore((void *)(uintptr_t)page, 4096, &vec), 0);
+	return vec & 1;
+}
+
+START_TEST(test_discard)
+{
+	static const struct {
+		uint64_t offset, len;
+		unsigned int first, n; /* pages that go */
+	} cases[] = {
+		{4096, 4096, 1, 1},	{0, 4 * 4096, 0, 4}, {1, 3 * 4096, 1, 2},
+		{4095, 4098, 1, 1},	{4096, 4095, 0, 0},  {4097, 4096, 0, 0},
+		{8192, 0, 0, 0},	{5000, 100, 0, 0},   {2 * 4096 - 1, 4097, 2, 1},
+		{3 * 4096, 4096, 3, 1},
+	};
+	uint8_t *ram = mem.regions[_i % 2].host;
+
+	/* Single pages, so that what is resident is what was touched. */
+	madvise(mem.map, mem.map_size, MADV_NOHUGEPAGE);
+	for (size_t c = 0; c < sizeof(cases) / sizeof(cases[0]); c++) {
+		memset(ram, 0x5a, 5 * 4096);
+		ck_assert_int_eq(guest_mem_discard(&mem, ram + cases[c].offset, cases[c].len), 0);
+		for (unsigned int i = 0; i < 5; i++) {
+			bool gone = i >= cases[c].first && i < cases[c].first + cases[c].n;
+
+			ck_assert_int_eq(is_resident(ram + i * 4096), !gone);
+			ck_assert_uint_eq(ram[i * 4096], gone ? 0 : 0x5a);
+			ck_assert_uint_eq(ram[i * 4096 + 4095], gone ? 0 : 0x5a);
+		}
+	}
+}
+END_TEST
+
+START_TEST(test_discard_outside)
+{
+	uint8_t *low = mem.regions[0].host, *high = mem.regions[1].host;
+
+	ck_assert_int_eq(guest_mem_discard(&mem, low + LOW_SIZE - 4096, 4096), 0);
+	ck_assert_int_eq(guest_mem_discard(&mem, low + LOW_SIZE - 4096, 8192), -EFAULT);
+	ck_assert_int_eq(guest_mem_discard(&mem, low + LOW_SIZE, 4096), -EFAULT);
+	ck_assert_int_eq(guest_mem_discard(&mem, low, (size_t)(high - low) + 4096), -EFAULT);
+	ck_assert_int_eq(guest_mem_discard(&mem, high, HIGH_SIZE), 0);
+	ck_assert_int_eq(guest_mem_discard(&mem, high, HIGH_SIZE + 1), -EFAULT);
+	ck_assert_int_eq(guest_mem_discard(&mem, high, SIZE_MAX), -EFAULT);
+	ck_assert_int_eq(guest_mem_discard(&mem, &low, 8), -EFAULT);
+}
+END_TEST
+
 static Suite *suite(void)
 {
 	Suite *s = suite_create("core/guest_mem");
@@ -293,6 +347,8 @@ static Suite *suite(void)
 	tcase_add_checked_fixture(access, setup, teardown);
 	tcase_add_loop_test(access, test_range, 0, sizeof(ranges) / sizeof(ranges[0]));
 	tcase_add_test(access, test_read_write);
+	tcase_add_loop_test(access, test_discard, 0, 2);
+	tcase_add_test(access, test_discard_outside);
 	suite_add_tcase(s, layout);
 	suite_add_tcase(s, access);
 	return s;

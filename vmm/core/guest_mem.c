@@ -110,6 +110,41 @@ int guest_mem_write(const struct guest_mem *mem, gpa_t gpa, const void *src, siz
 	return 0;
 }
 
+/* The region that holds all of [ptr, ptr + len), or NULL. */
+static const struct guest_mem_region *guest_mem_region_of(const struct guest_mem *mem,
+							  const void *ptr, size_t len)
+{
+	for (unsigned int i = 0; i < mem->n_regions; i++) {
+		const struct guest_mem_region *r = &mem->regions[i];
+		uint64_t offset = (uintptr_t)ptr - (uintptr_t)r->host;
+
+		if ((uintptr_t)ptr >= (uintptr_t)r->host && offset < r->size &&
+		    len <= r->size - offset)
+			return r;
+	}
+	return NULL;
+}
+
+int guest_mem_discard(const struct guest_mem *mem, void *ptr, size_t len)
+{
+	const struct guest_mem_region *r = guest_mem_region_of(mem, ptr, len);
+	uint64_t start, end;
+
+	if (!r)
+		return -EFAULT;
+	/* Host and guest pages agree, so offsets into the region round as addresses do. */
+	start = (uint64_t)((uint8_t *)ptr - r->host);
+	end = (start + len) & ~PAGE_MASK;
+	start = (start + PAGE_MASK) & ~PAGE_MASK;
+	if (start >= end)
+		return 0;
+	/*
+	 * Not MADV_FREE: its pages keep their old content, and count as ours, until the host is short of memory; but
+	 * who reads a discarded page may rely on zeros (virtio 1.2, 5.5.6.7).
+	 */
+	return madvise(r->host + start, end - start, MADV_DONTNEED) < 0 ? -errno : 0;
+}
+
 uint64_t guest_mem_size(const struct guest_mem *mem)
 {
 	uint64_t size = 0;

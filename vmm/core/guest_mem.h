@@ -50,6 +50,14 @@ int guest_mem_write(const struct guest_mem *mem, gpa_t gpa, const void *src, siz
  */
 void *guest_mem_ptr(const struct guest_mem *mem, gpa_t gpa, size_t len);
 
+/*
+ * Gives the memory of all pages that lie wholly inside [ptr, ptr + len) back to the host; the guest reads zeros there
+ * until it writes again. ptr came from guest_mem_ptr(). Nothing is pinned: the host may back a page anew with a
+ * whole huge page when it is touched next. Returns 0, -EFAULT when the range is not wholly inside one region, or the
+ * errno of madvise().
+ */
+int guest_mem_discard(const struct guest_mem *mem, void *ptr, size_t len);
+
 /* Total bytes of RAM. */
 uint64_t guest_mem_size(const struct guest_mem *mem);
 
