@@ -66,6 +66,7 @@ struct virtio_device {
 	uint16_t queue_size; /* the largest size offered, a power of two */
 	unsigned int n_queues;
 	size_t config_size;
+	uint64_t config_writable; /* bit i: the driver may write byte i of config */
 	uint64_t features; /* offered; VIRTIO_F_VERSION_1 and the ring features are added by init */
 	struct evloop *queue_loop[VIRTIO_MAX_QUEUES]; /* NULL before init: loop serves it too */
 	struct virtio_queue_ref queue_ref[VIRTIO_MAX_QUEUES];
@@ -117,8 +118,15 @@ void virtio_device_rekick(struct virtio_device *dev, unsigned int queue);
 /* The queue's loop thread, once for each call of quiesce: that queue's memory is not touched any more. */
 void virtio_device_quiesced(struct virtio_device *dev);
 
-/* For transports. Any thread; bytes past the end read as zero. Returns the generation. */
+/*
+ * Any thread, for transports and devices; bytes past the end read as zero. Returns the generation, which does not
+ * count what the driver writes.
+ */
 uint32_t virtio_device_config_get(struct virtio_device *dev, size_t offset, void *dst, size_t len);
+
+/* For transports. Any thread. The driver writes width bytes, at most 8; those that are not its own stay as they are. */
+void virtio_device_config_write(struct virtio_device *dev, size_t offset, unsigned int width,
+				uint64_t value);
 
 /*
  * For transports. Any thread. The transport has filled negotiated, queue[] and enabled[] before

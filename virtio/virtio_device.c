@@ -184,6 +184,18 @@ uint32_t virtio_device_config_get(struct virtio_device *dev, size_t offset, void
 	return generation;
 }
 
+void virtio_device_config_write(struct virtio_device *dev, size_t offset, unsigned int width,
+				uint64_t value)
+{
+	_Static_assert(VIRTIO_MAX_CONFIG <= 64, "config_writable has a bit for each byte");
+	pthread_mutex_lock(&dev->config_lock);
+	for (; width > 0 && offset < dev->config_size; width--, offset++, value >>= 8) {
+		if (dev->config_writable & UINT64_C(1) << offset)
+			dev->config[offset] = (uint8_t)value;
+	}
+	pthread_mutex_unlock(&dev->config_lock);
+}
+
 void virtio_device_publish(struct virtio_device *dev, unsigned int queue)
 {
 	if (virtq_publish(&dev->queue[queue]))

@@ -84,6 +84,9 @@ static void vpci_bar_write(void *arg, uint64_t offset, unsigned int width, uint6
 	case VIRTIO_PCI_NOTIFY:
 		vpci_notify_write(vpci, in_page);
 		break;
+	case VPCI_DEVICE:
+		virtio_device_config_write(vpci->dev, in_page, width, value);
+		break;
 	case VPCI_MSIX_TABLE:
 		msix_table_write(&vpci->msix, in_page, width, value);
 		break;

@@ -418,6 +418,34 @@ START_TEST(test_config_set)
 }
 END_TEST
 
+/* The driver reaches the bytes that are its own, and no others. */
+START_TEST(test_config_write)
+{
+	static const unsigned int widths[] = {1, 2, 4, 8};
+	unsigned int width = widths[_i];
+	char got[FAKE_CONFIG_LEN];
+
+	fake.dev.config_writable = 0xf0 | UINT64_C(3) << (FAKE_CONFIG_LEN - 1);
+	for (size_t offset = 0; offset < VIRTIO_MAX_CONFIG + 8; offset++) {
+		memcpy(fake.dev.config, FAKE_CONFIG, FAKE_CONFIG_LEN);
+		virtio_device_config_write(&fake.dev, offset, width, UINT64_C(0x8786858483828180));
+		virtio_device_config_get(&fake.dev, 0, got, sizeof(got));
+		for (size_t i = 0; i < sizeof(got); i++) {
+			bool own = (i >= 4 && i < 8) || i == FAKE_CONFIG_LEN - 1;
+			char want = FAKE_CONFIG[i];
+
+			if (own && i >= offset && i < offset + width)
+				want = (char)(0x80 + (i - offset));
+			if (got[i] != want)
+				ck_abort_msg("%u bytes at %zu: %zu", width, offset, i);
+		}
+	}
+	virtio_device_config_write(&fake.dev, SIZE_MAX, width, UINT64_MAX);
+	ck_assert_uint_eq(fake.dev.config[FAKE_CONFIG_LEN], 0);
+	ck_assert_uint_eq(transport.config_changes, 0);
+}
+END_TEST
+
 #define N_SETS 5000
 
 static void *set_many(void *arg)
@@ -483,6 +511,7 @@ static Suite *suite(void)
 	tcase_add_test(tc, test_unwatchable);
 	tcase_add_test(tc, test_config_get);
 	tcase_add_test(tc, test_config_set);
+	tcase_add_loop_test(tc, test_config_write, 0, 4);
 	tcase_add_test(tc, test_config_generation);
 	suite_add_tcase(s, tc);
 	return s;

@@ -457,6 +457,10 @@ START_TEST(test_device_config)
 		}
 		ck_assert_uint_eq(fix_read(base + 0xff8, widths[w]), 0);
 	}
+	fix.fake.dev.config_writable = 0xc;
+	fix_write(base, 4, 0x44434241);
+	ck_assert_uint_eq(fix_read(base, 1), (uint8_t)FAKE_CONFIG[0]);
+	ck_assert_uint_eq(fix_read(base + 2, 2), 0x4443);
 }
 END_TEST
 
