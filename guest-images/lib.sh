@@ -10,7 +10,9 @@ export VMM_IMAGES=$images PATH
 
 # What building vmm and running the recipes take, as COMMAND:PACKAGE or FILE:PACKAGE.
 # shellcheck disable=SC2034 # used by those who source this
-build_tools=(gcc:gcc cmake:cmake make:make pkg-config:pkg-config /usr/include/stdio.h:libc6-dev)
+build_tools=(gcc:gcc cmake:cmake make:make pkg-config:pkg-config /usr/include/stdio.h:libc6-dev
+	/usr/include/libfdt.h:libfdt-dev /usr/include/zlib.h:zlib1g-dev /usr/include/liburing.h:liburing-dev
+	/usr/include/zstd.h:libzstd-dev)
 # shellcheck disable=SC2034
 image_tools=(
 	gcc:gcc /usr/include/stdio.h:libc6-dev depmod:kmod cpio:cpio xz:xz-utils lz4:lz4 zstd:zstd

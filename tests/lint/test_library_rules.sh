@@ -22,4 +22,12 @@ if command -v objdump >/dev/null && [ -e "$build/lib/libvmm.a" ]; then
 		bad=1
 	fi
 fi
+# What a program that links the library sees of it.
+if command -v nm >/dev/null && [ -e "$build/lib/libvmm.a" ]; then
+	names=$(nm -g "$build/lib/libvmm.a" | awk 'NF == 3 && $2 != "U" {print $3}' | grep -vE '^(vmm_|__gcov|__asan|__odr)' || true)
+	if [ -n "$names" ]; then
+		printf 'libvmm.a shows names that are not in vmm.h:\n%s\n' "$names"
+		bad=1
+	fi
+fi
 exit $bad

@@ -105,10 +105,11 @@ resident() {
 
 resident 'as built' "$vmm" shared
 # With libraries inside, every page is the program's own.
+read -ra libs < <(sed -n 's/^Libs:.*-lvmm //p' "$build/lib/vmm.pc")
 objects=("$build"/vmm/cli/CMakeFiles/vmm.dir/*.o)
 mkdir "$tmp/static"
 if [ -e "${objects[0]}" ] &&
-	cc -static -o "$tmp/static/vmm" "${objects[@]}" "$build/lib/libvmm.a" -pthread -Wl,--gc-sections 2>"$tmp/err"; then
+	cc -static -o "$tmp/static/vmm" "${objects[@]}" "$build/lib/libvmm.a" "${libs[@]}" -Wl,--gc-sections 2>"$tmp/err"; then
 	resident 'static' "$tmp/static/vmm"
 else
 	note 'no static program can be linked here; its resident memory is not measured'
