@@ -103,6 +103,7 @@ START_TEST(test_defaults)
 	ck_assert_uint_eq(o.config.memory, 256 * MIB);
 	ck_assert_uint_eq(o.config.n_disks, 0);
 	ck_assert_uint_eq(o.config.n_nets, 0);
+	ck_assert(o.config.rng && o.config.balloon);
 	ck_assert_int_eq(o.config.console_in, -1);
 	ck_assert_int_eq(o.config.console_out, -1);
 	ck_assert_int_eq(o.console, OPTIONS_CONSOLE_STDIO);
@@ -176,11 +177,11 @@ static void print_help(void *arg)
 /* The help names every option that works, none that does not, and fits a terminal. */
 START_TEST(test_help_text)
 {
-	static const char *const names[] = {"--kernel",	    "--initrd",	 "--append",  "--cmdline",
-					    "--disk",	    "--net",	 "--cpus",    "--memory",
-					    "--transport",  "--timeout", "--console", "--log-level",
-					    "--io-threads", "--help",	 "--version", "Exit status",
-					    "Ctrl-A x"};
+	static const char *const names[] = {
+		"--kernel",  "--initrd",    "--append",	    "--cmdline",   "--disk",
+		"--net",     "--cpus",	    "--memory",	    "--transport", "--timeout",
+		"--console", "--log-level", "--io-threads", "--rng",	   "--balloon",
+		"--help",    "--version",   "Exit status",  "Ctrl-A x"};
 	char text[8192];
 
 	capture(STDOUT_FILENO, text, sizeof(text), print_help, NULL);
@@ -217,10 +218,10 @@ START_TEST(test_no_kernel)
 }
 END_TEST
 
-static const char *const valued[] = {"--kernel",    "--initrd",	   "--cmdline", "--append",
-				     "--disk",	    "--net",	   "--cpus",	"--memory",
-				     "--transport", "--timeout",   "--console", "--events",
-				     "--log-level", "--io-threads"};
+static const char *const valued[] = {"--kernel",    "--initrd",	    "--cmdline", "--append",
+				     "--disk",	    "--net",	    "--cpus",	 "--memory",
+				     "--transport", "--timeout",    "--console", "--events",
+				     "--log-level", "--io-threads", "--rng",	 "--balloon"};
 
 START_TEST(test_missing_value)
 {
@@ -249,7 +250,8 @@ static const struct {
 } once[] = {
 	{"--kernel", "a"},     {"--initrd", "a"},	{"--cmdline", "a"},	{"--append", "a"},
 	{"--cpus", "1"},       {"--memory", "64M"},	{"--transport", "pci"}, {"--timeout", "1"},
-	{"--console", "none"}, {"--log-level", "warn"}, {"--io-threads", "2"},
+	{"--console", "none"}, {"--log-level", "warn"}, {"--io-threads", "2"},	{"--rng", "on"},
+	{"--balloon", "off"},
 };
 
 START_TEST(test_repeated)
@@ -438,6 +440,21 @@ START_TEST(test_log_level)
 	}
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 		REFUSED("--log-level takes", "--kernel", "k", "--log-level", bad[i]);
+}
+END_TEST
+
+START_TEST(test_switches)
+{
+	static const char *const bad[] = {"", "yes", "no", "ON", "on,off", "1", "onn", "o"};
+
+	ck_assert_int_eq(PARSE("--kernel", "k", "--rng", "off", "--balloon=off"), 0);
+	ck_assert(!o.config.rng && !o.config.balloon);
+	ck_assert_int_eq(PARSE("--kernel", "k", "--rng", "on", "--balloon", "on"), 0);
+	ck_assert(o.config.rng && o.config.balloon);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		REFUSED("--rng takes on or off", "--kernel", "k", "--rng", bad[i]);
+		REFUSED("--balloon takes on or off", "--kernel", "k", "--balloon", bad[i]);
+	}
 }
 END_TEST
 
@@ -735,6 +752,7 @@ int main(void)
 	tcase_add_loop_test(tc, test_timeout, 0, COUNT(times));
 	tcase_add_test(tc, test_console);
 	tcase_add_test(tc, test_log_level);
+	tcase_add_test(tc, test_switches);
 	tcase_add_test(tc, test_io_threads);
 	tcase_add_test(tc, test_transport);
 	tcase_add_loop_test(tc, test_disk, 0, COUNT(disks));

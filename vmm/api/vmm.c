@@ -22,8 +22,12 @@ struct vmm {
 
 void vmm_config_init(struct vmm_config *config)
 {
-	*config = (struct vmm_config){
-		.memory = UINT64_C(256) << 20, .cpus = 1, .console_in = -1, .console_out = -1};
+	*config = (struct vmm_config){.memory = UINT64_C(256) << 20,
+				      .cpus = 1,
+				      .rng = true,
+				      .balloon = true,
+				      .console_in = -1,
+				      .console_out = -1};
 }
 
 static struct machine_config vmm_translate(const struct vmm_config *c)
@@ -37,6 +41,8 @@ static struct machine_config vmm_translate(const struct vmm_config *c)
 				       .n_disks = c->n_disks,
 				       .n_nets = c->n_nets,
 				       .io_threads = c->io_threads,
+				       .rng = c->rng,
+				       .balloon = c->balloon,
 				       .console_in = c->console_in,
 				       .console_out = c->console_out,
 				       .console_keys = c->console_keys};
@@ -128,6 +134,29 @@ void vmm_power_button(struct vmm *vm)
 void vmm_stop(struct vmm *vm)
 {
 	machine_stop(vm->machine);
+}
+
+int vmm_balloon_set(struct vmm *vm, uint64_t bytes)
+{
+	return machine_balloon_set(vm->machine, bytes);
+}
+
+int vmm_balloon_stats(struct vmm *vm, struct vmm_balloon_stats *stats, unsigned int timeout_ms)
+{
+	struct machine_balloon_stats s;
+	int err = machine_balloon_stats(vm->machine, &s, timeout_ms);
+
+	if (err == 0)
+		*stats = (struct vmm_balloon_stats){.balloon = s.balloon,
+						    .total = s.total,
+						    .free = s.free,
+						    .available = s.available,
+						    .caches = s.caches,
+						    .swap_in = s.swap_in,
+						    .swap_out = s.swap_out,
+						    .major_faults = s.major_faults,
+						    .minor_faults = s.minor_faults};
+	return err;
 }
 
 void vmm_destroy(struct vmm *vm)

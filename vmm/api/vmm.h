@@ -22,8 +22,8 @@
  * Errors: functions return 0 or a negative errno. The reason, with the name of the file or option at fault, is
  * logged as one line (vmm_log_set_sink()) by the time the function returns.
  *
- * Threads: one VM's functions are called by one thread at a time, but vmm_power_button(), vmm_stop() and
- * vmm_fd() may be called by any thread while the VM exists.
+ * Threads: one VM's functions are called by one thread at a time, but those that say so may be called by any thread
+ * while the VM exists.
  *
  * Memory: the caller keeps what config points to until vmm_create() returns; file descriptors given in it are
  * borrowed until vmm_destroy(), unless said otherwise.
@@ -72,6 +72,8 @@ struct vmm_config {
 	unsigned int n_nets; /* disks and nets together: VMM_MAX_DISKS_AND_NETS */
 	unsigned int
 		io_threads; /* that serve the devices; 0 (default): one for each disk and net; at most VMM_MAX_IO_THREADS */
+	bool rng; /* an entropy source; default true */
+	bool balloon; /* memory that the guest frees goes back to the host; see vmm_balloon_set(); default true */
 	int console_in;	   /* the serial port's input; -1 (default): none */
 	int console_out;   /* its output; -1 (default): thrown away */
 	bool console_keys; /* Ctrl-A x ends the VM, Ctrl-A h lists the keys; default false */
@@ -116,6 +118,32 @@ int vmm_fd(const struct vmm *vm);
 
 /* Presses the ACPI power button: asks the guest's system to power off. Any thread. */
 void vmm_power_button(struct vmm *vm);
+
+/*
+ * How much of its memory the guest shall give back to the host, in bytes, rounded down to pages; 0 at first. The guest
+ * follows as far and as fast as it can, and takes pages back when it would run out of memory otherwise. What it frees
+ * goes back in any case. Returns 0, -ENODEV without a balloon, or -EINVAL for more than the guest's memory. Any thread.
+ */
+int vmm_balloon_set(struct vmm *vm, uint64_t bytes);
+
+/* What the guest says of its memory; sizes are bytes. UINT64_MAX stands for what it does not say. */
+struct vmm_balloon_stats {
+	uint64_t balloon;   /* what it has given back by vmm_balloon_set() */
+	uint64_t total;	    /* without the balloon */
+	uint64_t free;	    /* not used for anything */
+	uint64_t available; /* could be used without swapping */
+	uint64_t caches;    /* of disks, which could be dropped */
+	uint64_t swap_in;
+	uint64_t swap_out;
+	uint64_t major_faults; /* counts */
+	uint64_t minor_faults;
+};
+
+/*
+ * Asks the guest and waits for its answer, timeout_ms at most. Returns 0, -ENODEV without a balloon, -EAGAIN while the
+ * guest has no driver for it, or -ETIMEDOUT. Any thread.
+ */
+int vmm_balloon_stats(struct vmm *vm, struct vmm_balloon_stats *stats, unsigned int timeout_ms);
 
 /* Ends the VM at once, without asking the guest. vmm_wait() tells when that is done. Any thread. */
 void vmm_stop(struct vmm *vm);

@@ -76,6 +76,24 @@ static int option_memory(struct options *o, char *value)
 	return 0;
 }
 
+static int option_switch(const char *name, const char *value, bool *on)
+{
+	if (value_switch(value, on) == 0)
+		return 0;
+	report("--%s takes on or off, not '%s'", name, value);
+	return -EINVAL;
+}
+
+static int option_rng(struct options *o, char *value)
+{
+	return option_switch("rng", value, &o->config.rng);
+}
+
+static int option_balloon(struct options *o, char *value)
+{
+	return option_switch("balloon", value, &o->config.balloon);
+}
+
 bool options_full(const struct options *o)
 {
 	if (o->config.n_disks + o->config.n_nets < VMM_MAX_DISKS_AND_NETS)
@@ -183,6 +201,8 @@ static const struct option {
 	{"cpus", option_cpus, true, false},
 	{"memory", option_memory, true, false},
 	{"io-threads", option_io_threads, true, false},
+	{"rng", option_rng, true, false},
+	{"balloon", option_balloon, true, false},
 	{"transport", option_transport, true, false},
 	{"timeout", option_timeout, true, false},
 	{"console", option_console, true, false},

@@ -19,6 +19,8 @@ void options_print_help(void)
 	      "  --cpus N             virtual CPUs (default 1)\n"
 	      "  --memory SIZE        guest memory, such as 512M or 4G (default 256M)\n"
 	      "  --io-threads N       threads that serve the devices (default: one for each)\n"
+	      "  --rng on|off         entropy source (default on)\n"
+	      "  --balloon on|off     give memory that the guest frees to the host (default on)\n"
 	      "  --transport pci      how the guest finds its devices (default pci)\n"
 	      "  --timeout SECONDS    end the machine after this time, with status 124\n"
 	      "  --console stdio|none|file=FILE|pty\n"

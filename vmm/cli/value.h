@@ -18,6 +18,9 @@ int value_seconds(const char *text, uint64_t *ms);
 /* Six pairs of hex digits with colons; no group address, not all zero. Returns 0 or -EINVAL. */
 int value_mac(const char *text, uint8_t mac[6]);
 
+/* "on" or "off". Returns 0 or -EINVAL. */
+int value_switch(const char *text, bool *on);
+
 /*
  * Cuts the next item off a list with commas: returns it, and moves *list behind it (NULL at the end). Two commas
  * stand for one that belongs to the item. The text is changed in place.

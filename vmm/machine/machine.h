@@ -77,9 +77,24 @@ struct machine_config {
 	const struct machine_net_config *nets;
 	unsigned int n_nets;
 	unsigned int io_threads; /* 0: as many as disks and network cards */
+	bool rng;
+	bool balloon;
 	int console_in;
 	int console_out;
 	bool console_keys;
+};
+
+/* What the guest says of its memory, in bytes and counts; UINT64_MAX: nothing. */
+struct machine_balloon_stats {
+	uint64_t balloon; /* what it has given up */
+	uint64_t total;
+	uint64_t free;
+	uint64_t available;
+	uint64_t caches;
+	uint64_t swap_in;
+	uint64_t swap_out;
+	uint64_t major_faults;
+	uint64_t minor_faults;
 };
 
 /* A virtio device in a PCI slot: the first member of each kind's own struct. */
@@ -103,6 +118,7 @@ struct machine {
 	struct evloop *io_loops;
 	unsigned int n_cards;
 	struct machine_card *cards[MACHINE_MAX_CARDS];
+	struct machine_balloon *balloon; /* one of the cards; NULL: none */
 	/* devices, with their own locking */
 	struct ioapic ioapic;
 	struct serial serial;
@@ -138,6 +154,11 @@ int machine_start(struct machine *machine);
 /* Any thread. */
 void machine_power_button(struct machine *machine);
 void machine_stop(struct machine *machine);
+
+/* Any thread, from create to destroy; machine_balloon_stats() waits for the guest. They report errors themselves. */
+int machine_balloon_set(struct machine *machine, uint64_t bytes);
+int machine_balloon_stats(struct machine *machine, struct machine_balloon_stats *stats,
+			  unsigned int timeout_ms);
 
 /* Polls readable once the machine has ended, its vCPUs have stopped and the console was written out. Any thread. */
 int machine_end_fd(const struct machine *machine);
@@ -182,6 +203,8 @@ void machine_remove_cards(struct machine *machine);
 /* One file for each kind of card, machine_KIND.c. Each opens what the device needs and adds it as a card. */
 int machine_add_disk(struct machine *machine, const struct machine_disk_config *config);
 int machine_add_net(struct machine *machine, const struct machine_net_config *config);
+int machine_add_rng(struct machine *machine);
+int machine_add_balloon(struct machine *machine);
 
 /* machine_boot.c */
 int machine_load(struct machine *machine, const struct machine_config *config,

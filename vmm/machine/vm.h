@@ -56,15 +56,14 @@ int vm_route_pin(struct vm *vm, unsigned int pin, uint64_t address, uint32_t dat
 int vm_bind_kick(struct vm *vm, uint64_t gpa, int fd);
 int vm_unbind_kick(struct vm *vm, uint64_t gpa, int fd);
 
-/* The MSI-X vectors of one device: an irqfd and a global system interrupt each. */
+/* The MSI-X vectors of one device: a global system interrupt each, and an irqfd once it is used. */
 struct vm_msi {
 	/* immutable after init */
 	struct vm *vm;
 	unsigned int n_vectors;
 	unsigned int first_gsi;
+	/* set once, under the lock of the device's MSI-X table, when the vector is first routed; -1 before that */
 	int fd[MSIX_MAX_VECTORS];
-	/* under the lock of the device's MSI-X table */
-	bool attached[MSIX_MAX_VECTORS];
 	/* own locking */
 	struct log_limit log;
 };

@@ -87,44 +87,49 @@ static int vm_take_gsis(struct vm *vm, unsigned int n, unsigned int *first)
 
 int vm_msi_init(struct vm_msi *msi, struct vm *vm, unsigned int n_vectors)
 {
-	int err;
-
 	memset(msi, 0, sizeof(*msi));
 	msi->vm = vm;
-	err = vm_take_gsis(vm, n_vectors, &msi->first_gsi);
-	if (err < 0)
-		return err;
-	while (msi->n_vectors < n_vectors) {
-		int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-
-		if (fd < 0) {
-			err = -errno;
-			vm_msi_fini(msi);
-			return err;
-		}
-		msi->fd[msi->n_vectors++] = fd;
-	}
-	return 0;
+	msi->n_vectors = n_vectors;
+	for (unsigned int i = 0; i < n_vectors; i++)
+		msi->fd[i] = -1;
+	return vm_take_gsis(vm, n_vectors, &msi->first_gsi);
 }
 
 void vm_msi_fini(struct vm_msi *msi)
 {
 	/* Closing the VM detaches the irqfds. */
-	for (unsigned int i = 0; i < msi->n_vectors; i++)
-		close(msi->fd[i]);
+	for (unsigned int i = 0; i < msi->n_vectors; i++) {
+		if (msi->fd[i] >= 0)
+			close(msi->fd[i]);
+	}
 	msi->n_vectors = 0;
+}
+
+/* Makes the vector's irqfd. Most of a machine's vectors are never used, and a descriptor costs time and room. */
+static int vm_msi_attach(struct vm_msi *msi, unsigned int vector)
+{
+	struct kvm_irqfd irqfd = {.gsi = msi->first_gsi + vector};
+	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	int err;
+
+	if (fd < 0)
+		return -errno;
+	irqfd.fd = (uint32_t)fd;
+	err = ioctl(msi->vm->fd, KVM_IRQFD, &irqfd) < 0 ? -errno : 0;
+	if (err < 0)
+		close(fd);
+	else
+		msi->fd[vector] = fd;
+	return err;
 }
 
 int vm_msi_route(void *arg, unsigned int vector, uint64_t address, uint32_t data)
 {
 	struct vm_msi *msi = arg;
-	struct kvm_irqfd irqfd = {.fd = (uint32_t)msi->fd[vector], .gsi = msi->first_gsi + vector};
-	int err = vm_set_route(msi->vm, irqfd.gsi, address, data);
+	int err = vm_set_route(msi->vm, msi->first_gsi + vector, address, data);
 
-	if (err == 0 && !msi->attached[vector]) {
-		err = ioctl(msi->vm->fd, KVM_IRQFD, &irqfd) < 0 ? -errno : 0;
-		msi->attached[vector] = err == 0;
-	}
+	if (err == 0 && msi->fd[vector] < 0)
+		err = vm_msi_attach(msi, vector);
 	if (err < 0)
 		log_guest(&msi->log, "KVM refused the route of an interrupt, which is lost: %s",
 			  strerror(-err));
