@@ -2,6 +2,9 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <string.h>
+
+#include "vmm/core/log.h"
 
 static const char console_help[] = "\r\n"
 				   "Ctrl-A x       end the VM\r\n"
@@ -27,13 +30,24 @@ static void console_on_tx_ready(void *arg)
 	struct console *console = arg;
 
 	serial_tx_ready(console->serial);
+	if (console->port.tx_ready)
+		console->port.tx_ready(console->port.arg);
 }
 
 static size_t console_on_receive(void *arg, const uint8_t *buf, size_t n)
 {
 	struct console *console = arg;
 
+	if (console->port.receive)
+		return console->port.receive(console->port.arg, buf, n);
 	return serial_receive(console->serial, buf, n);
+}
+
+static void console_on_input_end(void *arg)
+{
+	struct console *console = arg;
+
+	console_socket_on_input_end(&console->socket);
 }
 
 static void console_on_key(void *arg, unsigned int pressed)
@@ -73,6 +87,7 @@ int console_init(struct console *console, const struct console_config *config)
 	assert(!config->keys || config->on_quit);
 	console->config = *config;
 	console->serial = NULL;
+	console->port = (struct console_port){0};
 	err = console_init_output(console, config->out_fd);
 	if (err == -EBADF)
 		err = console_init_output(console, -1);
@@ -83,7 +98,31 @@ int console_init(struct console *console, const struct console_config *config)
 		err = console_init_input(console, -1);
 	if (err < 0)
 		console_output_fini(&console->output);
+	else
+		console_listen(console, -1);
 	return err;
+}
+
+void console_listen(struct console *console, int fd)
+{
+	console_socket_init(&console->socket, console->config.loop, fd, &console->output,
+			    &console->input);
+	console->input.config.on_end = fd >= 0 ? console_on_input_end : NULL;
+}
+
+void console_set_port(struct console *console, const struct console_port *port)
+{
+	console->port = *port;
+}
+
+size_t console_write(struct console *console, const void *buf, size_t n)
+{
+	return console_output_append(&console->output, buf, n);
+}
+
+void console_room(struct console *console)
+{
+	console_input_room(&console->input);
 }
 
 struct serial_backend console_backend(struct console *console)
@@ -94,6 +133,10 @@ struct serial_backend console_backend(struct console *console)
 
 void console_start(struct console *console, struct serial *serial)
 {
+	int err = console_socket_start(&console->socket);
+
+	if (err < 0)
+		log_warn("nobody can connect to the guest's console: %s", strerror(-err));
 	console->serial = serial;
 	console_input_start(&console->input);
 }
@@ -119,6 +162,7 @@ void console_flush(struct console *console, unsigned int timeout_ms)
 
 void console_fini(struct console *console)
 {
+	console_socket_fini(&console->socket);
 	console_input_fini(&console->input);
 	console_output_fini(&console->output);
 }

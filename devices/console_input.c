@@ -13,6 +13,8 @@ static void console_input_end(struct console_input *in)
 {
 	in->ended = true;
 	evloop_del(in->config.loop, &in->efd);
+	if (in->config.on_end)
+		in->config.on_end(in->config.arg);
 }
 
 /* Returns whether an event will tell that there is input. */
@@ -29,7 +31,8 @@ static void console_input_read_failed(struct console_input *in, int err)
 		evloop_timer_set(in->config.loop, &in->timer, RETRY_NS);
 		return;
 	}
-	log_warn("cannot read the input of the guest's console: %s", strerror(-err));
+	if (!in->config.on_end)
+		log_warn("cannot read the input of the guest's console: %s", strerror(-err));
 	console_input_end(in);
 }
 
@@ -188,6 +191,29 @@ int console_input_init(struct console_input *in, const struct console_input_conf
 void console_input_start(struct console_input *in)
 {
 	evloop_post(in->config.loop, &in->task);
+}
+
+int console_input_attach(struct console_input *in, int fd)
+{
+	int err;
+
+	console_input_detach(in);
+	err = hostfd_open(&in->host, fd, O_RDONLY);
+	if (err < 0)
+		return err;
+	in->efd.fd = in->host.fd;
+	in->ended = false;
+	evloop_post(in->config.loop, &in->task);
+	return 0;
+}
+
+void console_input_detach(struct console_input *in)
+{
+	in->ended = true;
+	in->retry = false;
+	evloop_del(in->config.loop, &in->efd);
+	if (in->host.fd >= 0)
+		hostfd_close(&in->host);
 }
 
 void console_input_room(struct console_input *in)

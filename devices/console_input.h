@@ -42,6 +42,7 @@ struct console_input_config {
 	/* Offers bytes to the guest, returns how many it took; console_input_room() follows when it took fewer. */
 	size_t (*receive)(void *arg, const uint8_t *buf, size_t n);
 	void (*on_key)(void *arg, unsigned int pressed); /* set of enum console_key */
+	void (*on_end)(void *arg);			 /* nothing more will come; may be NULL */
 	void *arg;
 };
 
@@ -76,6 +77,13 @@ int console_input_init(struct console_input *in, const struct console_input_conf
 
 /* Begins to read. */
 void console_input_start(struct console_input *in);
+
+/*
+ * Loop thread, for input that comes and goes; fd is duplicated. What was read and not yet taken stays. attach returns 0
+ * or negative errno.
+ */
+int console_input_attach(struct console_input *in, int fd);
+void console_input_detach(struct console_input *in);
 
 /* Any thread, also under the receiver's lock. The guest emptied the FIFO, or began to listen. */
 void console_input_room(struct console_input *in);

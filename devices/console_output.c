@@ -69,7 +69,9 @@ static uint32_t console_output_consume(struct console_output *out, uint32_t n)
 
 static void console_output_fail(struct console_output *out, int err)
 {
-	if (err == -EPIPE || err == -ECONNRESET)
+	if (out->gone)
+		; /* they come and go */
+	else if (err == -EPIPE || err == -ECONNRESET)
 		log_warn("the reader of the guest's console is gone; its output is discarded from "
 			 "now on");
 	else
@@ -80,6 +82,8 @@ static void console_output_fail(struct console_output *out, int err)
 	out->discard = true;
 	pthread_mutex_unlock(&out->lock);
 	console_output_consume(out, console_output_waiting(out));
+	if (out->gone)
+		out->gone(out->gone_arg);
 }
 
 static void console_output_watch(struct console_output *out, bool blocked)
@@ -192,6 +196,34 @@ bool console_output_put(struct console_output *out, uint8_t byte)
 	return room;
 }
 
+size_t console_output_append(struct console_output *out, const void *buf, size_t n)
+{
+	uint32_t used, room, at, first;
+	bool wake = false;
+
+	pthread_mutex_lock(&out->lock);
+	used = console_output_used(out);
+	room = CONSOLE_OUTPUT_SIZE - used;
+	room = room > 2 * CONSOLE_OUTPUT_RESERVE ? room - 2 * CONSOLE_OUTPUT_RESERVE : 0;
+	if (!out->discard && n > room) {
+		n = room;
+		out->starved = true;
+	}
+	if (!out->discard && n > 0) {
+		at = out->head % CONSOLE_OUTPUT_SIZE;
+		first = CONSOLE_OUTPUT_SIZE - at < n ? CONSOLE_OUTPUT_SIZE - at : (uint32_t)n;
+		memcpy(out->ring + at, buf, first);
+		memcpy(out->ring, (const uint8_t *)buf + first, n - first);
+		out->head += (uint32_t)n;
+		wake = used == 0 ||
+		       (used < CONSOLE_OUTPUT_BURST && used + n >= CONSOLE_OUTPUT_BURST);
+	}
+	pthread_mutex_unlock(&out->lock);
+	if (wake)
+		evloop_post(out->loop, &out->task);
+	return n;
+}
+
 void console_output_text(struct console_output *out, const char *text)
 {
 	size_t len = strlen(text);
@@ -244,6 +276,37 @@ void console_output_flush(struct console_output *out, unsigned int timeout_ms)
 	if (left)
 		log_warn("%u bytes of the guest's console were not written: nobody reads them",
 			 left);
+}
+
+static void console_output_set_discard(struct console_output *out, bool discard)
+{
+	pthread_mutex_lock(&out->lock);
+	out->discard = discard;
+	pthread_mutex_unlock(&out->lock);
+}
+
+int console_output_attach(struct console_output *out, int fd)
+{
+	int err;
+
+	console_output_detach(out);
+	err = hostfd_open(&out->host, fd, O_WRONLY);
+	if (err < 0)
+		return err;
+	out->efd.fd = out->host.fd;
+	console_output_set_discard(out, false);
+	return 0;
+}
+
+void console_output_detach(struct console_output *out)
+{
+	console_output_set_discard(out, true);
+	evloop_timer_cancel(out->loop, &out->timer);
+	evloop_del(out->loop, &out->efd);
+	out->blocked = false;
+	if (out->host.fd >= 0)
+		hostfd_close(&out->host);
+	console_output_consume(out, console_output_waiting(out));
 }
 
 void console_output_fini(struct console_output *out)

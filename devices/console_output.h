@@ -35,6 +35,8 @@ struct console_output {
 	void (*ready)(void *arg);
 	void *arg;
 	/* owned by the loop thread */
+	void (*gone)(void *gone_arg); /* NULL: a reader that is gone is reported; else see attach */
+	void *gone_arg;
 	struct hostfd host;
 	bool blocked; /* waits for EPOLLOUT, or for the timer where that cannot be had */
 	struct evloop_fd efd;
@@ -63,11 +65,25 @@ int console_output_init(struct console_output *out, struct evloop *loop, int fd,
  */
 bool console_output_put(struct console_output *out, uint8_t byte);
 
+/*
+ * Any thread. Appends as many bytes as fit beside what console_output_put() promises. Returns how many; after fewer
+ * than n, ready() will be called.
+ */
+size_t console_output_append(struct console_output *out, const void *buf, size_t n);
+
 /* Any thread. Appends text of our own when it fits without touching the guest's share, else drops it. */
 void console_output_text(struct console_output *out, const char *text);
 
 /* Loop thread, or the loop does not run. Writes the rest; gives up when the reader takes nothing for timeout_ms. */
 void console_output_flush(struct console_output *out, unsigned int timeout_ms);
+
+/*
+ * Loop thread, for readers that come and go. While none is attached output is discarded. attach duplicates fd; it
+ * returns 0 or negative errno. detach drops what was not written. Between the two gone(), if it was set, is called once
+ * when the reader is lost.
+ */
+int console_output_attach(struct console_output *out, int fd);
+void console_output_detach(struct console_output *out);
 
 /* The loop is stopped and no thread appends any more. */
 void console_output_fini(struct console_output *out);
