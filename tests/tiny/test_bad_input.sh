@@ -83,14 +83,14 @@ done
 for seconds in 0 -1 soon 1s '' nan inf 1e3 1.2.3 999999999999; do
 	refused "--timeout '$seconds'" '--timeout takes a number of seconds' "${good[@]}" --timeout "$seconds"
 done
-for console in '' terminal file file= stdio=x pty=x; do
+for console in '' terminal file file= stdio=x pty=x socket socket= 'virtio,' virtio,x; do
 	refused "--console '$console'" '--console takes' "${good[@]}" --console "$console"
 done
 refused '--console in a missing directory' "console file 'no/console'" "${good[@]}" --console file=no/console
 refused '--console on a directory' "console file 'directory'" "${good[@]}" --console file=directory
 refused '--log-level' '--log-level takes' "${good[@]}" --log-level loud
 refused '--transport' '--transport takes' "${good[@]}" --transport isa
-for unsupported in --transport=mmio --events=fd=1 --console=socket=s --net=user --disk=disk.img,overlay \
+for unsupported in --transport=mmio --events=fd=1 --net=user --disk=disk.img,overlay \
 	--disk=disk.img,direct --disk=disk.img,format=qcow2; do
 	refused "$unsupported" 'not supported by this version' "${good[@]}" "$unsupported"
 done

@@ -278,7 +278,6 @@ START_TEST(test_unsupported)
 	REFUSED("not supported", "--kernel", "k", "--");
 	REFUSED("not supported", "--kernel", "k", "--events", "fd=3");
 	REFUSED("not supported", "--kernel", "k", "--transport", "mmio");
-	REFUSED("not supported", "--kernel", "k", "--console", "socket=s");
 	REFUSED("not supported", "--kernel", "k", "--disk", "d,overlay");
 	REFUSED("not supported", "--kernel", "k", "--disk", "d,direct");
 	REFUSED("not supported", "--kernel", "k", "--disk", "d,format=qcow2");
@@ -414,8 +413,10 @@ END_TEST
 
 START_TEST(test_console)
 {
-	static const char *const bad[] = {"",	   "stdin", "STDIO",	  "file",
-					  "file=", "pty=1", "stdio,none", "files=x"};
+	static const char *const bad[] = {
+		"",	      "stdin",	  "STDIO",	  "file",	   "file=",	   "pty=1",
+		"stdio,none", "files=x",  "virtio,",	  "virtio,virtio", "virtio,file=", "socket",
+		"socket=",    "virtio=x", "stdio,virtio", "virtio,socket", "virtiostdio"};
 
 	ck_assert_int_eq(PARSE("--kernel", "k", "--console", "stdio"), 0);
 	ck_assert_int_eq(o.console, OPTIONS_CONSOLE_STDIO);
@@ -423,7 +424,21 @@ START_TEST(test_console)
 	ck_assert_int_eq(o.console, OPTIONS_CONSOLE_PTY);
 	ck_assert_int_eq(PARSE("--kernel", "k", "--console", "file=a,b=c"), 0);
 	ck_assert_int_eq(o.console, OPTIONS_CONSOLE_FILE);
-	ck_assert_str_eq(o.console_file, "a,b=c");
+	ck_assert_str_eq(o.console_path, "a,b=c");
+	ck_assert(!o.config.console_virtio);
+	ck_assert_int_eq(PARSE("--kernel", "k", "--console", "socket=/run/a,b"), 0);
+	ck_assert_int_eq(o.console, OPTIONS_CONSOLE_SOCKET);
+	ck_assert_str_eq(o.console_path, "/run/a,b");
+	ck_assert_int_eq(PARSE("--kernel", "k", "--console", "virtio"), 0);
+	ck_assert_int_eq(o.console, OPTIONS_CONSOLE_STDIO);
+	ck_assert(o.config.console_virtio);
+	ck_assert_int_eq(PARSE("--kernel", "k", "--console", "virtio,none"), 0);
+	ck_assert_int_eq(o.console, OPTIONS_CONSOLE_NONE);
+	ck_assert(o.config.console_virtio);
+	ck_assert_int_eq(PARSE("--kernel", "k", "--console", "virtio,socket=virtio,s"), 0);
+	ck_assert_int_eq(o.console, OPTIONS_CONSOLE_SOCKET);
+	ck_assert_str_eq(o.console_path, "virtio,s");
+	ck_assert(o.config.console_virtio);
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 		REFUSED("--console takes", "--kernel", "k", "--console", bad[i]);
 }

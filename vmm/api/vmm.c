@@ -26,6 +26,7 @@ void vmm_config_init(struct vmm_config *config)
 				      .cpus = 1,
 				      .rng = true,
 				      .balloon = true,
+				      .console_socket = -1,
 				      .console_in = -1,
 				      .console_out = -1};
 }
@@ -43,6 +44,8 @@ static struct machine_config vmm_translate(const struct vmm_config *c)
 				       .io_threads = c->io_threads,
 				       .rng = c->rng,
 				       .balloon = c->balloon,
+				       .console_virtio = c->console_virtio,
+				       .console_socket = c->console_socket,
 				       .console_in = c->console_in,
 				       .console_out = c->console_out,
 				       .console_keys = c->console_keys};
@@ -157,6 +160,11 @@ int vmm_balloon_stats(struct vmm *vm, struct vmm_balloon_stats *stats, unsigned 
 						    .major_faults = s.major_faults,
 						    .minor_faults = s.minor_faults};
 	return err;
+}
+
+void vmm_console_resize(struct vmm *vm, unsigned int rows, unsigned int columns)
+{
+	machine_console_resize(vm->machine, rows, columns);
 }
 
 void vmm_destroy(struct vmm *vm)

@@ -74,7 +74,13 @@ struct vmm_config {
 		io_threads; /* that serve the devices; 0 (default): one for each disk and net; at most VMM_MAX_IO_THREADS */
 	bool rng; /* an entropy source; default true */
 	bool balloon; /* memory that the guest frees goes back to the host; see vmm_balloon_set(); default true */
-	int console_in;	   /* the serial port's input; -1 (default): none */
+	/* The console is hvc0, a virtio console, which is fast; default false: the serial port. The serial port is there in
+	 * any case; what the guest writes to it goes to the same place. */
+	bool console_virtio;
+	/* -1 (default), or a stream socket to which others connect for the console; it must listen by the time of vmm_start().
+	 * One client at a time; not with console_in and console_out. */
+	int console_socket;
+	int console_in;	   /* the console's input; -1 (default): none */
 	int console_out;   /* its output; -1 (default): thrown away */
 	bool console_keys; /* Ctrl-A x ends the VM, Ctrl-A h lists the keys; default false */
 };
@@ -144,6 +150,10 @@ struct vmm_balloon_stats {
  * guest has no driver for it, or -ETIMEDOUT. Any thread.
  */
 int vmm_balloon_stats(struct vmm *vm, struct vmm_balloon_stats *stats, unsigned int timeout_ms);
+
+/* The terminal behind the console has this size, in characters; the guest is told if the console is a virtio console. Any
+ * thread. */
+void vmm_console_resize(struct vmm *vm, unsigned int rows, unsigned int columns);
 
 /* Ends the VM at once, without asking the guest. vmm_wait() tells when that is done. Any thread. */
 void vmm_stop(struct vmm *vm);

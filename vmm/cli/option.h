@@ -12,6 +12,8 @@
 
 typedef int option_fn(struct options *o, char *value);
 
+/* options_console.c */
+int option_console(struct options *o, char *value);
 /* options_disk.c */
 int option_disk(struct options *o, char *value);
 /* options_net.c */

@@ -128,28 +128,6 @@ static int option_timeout(struct options *o, char *value)
 	return 0;
 }
 
-static int option_console(struct options *o, char *value)
-{
-	char *file = value_of(value, "file");
-
-	if (file && *file) {
-		o->console = OPTIONS_CONSOLE_FILE;
-		o->console_file = file;
-	} else if (strcmp(value, "stdio") == 0) {
-		o->console = OPTIONS_CONSOLE_STDIO;
-	} else if (strcmp(value, "none") == 0) {
-		o->console = OPTIONS_CONSOLE_NONE;
-	} else if (strcmp(value, "pty") == 0) {
-		o->console = OPTIONS_CONSOLE_PTY;
-	} else if (value_of(value, "socket")) {
-		return option_unsupported("--console", value);
-	} else {
-		report("--console takes stdio, none, file=FILE or pty, not '%s'", value);
-		return -EINVAL;
-	}
-	return 0;
-}
-
 static int option_events(struct options *o, char *value)
 {
 	(void)o;

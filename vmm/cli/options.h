@@ -21,14 +21,15 @@ enum options_console {
 	OPTIONS_CONSOLE_NONE,
 	OPTIONS_CONSOLE_FILE,
 	OPTIONS_CONSOLE_PTY,
+	OPTIONS_CONSOLE_SOCKET,
 };
 
 struct options {
 	enum options_action action;
-	struct vmm_config config; /* but for the console */
+	struct vmm_config config; /* but for the descriptors of the console */
 	enum options_console console;
-	const char *console_file;
-	uint64_t timeout_ms; /* 0: none */
+	const char *console_path; /* of a file or socket */
+	uint64_t timeout_ms;	  /* 0: none */
 	enum vmm_log_level log_level;
 	/* what config points to */
 	struct vmm_disk disks[VMM_MAX_DISKS_AND_NETS];

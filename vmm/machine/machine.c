@@ -177,6 +177,7 @@ static int make_serial(struct machine *machine, const struct machine_config *con
 		log_error("cannot use the console's descriptors: %s", strerror(-err));
 		return err;
 	}
+	console_listen(&machine->console, config->console_socket);
 	backend = console_backend(&machine->console);
 	serial_init(&machine->serial, &irq, &backend);
 	return machine_map(&machine->ports, LAYOUT_PORT_SERIAL, SERIAL_SIZE, serial_read,
@@ -253,6 +254,8 @@ static int make_cards(struct machine *machine, const struct machine_config *conf
 		err = machine_add_rng(machine);
 	if (config->balloon && err == 0)
 		err = machine_add_balloon(machine);
+	if (config->console_virtio && err == 0)
+		err = machine_add_console(machine);
 	if (err == 0)
 		err = machine_plug_cards(machine);
 	if (err < 0)
@@ -384,6 +387,10 @@ static int machine_check_config(const struct machine_config *config)
 	if (config->io_threads > MACHINE_MAX_IO_THREADS) {
 		log_error("%u I/O threads: a machine has at most %d", config->io_threads,
 			  MACHINE_MAX_IO_THREADS);
+		return -EINVAL;
+	}
+	if (config->console_socket >= 0 && (config->console_in >= 0 || config->console_out >= 0)) {
+		log_error("a console has a socket or descriptors of its own, not both");
 		return -EINVAL;
 	}
 	if (machine_tap_fd_twice(config)) {

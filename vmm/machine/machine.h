@@ -79,6 +79,8 @@ struct machine_config {
 	unsigned int io_threads; /* 0: as many as disks and network cards */
 	bool rng;
 	bool balloon;
+	bool console_virtio; /* hvc0 is the console; the serial port has the early messages alone */
+	int console_socket; /* -1, or a socket that listens once the machine starts; then the other two are -1 */
 	int console_in;
 	int console_out;
 	bool console_keys;
@@ -118,7 +120,8 @@ struct machine {
 	struct evloop *io_loops;
 	unsigned int n_cards;
 	struct machine_card *cards[MACHINE_MAX_CARDS];
-	struct machine_balloon *balloon; /* one of the cards; NULL: none */
+	struct machine_balloon *balloon;	/* one of the cards; NULL: none */
+	struct machine_console *virtio_console; /* the same */
 	/* devices, with their own locking */
 	struct ioapic ioapic;
 	struct serial serial;
@@ -159,6 +162,9 @@ void machine_stop(struct machine *machine);
 int machine_balloon_set(struct machine *machine, uint64_t bytes);
 int machine_balloon_stats(struct machine *machine, struct machine_balloon_stats *stats,
 			  unsigned int timeout_ms);
+
+/* Any thread, from create to destroy. The terminal behind the console has this size, in characters. */
+void machine_console_resize(struct machine *machine, unsigned int rows, unsigned int columns);
 
 /* Polls readable once the machine has ended, its vCPUs have stopped and the console was written out. Any thread. */
 int machine_end_fd(const struct machine *machine);
@@ -205,6 +211,7 @@ int machine_add_disk(struct machine *machine, const struct machine_disk_config *
 int machine_add_net(struct machine *machine, const struct machine_net_config *config);
 int machine_add_rng(struct machine *machine);
 int machine_add_balloon(struct machine *machine);
+int machine_add_console(struct machine *machine);
 
 /* machine_boot.c */
 int machine_load(struct machine *machine, const struct machine_config *config,

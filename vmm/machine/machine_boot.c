@@ -19,7 +19,7 @@
  * before it resets the machine by whatever means: 0x1234 there is a panic, 0 an ordinary reboot. What we put
  * there at first is neither, so that a triple fault out of the blue is told from one that restarts.
  */
-#define BOOT_CMDLINE	   "console=ttyS0 panic=-1 reboot=panic_warm"
+#define BOOT_CMDLINE	   "panic=-1 reboot=panic_warm"
 #define RESET_FLAG_INITIAL 0xffff
 #define RESET_FLAG_WARM	   0x1234
 
@@ -41,6 +41,19 @@ bool machine_reset_was_announced(const struct machine *machine)
 	return machine_reset_flag(machine) != RESET_FLAG_INITIAL;
 }
 
+/*
+ * A virtio console works once its driver has been loaded, which in many kernels is a module. Until then the serial port
+ * carries the messages, a panic's among them, unless nobody would see them; the kernel hands over without repeating any.
+ */
+static const char *machine_console_words(const struct machine_config *config)
+{
+	if (!config->console_virtio)
+		return "console=ttyS0";
+	if (config->console_out < 0 && config->console_socket < 0)
+		return "console=hvc0";
+	return "console=hvc0 earlycon=uart8250,io,0x3f8,115200";
+}
+
 /* Returns the command line, to be freed; NULL when there is no memory. */
 static char *machine_make_cmdline(const struct machine_config *config)
 {
@@ -49,7 +62,8 @@ static char *machine_make_cmdline(const struct machine_config *config)
 
 	if (config->cmdline)
 		return strdup(config->cmdline);
-	if (asprintf(&line, "%s%s%s%s%s", BOOT_CMDLINE, root ? " root=/dev/vda" : "",
+	if (asprintf(&line, "%s %s%s%s%s%s", machine_console_words(config), BOOT_CMDLINE,
+		     root ? " root=/dev/vda" : "",
 		     !root			 ? ""
 		     : config->disks[0].readonly ? " ro"
 						 : " rw",

@@ -1,0 +1,239 @@
+#include "vmm/cli/host_console.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include "vmm/cli/report.h"
+#include "vmm/cli/terminal.h"
+
+/* A console written into what the machine is made of would destroy it. */
+static bool is_same_file(const struct stat *st, const char *path)
+{
+	struct stat other;
+
+	return path && stat(path, &other) == 0 && other.st_dev == st->st_dev &&
+	       other.st_ino == st->st_ino;
+}
+
+/* The same lock as a disk's, so that no image of this machine or another is taken for a console's file. */
+static int lock_console_file(const struct host_console *host, const struct vmm_config *config)
+{
+	struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	struct stat st;
+
+	if (fstat(host->fd, &st) < 0 || !S_ISREG(st.st_mode))
+		return 0;
+	if (is_same_file(&st, config->kernel) || is_same_file(&st, config->initrd)) {
+		report("console file '%s' is the kernel or the initrd", host->path);
+		return -EINVAL;
+	}
+	if (fcntl(host->fd, F_OFD_SETLK, &whole) < 0 && (errno == EAGAIN || errno == EACCES)) {
+		report("console file '%s' is in use (locked) by another program", host->path);
+		return -EBUSY;
+	}
+	return 0;
+}
+
+static int open_console_file(struct host_console *host, const char *path,
+			     const struct vmm_config *config)
+{
+	/* O_NONBLOCK: a pipe that nobody reads is an error, not something to wait for. */
+	const int flags = O_WRONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+	int err;
+
+	host->path = path;
+	host->fd = open(path, flags | O_CREAT | O_EXCL, 0666);
+	host->created = host->fd >= 0;
+	if (host->fd < 0 && errno == EEXIST)
+		host->fd = open(path, flags);
+	if (host->fd < 0) {
+		err = -errno;
+		report("cannot open console file '%s': %s", path,
+		       err == -ENXIO ? "nobody reads from it" : strerror(-err));
+		return err;
+	}
+	fcntl(host->fd, F_SETFL, 0);
+	return lock_console_file(host, config);
+}
+
+/* A terminal for other programs; its name goes to stderr. We keep the far side open, or it would hang up. */
+static int open_console_pty(void)
+{
+	int fd = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+	struct termios mode;
+	const char *name;
+	int far;
+
+	if (fd < 0 || grantpt(fd) < 0 || unlockpt(fd) < 0 || !(name = ptsname(fd)) ||
+	    (far = open(name, O_RDWR | O_NOCTTY | O_CLOEXEC)) < 0 || tcgetattr(far, &mode) < 0) {
+		int err = -errno;
+
+		report("cannot make a pseudo-terminal for the console: %s", strerror(-err));
+		return err;
+	}
+	/* No echo before somebody connects: it would come back as the guest's input. */
+	cfmakeraw(&mode);
+	tcsetattr(far, TCSANOW, &mode);
+	report("the console is on %s", name);
+	return fd;
+}
+
+static bool socket_name(struct sockaddr_un *name, const char *path)
+{
+	*name = (struct sockaddr_un){.sun_family = AF_UNIX};
+	if (strlen(path) >= sizeof(name->sun_path))
+		return false;
+	strcpy(name->sun_path, path);
+	return true;
+}
+
+/* The socket gets its name when the machine starts. */
+static int open_console_socket(struct host_console *host)
+{
+	struct sockaddr_un name;
+	int err;
+
+	if (!socket_name(&name, host->path)) {
+		report("the name of console socket '%s' is longer than %zu bytes", host->path,
+		       sizeof(name.sun_path) - 1);
+		return -ENAMETOOLONG;
+	}
+	host->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (host->fd >= 0)
+		return host->fd;
+	err = -errno;
+	report("cannot make a socket for the console: %s", strerror(-err));
+	return err;
+}
+
+int host_console_open(struct host_console *host, struct options *options)
+{
+	struct vmm_config *config = &options->config;
+	int err;
+
+	*host = (struct host_console){.path = options->console_path, .fd = -1};
+	switch (options->console) {
+	case OPTIONS_CONSOLE_STDIO:
+		config->console_out = STDOUT_FILENO;
+		config->console_in = STDIN_FILENO;
+		if (isatty(STDIN_FILENO)) {
+			config->console_keys = terminal_is_ours(STDIN_FILENO);
+			if (!config->console_keys)
+				config->console_in = -1;
+		}
+		return 0;
+	case OPTIONS_CONSOLE_FILE:
+		err = open_console_file(host, options->console_path, config);
+		config->console_out = host->fd;
+		return err;
+	case OPTIONS_CONSOLE_PTY:
+		err = open_console_pty();
+		config->console_in = err;
+		config->console_out = err;
+		return err < 0 ? err : 0;
+	case OPTIONS_CONSOLE_SOCKET:
+		err = open_console_socket(host);
+		config->console_socket = err;
+		return err < 0 ? err : 0;
+	case OPTIONS_CONSOLE_NONE:
+		return 0;
+	}
+	return -EINVAL;
+}
+
+void host_console_abandon(const struct host_console *host)
+{
+	if (host->created)
+		unlink(host->path);
+}
+
+/* ---- the start ---- */
+
+static void empty_console_file(const struct host_console *host)
+{
+	struct stat st;
+
+	if (fstat(host->fd, &st) == 0 && S_ISREG(st.st_mode) && ftruncate(host->fd, 0) < 0)
+		report("cannot empty console file '%s': %s", host->path, strerror(errno));
+}
+
+/* A socket to which nobody answers any more is what a vmm that was killed has left behind. */
+static bool is_stale_socket(const struct sockaddr_un *name)
+{
+	struct stat st;
+	bool refused;
+	int fd;
+
+	if (lstat(name->sun_path, &st) < 0 || !S_ISSOCK(st.st_mode))
+		return false;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	refused = fd >= 0 && connect(fd, (const struct sockaddr *)name, sizeof(*name)) < 0 &&
+		  errno == ECONNREFUSED;
+	if (fd >= 0)
+		close(fd);
+	return refused;
+}
+
+static int bind_console_socket(struct host_console *host)
+{
+	struct sockaddr_un name;
+	struct stat st;
+	int err = 0;
+
+	socket_name(&name, host->path); /* open has looked at its length */
+	if (is_stale_socket(&name))
+		unlink(host->path);
+	if (bind(host->fd, (struct sockaddr *)&name, sizeof(name)) < 0) {
+		err = -errno;
+		report("cannot make console socket '%s': %s", host->path,
+		       err == -EADDRINUSE ? "the name is taken" : strerror(-err));
+		return err;
+	}
+	if (lstat(host->path, &st) == 0) {
+		host->bound = true;
+		host->device = st.st_dev;
+		host->inode = st.st_ino;
+	}
+	if (listen(host->fd, 8) < 0) {
+		err = -errno;
+		report("cannot listen on console socket '%s': %s", host->path, strerror(-err));
+	}
+	return err;
+}
+
+int host_console_begin(struct host_console *host, const struct options *options)
+{
+	if (options->console == OPTIONS_CONSOLE_FILE)
+		empty_console_file(host);
+	return options->console == OPTIONS_CONSOLE_SOCKET ? bind_console_socket(host) : 0;
+}
+
+bool host_console_size(const struct options *options, unsigned int *rows, unsigned int *columns)
+{
+	int fd = options->config.console_keys ? STDIN_FILENO : STDOUT_FILENO;
+	struct winsize size;
+
+	if (options->console != OPTIONS_CONSOLE_STDIO || ioctl(fd, TIOCGWINSZ, &size) < 0)
+		return false;
+	*rows = size.ws_row;
+	*columns = size.ws_col;
+	return true;
+}
+
+void host_console_end(const struct host_console *host)
+{
+	struct stat st;
+
+	/* Somebody may have put something else there. */
+	if (host->bound && lstat(host->path, &st) == 0 && st.st_dev == host->device &&
+	    st.st_ino == host->inode)
+		unlink(host->path);
+}

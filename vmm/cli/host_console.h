@@ -1,0 +1,36 @@
+/*
+ * What --console names on the host: standard descriptors, a file, a new pseudo-terminal, or a socket.
+ *
+ * Life: open; then begin once all else was found to be right, or abandon; and end. Files change at begin and not before.
+ * What cannot be done is one line on stderr. Owner: main(). One thread.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <sys/stat.h>
+
+#include "vmm/cli/options.h"
+
+struct host_console {
+	const char *path; /* of the file or socket */
+	int fd;		  /* the same; -1: neither */
+	bool created;	  /* the file was made by us, so that a failed start removes it again */
+	bool bound;	  /* the socket has its name, as this inode: */
+	dev_t device;
+	ino_t inode;
+};
+
+/* Opens it and fills in the console's fields of options->config. Returns 0 or negative errno. */
+int host_console_open(struct host_console *host, struct options *options);
+
+/* The machine could not be made. */
+void host_console_abandon(const struct host_console *host);
+
+/* Empties the file, or gives the socket its name and listens. Returns 0 or negative errno. */
+int host_console_begin(struct host_console *host, const struct options *options);
+
+/* The terminal's size. Returns whether there is a terminal. */
+bool host_console_size(const struct options *options, unsigned int *rows, unsigned int *columns);
+
+/* Removes the socket's name. */
+void host_console_end(const struct host_console *host);
