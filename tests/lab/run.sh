@@ -3,7 +3,7 @@
 # lab, an AMD-V machine emulated by QEMU.
 #
 #   tests/lab/run.sh [OPTION...] -- COMMAND [ARG...]
-#     --cpus N       CPUs of the emulated machine (2)
+#     --cpus N       CPUs of the emulated machine that the command may use (2)
 #     --memory MIB   its memory (4096)
 #     --icount       one CPU whose clock counts instructions, one a nanosecond: for exact measurements
 #     --timeout S    gives up after that many seconds, with status 124
@@ -70,6 +70,7 @@ write_session() {
 		LAB_STREAMS=$streams
 		LAB_ROWS=$rows
 		LAB_COLUMNS=$columns
+		LAB_CPUS=$command_cpus
 		LAB_MODULES=$(printf %q "$images/kernel-full/modules")
 	END
 	{
@@ -80,11 +81,23 @@ write_session() {
 	} >"$session/command"
 }
 
-machine_options() {
-	local accel=(-accel 'tcg,thread=multi' -smp "$cpus") number=0 directory
+# CPU 0 is one too many: session.sh keeps everything off it, so that it never enters a guest. Whenever any CPU loads a
+# floating-point state, as at a task switch, QEMU (7.2 and later) clears the flag IGNNE of its first CPU: it reads and
+# writes back, without a lock, the word hflags2 of that CPU, which holds its SVM flags too. A first CPU that enters or
+# leaves a guest at that moment loses its own change, and goes on in the host with the guest's page tables, or without
+# interrupts: guests hang or end in a triple fault, or the machine's own kernel panics. It shows within seconds when a
+# guest runs on CPU 0 and a loop of fxrstor on CPU 1. With --icount all CPUs share one thread, and none is lost.
+choose_cpus() {
+	command_cpus=1-$cpus
+	accel=(-accel 'tcg,thread=multi' -smp $((cpus + 1)))
 	if [ -n "$icount" ]; then
+		command_cpus=0
 		accel=(-accel 'tcg,thread=single' -smp 1 -icount 'shift=0,sleep=off')
 	fi
+}
+
+machine_options() {
+	local number=0 directory
 	qemu=(
 		qemu-system-x86_64 -M q35 "${accel[@]}" -cpu 'EPYC,+svm,+npt' -m "$memory"
 		-nodefaults -display none -no-reboot
@@ -186,6 +199,7 @@ run_in_lab() {
 	trap 'exit 130' INT
 	trap 'exit 143' TERM
 	trap 'exit 129' HUP
+	choose_cpus
 	write_session
 	machine_options
 	start_machine

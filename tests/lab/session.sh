@@ -41,6 +41,7 @@ run_on_pipes() {
 
 # shellcheck source=/dev/null
 . "$lab/settings"
+/run/busybox taskset -cp "$LAB_CPUS" $$ >/dev/null # for all that is started from here on
 "run_on_$LAB_STREAMS"
 status=$?
 echo "$status" >"$lab/status"
