@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/uio.h>
+#include <time.h>
 
 enum image_place {
 	IMAGE_FILE, /* bytes of fd, from offset on */
@@ -65,6 +66,7 @@ struct image {
 	bool map_blocks;	 /* map_read() may wait for storage */
 	uint32_t logical_block;	 /* smallest unit of the storage below, a power of two */
 	uint32_t physical_block; /* unit it writes without reading first; not below logical_block */
+	struct timespec changed; /* last change of its newest file; 0: a block device */
 	/* changed by resize() alone */
 	uint64_t size; /* bytes, a multiple of 512, not 0 */
 };

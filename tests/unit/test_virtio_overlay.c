@@ -1,0 +1,460 @@
+/* virtio/overlay: what is written is found, what is not shows the base, which stays as it is; and which files are refused. */
+#include <linux/falloc.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/resource.h>
+
+#include "tests/unit/image_fixture.h"
+#include "virtio/overlay.h"
+#include "virtio/overlay_bitmap.h"
+#include "virtio/overlay_file.h"
+
+#define SIZE (1u << 20)
+
+static unsigned char content[SIZE], model[SIZE], got[SIZE];
+static struct file_image base;
+static struct image *top;
+
+static void make_base(void)
+{
+	setup();
+	fill_pattern(content, SIZE, 1);
+	memcpy(model, content, SIZE);
+	make_file(base_path, content, SIZE);
+}
+
+static int try_open(bool kept)
+{
+	struct overlay_config config = {
+		.base = file_image_open(&base, base_path, 0),
+		.base_name = base_path,
+		.path = kept ? top_path : NULL,
+	};
+	int ret = overlay_open(&top, &config);
+
+	ck_assert(ret == 0 || (!top && base.closed));
+	return ret;
+}
+
+static void open_overlay(bool kept)
+{
+	ck_assert_int_eq(try_open(kept), 0);
+	ck_assert_uint_eq(n_lines, 0);
+	ck_assert_uint_eq(top->size, SIZE);
+	ck_assert(!top->readonly);
+}
+
+static void close_overlay(void)
+{
+	top->ops->close(top);
+	ck_assert(base.closed);
+}
+
+static void write_model(uint64_t offset, size_t len, uint32_t seed)
+{
+	fill_pattern(model + offset, len, seed);
+	ck_assert_int_eq(image_write(top, model + offset, len, offset), 0);
+}
+
+static void compare(void)
+{
+	ck_assert_int_eq(image_pread(top, got, SIZE, 0), 0);
+	ck_assert_mem_eq(got, model, SIZE);
+}
+
+static void compare_base(void)
+{
+	int fd = open(base_path, O_RDONLY | O_CLOEXEC);
+
+	ck_assert_int_eq(image_file_pread(fd, got, SIZE, 0), 0);
+	ck_assert_mem_eq(got, content, SIZE);
+	close(fd);
+}
+
+/* Writes and zeros at places and of lengths of all kinds, against a model in memory. */
+static void change_at_random(unsigned int n, unsigned int seed)
+{
+	srandom(seed);
+	for (unsigned int i = 0; i < n; i++) {
+		uint64_t offset = (uint64_t)random() % (SIZE / 512) * 512;
+		size_t len = ((size_t)random() % 200 + 1) * 512;
+		unsigned int what = (unsigned int)random() % 4;
+
+		if (len > SIZE - offset)
+			len = SIZE - offset;
+		if (what > 1) {
+			write_model(offset, len, (uint32_t)random());
+			continue;
+		}
+		if (top->ops->zero(top, offset, len, what == 0) == 0)
+			memset(model + offset, 0, len);
+	}
+}
+
+START_TEST(temporary_changes_are_found)
+{
+	open_overlay(false);
+	compare();
+	change_at_random(100, (unsigned int)_i);
+	compare();
+	ck_assert_int_eq(top->ops->flush(top), 0);
+	close_overlay();
+	compare_base();
+	memcpy(model, content, SIZE);
+	open_overlay(false);
+	compare();
+	close_overlay();
+}
+END_TEST
+
+START_TEST(kept_changes_are_found_again)
+{
+	for (unsigned int round = 0; round < 5; round++) {
+		open_overlay(true);
+		compare();
+		change_at_random(20, round + 10 * (unsigned int)_i);
+		compare();
+		ck_assert_int_eq(top->ops->flush(top), 0);
+		close_overlay();
+	}
+	compare_base();
+}
+END_TEST
+
+START_TEST(unflushed_changes_show_the_base)
+{
+	open_overlay(true);
+	write_model(4096, 4096, 3);
+	close_overlay();
+	memcpy(model, content, SIZE);
+	open_overlay(true);
+	compare();
+	close_overlay();
+}
+END_TEST
+
+START_TEST(reads_are_split_where_sectors_differ)
+{
+	struct image_extent extent;
+
+	open_overlay(false);
+	write_model(512, 1024, 4);
+	ck_assert_int_eq(top->ops->map_read(top, 0, SIZE, &extent), 0);
+	ck_assert_int_eq(extent.fd, base.fd);
+	ck_assert_uint_eq(extent.len, 512);
+	ck_assert_int_eq(top->ops->map_read(top, 512, SIZE - 512, &extent), 0);
+	ck_assert_int_ne(extent.fd, base.fd);
+	ck_assert_uint_eq(extent.len, 1024);
+	ck_assert_uint_eq(extent.offset, overlay_file_data_offset(SIZE) + 512);
+	ck_assert_int_eq(top->ops->map_read(top, 1536, SIZE - 1536, &extent), 0);
+	ck_assert_int_eq(extent.fd, base.fd);
+	ck_assert_uint_eq(extent.len, SIZE - 1536);
+	/* odd ends */
+	ck_assert_int_eq(top->ops->map_read(top, 700, 10000, &extent), 0);
+	ck_assert_uint_eq(extent.len, 1536 - 700);
+	ck_assert_int_eq(top->ops->map_read(top, 700, 3, &extent), 0);
+	ck_assert_uint_eq(extent.len, 3);
+	close_overlay();
+}
+END_TEST
+
+START_TEST(discard_gives_storage_back)
+{
+	struct image_extent extent;
+	struct stat before, after;
+
+	open_overlay(true);
+	write_model(0, SIZE, 5);
+	ck_assert_int_eq(top->ops->map_read(top, 0, 1, &extent), 0);
+	ck_assert_int_eq(top->ops->flush(top), 0);
+	ck_assert_int_eq(fstat(extent.fd, &before), 0);
+	if (top->ops->zero(top, 0, SIZE / 2, true) != 0) {
+		close_overlay();
+		return; /* the file system cannot */
+	}
+	ck_assert_int_eq(fstat(extent.fd, &after), 0);
+	ck_assert_int_lt(after.st_blocks, before.st_blocks);
+	memset(model, 0, SIZE / 2);
+	compare();
+	close_overlay();
+}
+END_TEST
+
+/* ---- refusals ---- */
+
+static void refused(int err, const char *why)
+{
+	n_lines = 0;
+	ck_assert_int_eq(try_open(true), err);
+	ck_assert_uint_eq(n_lines, 1);
+	ck_assert_msg(strstr(line, why), "'%s' does not say '%s'", line, why);
+	n_lines = 0;
+}
+
+static void make_kept(void)
+{
+	open_overlay(true);
+	write_model(0, 4096, 6);
+	ck_assert_int_eq(top->ops->flush(top), 0);
+	close_overlay();
+}
+
+START_TEST(changed_base_is_refused)
+{
+	struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {0}};
+	struct stat st;
+	int fd;
+
+	make_kept();
+	ck_assert_int_eq(stat(base_path, &st), 0);
+	times[1] = st.st_mtim;
+	times[1].tv_sec++;
+	ck_assert_int_eq(utimensat(AT_FDCWD, base_path, times, 0), 0);
+	refused(-ESTALE, "touch -d @");
+	times[1] = st.st_mtim;
+	ck_assert_int_eq(utimensat(AT_FDCWD, base_path, times, 0), 0);
+	open_overlay(true);
+	compare();
+	close_overlay();
+	/* the same times and another content */
+	fd = open(base_path, O_WRONLY | O_CLOEXEC);
+	ck_assert_int_eq(pwrite(fd, "x", 1, SIZE - 1), 1);
+	ck_assert_int_eq(futimens(fd, times), 0);
+	refused(-ESTALE, "was changed since");
+	ck_assert_int_eq(ftruncate(fd, SIZE + 512), 0);
+	refused(-ESTALE, "bytes");
+	close(fd);
+}
+END_TEST
+
+START_TEST(moved_base_is_accepted)
+{
+	char moved[160];
+
+	make_kept();
+	snprintf(moved, sizeof(moved), "%s.moved", base_path);
+	ck_assert_int_eq(rename(base_path, moved), 0);
+	strcpy(base_path, moved);
+	open_overlay(true);
+	compare();
+	close_overlay();
+}
+END_TEST
+
+START_TEST(used_overlay_is_refused)
+{
+	struct image *first;
+	struct file_image first_base;
+
+	open_overlay(true);
+	first = top;
+	first_base = base;
+	refused(-EBUSY, "in use");
+	ck_assert_ptr_eq(first_base.image.ops, &file_image_ops);
+	base = first_base; /* which the first one points to */
+	first->ops->close(first);
+	open_overlay(true);
+	close_overlay();
+}
+END_TEST
+
+START_TEST(other_files_are_refused)
+{
+	char none[4096] = {0};
+	struct stat st;
+
+	make_file(top_path, none, 0);
+	refused(-EINVAL, "not an overlay");
+	make_file(top_path, none, sizeof(none));
+	refused(-EINVAL, "not an overlay");
+	ck_assert_int_eq(stat(top_path, &st), 0);
+	ck_assert_int_eq(st.st_size, sizeof(none));
+	unlink(top_path);
+	ck_assert_int_eq(symlink("nowhere", top_path), 0);
+	refused(-EEXIST, "symbolic link");
+	unlink(top_path);
+	ck_assert_int_eq(mkfifo(top_path, 0600), 0);
+	refused(-EINVAL, "not a regular file");
+	unlink(top_path);
+	strcat(top_path, "/no/where");
+	refused(-ENOENT, "No such file");
+}
+END_TEST
+
+START_TEST(damaged_headers_are_refused)
+{
+	unsigned char byte;
+	int fd;
+
+	make_kept();
+	fd = open(top_path, O_RDWR | O_CLOEXEC);
+	for (off_t at = 0; at < (off_t)sizeof(struct overlay_header); at++) {
+		ck_assert_int_eq(pread(fd, &byte, 1, at), 1);
+		byte ^= 1 << at % 8;
+		ck_assert_int_eq(pwrite(fd, &byte, 1, at), 1);
+		refused(-EINVAL, "overlay");
+		byte ^= 1 << at % 8;
+		ck_assert_int_eq(pwrite(fd, &byte, 1, at), 1);
+	}
+	open_overlay(true);
+	compare();
+	close_overlay();
+	for (off_t size = 1; size <= SIZE; size *= 4) {
+		ck_assert_int_eq(ftruncate(fd, size), 0);
+		refused(-EINVAL, size < 4096 ? "not an overlay" : "");
+	}
+	close(fd);
+}
+END_TEST
+
+/* A bitmap full of anything is a bitmap: other data, but nothing worse. */
+START_TEST(any_bitmap_is_read)
+{
+	unsigned char junk[OVERLAY_BITMAP_PAGE];
+	int fd;
+
+	make_kept();
+	fd = open(top_path, O_RDWR | O_CLOEXEC);
+	fill_pattern(junk, sizeof(junk), 7);
+	ck_assert_int_eq(pwrite(fd, junk, sizeof(junk), OVERLAY_HEADER_SIZE), sizeof(junk));
+	close(fd);
+	open_overlay(true);
+	ck_assert_int_eq(image_pread(top, got, SIZE, 0), 0);
+	close_overlay();
+}
+END_TEST
+
+/* ---- full and huge ---- */
+
+START_TEST(full_disk_is_an_error)
+{
+	struct rlimit limit = {.rlim_cur = overlay_file_data_offset(SIZE) + 4096,
+			       .rlim_max = RLIM_INFINITY};
+
+	open_overlay(false);
+	write_model(0, 4096, 8);
+	signal(SIGXFSZ, SIG_IGN);
+	ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+	ck_assert_int_eq(image_write(top, content, 4096, 8192), -EFBIG);
+	compare();
+	limit.rlim_cur = RLIM_INFINITY;
+	ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+	write_model(8192, 4096, 9);
+	compare();
+	close_overlay();
+}
+END_TEST
+
+/* 4 TiB: neither memory nor storage until something is written, and the last sector is as good as the first. */
+START_TEST(huge_disk_costs_what_is_written)
+{
+	struct overlay_config config = {.base_name = "zeros", .path = top_path};
+	const uint64_t size = 4ull << 40;
+	struct rusage before, after;
+	struct stat st;
+
+	getrusage(RUSAGE_SELF, &before);
+	for (unsigned int round = 0; round < 2; round++) {
+		config.base = file_image_open(&base, NULL, size);
+		ck_assert_int_eq(overlay_open(&top, &config), 0);
+		if (round == 0) {
+			ck_assert_int_eq(image_write(top, content, 512, 0), 0);
+			ck_assert_int_eq(image_write(top, content, 512, size / 2), 0);
+			ck_assert_int_eq(image_write(top, content, 512, size - 512), 0);
+			ck_assert_int_eq(top->ops->flush(top), 0);
+		}
+		memset(model, 0, SIZE);
+		memcpy(model, content, 512);
+		ck_assert_int_eq(image_pread(top, got, SIZE, 0), 0);
+		ck_assert_mem_eq(got, model, SIZE);
+		ck_assert_int_eq(image_pread(top, got, SIZE, size / 2), 0);
+		ck_assert_mem_eq(got, model, SIZE);
+		ck_assert_int_eq(image_pread(top, got, 1024, size - 1024), 0);
+		ck_assert_mem_eq(got + 512, content, 512);
+		top->ops->close(top);
+	}
+	getrusage(RUSAGE_SELF, &after);
+	ck_assert_int_lt(after.ru_maxrss - before.ru_maxrss,
+			 32 << 10); /* KiB; sanitizers take theirs */
+	ck_assert_int_eq(stat(top_path, &st), 0);
+	ck_assert_int_lt(st.st_blocks, 256);
+}
+END_TEST
+
+/* ---- threads ---- */
+
+struct worker {
+	pthread_t thread;
+	unsigned int number;
+};
+
+/* Each changes every fourth 16 KiB and reads it back, with flushes in between. */
+static void *work(void *arg)
+{
+	struct worker *w = arg;
+	unsigned char block[16384];
+
+	for (unsigned int n = w->number; n < SIZE / sizeof(block); n += 4) {
+		uint64_t at = n * sizeof(block);
+
+		fill_pattern(block, sizeof(block), n);
+		if (image_write(top, block, sizeof(block), at) < 0 ||
+		    image_pread(top, block, sizeof(block), at) < 0 ||
+		    memcmp(block, model + at, sizeof(block)) != 0 ||
+		    (n / 4 % 4 == 0 && top->ops->flush(top) < 0))
+			return w;
+	}
+	return top->ops->flush(top) < 0 ? w : NULL;
+}
+
+START_TEST(threads_share_an_overlay)
+{
+	struct worker workers[4];
+	void *failed;
+
+	for (unsigned int n = 0; n < SIZE / 16384; n++)
+		fill_pattern(model + 16384 * (size_t)n, 16384, n);
+	open_overlay(true);
+	for (unsigned int i = 0; i < 4; i++) {
+		workers[i].number = i;
+		ck_assert_int_eq(pthread_create(&workers[i].thread, NULL, work, &workers[i]), 0);
+	}
+	for (unsigned int i = 0; i < 4; i++) {
+		pthread_join(workers[i].thread, &failed);
+		ck_assert_ptr_null(failed);
+	}
+	compare();
+	close_overlay();
+	open_overlay(true);
+	compare();
+	close_overlay();
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("virtio/overlay");
+	TCase *tc = tcase_create("overlay");
+
+	tcase_add_checked_fixture(tc, make_base, teardown);
+	tcase_set_timeout(tc, 60);
+	tcase_add_loop_test(tc, temporary_changes_are_found, 0, 5);
+	tcase_add_loop_test(tc, kept_changes_are_found_again, 0, 3);
+	tcase_add_test(tc, unflushed_changes_show_the_base);
+	tcase_add_test(tc, reads_are_split_where_sectors_differ);
+	tcase_add_test(tc, discard_gives_storage_back);
+	tcase_add_test(tc, changed_base_is_refused);
+	tcase_add_test(tc, moved_base_is_accepted);
+	tcase_add_test(tc, used_overlay_is_refused);
+	tcase_add_test(tc, damaged_headers_are_refused);
+	tcase_add_test(tc, any_bitmap_is_read);
+	tcase_add_test(tc, full_disk_is_an_error);
+	tcase_add_test(tc, huge_disk_costs_what_is_written);
+	tcase_add_test(tc, threads_share_an_overlay);
+	suite_add_tcase(s, tc);
+	tc = tcase_create("other files");
+	tcase_add_checked_fixture(tc, make_base, NULL);
+	tcase_add_test(tc, other_files_are_refused);
+	suite_add_tcase(s, tc);
+	return run(s);
+}

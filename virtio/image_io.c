@@ -1,0 +1,77 @@
+#include "virtio/image_io.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+int image_file_pread(int fd, void *buf, size_t len, uint64_t offset)
+{
+	char *at = buf;
+
+	while (len > 0) {
+		ssize_t got = pread(fd, at, len, (off_t)offset);
+
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got <= 0)
+			return got < 0 ? -errno : -EIO;
+		at += got;
+		len -= (size_t)got;
+		offset += (uint64_t)got;
+	}
+	return 0;
+}
+
+int image_file_pwrite(int fd, const void *buf, size_t len, uint64_t offset)
+{
+	const char *at = buf;
+
+	while (len > 0) {
+		ssize_t done = pwrite(fd, at, len, (off_t)offset);
+
+		if (done < 0 && errno == EINTR)
+			continue;
+		if (done <= 0)
+			return done < 0 ? -errno : -EIO;
+		at += done;
+		len -= (size_t)done;
+		offset += (uint64_t)done;
+	}
+	return 0;
+}
+
+static int image_pread_extent(struct image *image, const struct image_extent *extent, char *at,
+			      uint64_t offset)
+{
+	struct iovec iov = {.iov_base = at, .iov_len = (size_t)extent->len};
+
+	switch (extent->place) {
+	case IMAGE_FILE:
+		return image_file_pread(extent->fd, at, (size_t)extent->len, extent->offset);
+	case IMAGE_SELF:
+		return image->ops->read(image, &iov, 1, offset);
+	case IMAGE_ZERO:
+		break;
+	}
+	memset(at, 0, (size_t)extent->len);
+	return 0;
+}
+
+int image_pread(struct image *image, void *buf, size_t len, uint64_t offset)
+{
+	char *at = buf;
+
+	while (len > 0) {
+		struct image_extent extent;
+		int ret = image->ops->map_read(image, offset, len, &extent);
+
+		if (ret == 0)
+			ret = image_pread_extent(image, &extent, at, offset);
+		if (ret < 0)
+			return ret;
+		at += extent.len;
+		len -= (size_t)extent.len;
+		offset += extent.len;
+	}
+	return 0;
+}

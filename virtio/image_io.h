@@ -1,0 +1,18 @@
+/*
+ * Reads an image without a disk: for an image that looks into the one below it, and for tests.
+ *
+ * Owner: of nothing. Threads: any that may wait for storage.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "virtio/image.h"
+
+/* All len bytes from offset on, which must lie within the image. Returns 0 or negative errno; -EIO also for a file that was cut short. */
+int image_pread(struct image *image, void *buf, size_t len, uint64_t offset);
+
+/* Calls that start again after a signal and move everything or fail. -EIO: the file ends before that. */
+int image_file_pread(int fd, void *buf, size_t len, uint64_t offset);
+int image_file_pwrite(int fd, const void *buf, size_t len, uint64_t offset);

@@ -1,0 +1,350 @@
+#include "virtio/overlay.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "virtio/image_io.h"
+#include "virtio/overlay_bitmap.h"
+#include "virtio/overlay_file.h"
+#include "vmm/core/log.h"
+
+/* Pages of the bitmap that are stored in one go: 4 GiB of the disk. */
+#define OVERLAY_BATCH 256u
+
+struct overlay_batch {
+	unsigned int n;
+	uint64_t pages[OVERLAY_BATCH];
+	uint64_t (*copies)[OVERLAY_BITMAP_PAGE / 8]; /* OVERLAY_BATCH of them */
+};
+
+struct overlay {
+	struct image image;
+	/* immutable after open */
+	struct image *base;
+	int fd;
+	bool kept;
+	uint64_t data_offset;
+	/* shared, with rules of its own */
+	struct overlay_bitmap bitmap;
+	/* owned by the thread that set flushing */
+	struct overlay_batch batch;
+	/* under flush_lock */
+	pthread_mutex_t flush_lock;
+	pthread_cond_t flush_done;
+	bool flushing;
+	uint64_t flushes_begun, flushes_done;
+	int flush_result; /* of the last one done */
+	bool lost;	  /* see overlay_flush() */
+};
+
+static struct overlay *overlay_of(struct image *image)
+{
+	return (struct overlay *)image;
+}
+
+static int overlay_map_read(struct image *image, uint64_t offset, uint64_t len,
+			    struct image_extent *extent)
+{
+	struct overlay *o = overlay_of(image);
+	uint64_t first = offset / OVERLAY_SECTOR, run;
+	uint64_t last = (offset + len - 1) / OVERLAY_SECTOR;
+	bool here = overlay_bitmap_run(&o->bitmap, first, last - first + 1, &run);
+	uint64_t run_len = (first + run) * OVERLAY_SECTOR - offset;
+
+	if (run_len > len)
+		run_len = len;
+	if (!here)
+		return o->base->ops->map_read(o->base, offset, run_len, extent);
+	*extent = (struct image_extent){
+		.place = IMAGE_FILE,
+		.fd = o->fd,
+		.offset = o->data_offset + offset,
+		.len = run_len,
+	};
+	return 0;
+}
+
+/* Of sectors that were not here when they were mapped. */
+static int overlay_read(struct image *image, const struct iovec *iov, unsigned int n,
+			uint64_t offset)
+{
+	struct image *base = overlay_of(image)->base;
+
+	return base->ops->read(base, iov, n, offset);
+}
+
+static int overlay_map_write(struct image *image, uint64_t offset, uint64_t len,
+			     struct image_extent *extent)
+{
+	struct overlay *o = overlay_of(image);
+
+	/* a sector that is here is here whole */
+	assert(offset % OVERLAY_SECTOR == 0 && len % OVERLAY_SECTOR == 0);
+	*extent = (struct image_extent){
+		.place = IMAGE_FILE,
+		.fd = o->fd,
+		.offset = o->data_offset + offset,
+		.len = len,
+	};
+	return 0;
+}
+
+static void overlay_wrote(struct image *image, uint64_t offset, uint64_t len)
+{
+	assert(offset % OVERLAY_SECTOR == 0 && len % OVERLAY_SECTOR == 0);
+	overlay_bitmap_set(&overlay_of(image)->bitmap, offset / OVERLAY_SECTOR,
+			   len / OVERLAY_SECTOR);
+}
+
+/* Zeros first, then the mark: until that the base shows. */
+static int overlay_zero(struct image *image, uint64_t offset, uint64_t len, bool unmap)
+{
+	int mode = FALLOC_FL_KEEP_SIZE | (unmap ? FALLOC_FL_PUNCH_HOLE : FALLOC_FL_ZERO_RANGE);
+	struct overlay *o = overlay_of(image);
+	int ret;
+
+	do {
+		ret = fallocate(o->fd, mode, (off_t)(o->data_offset + offset), (off_t)len);
+	} while (ret < 0 && errno == EINTR);
+	if (ret < 0)
+		return errno == ENOSYS ? -EOPNOTSUPP : -errno;
+	overlay_wrote(image, offset, len);
+	return 0;
+}
+
+static int overlay_sync(struct overlay *o)
+{
+	int ret;
+
+	do {
+		ret = fdatasync(o->fd);
+	} while (ret < 0 && errno == EINTR);
+	ret = ret < 0 ? -errno : 0;
+	if (ret < 0) {
+		pthread_mutex_lock(&o->flush_lock);
+		o->lost = true;
+		pthread_mutex_unlock(&o->flush_lock);
+	}
+	return ret;
+}
+
+/* Returns whether the whole bitmap was looked through. */
+static bool overlay_batch_take(struct overlay *o, uint64_t *next)
+{
+	struct overlay_batch *b = &o->batch;
+
+	for (b->n = 0; b->n < OVERLAY_BATCH; b->n++) {
+		if (!overlay_bitmap_take(&o->bitmap, next, b->copies[b->n]))
+			return true;
+		b->pages[b->n] = (*next)++;
+	}
+	return false;
+}
+
+/* Neighbours are written together. */
+static int overlay_batch_write(struct overlay *o)
+{
+	struct overlay_batch *b = &o->batch;
+	unsigned int i = 0;
+
+	while (i < b->n) {
+		unsigned int end = i + 1;
+		int ret;
+
+		while (end < b->n && b->pages[end] == b->pages[end - 1] + 1)
+			end++;
+		ret = image_file_pwrite(o->fd, b->copies[i],
+					(size_t)(end - i) * OVERLAY_BITMAP_PAGE,
+					OVERLAY_HEADER_SIZE + b->pages[i] * OVERLAY_BITMAP_PAGE);
+		if (ret < 0) {
+			for (; i < b->n; i++)
+				overlay_bitmap_put_back(&o->bitmap, b->pages[i]);
+			return ret;
+		}
+		i = end;
+	}
+	return 0;
+}
+
+/*
+ * The bits that go to storage were taken before the data were made stable; those set since then wait for the next flush. So no loss of
+ * power leaves a bit whose sector is not there. When no page has changed there is one fdatasync() and nothing else.
+ */
+static int overlay_flush_once(struct overlay *o)
+{
+	uint64_t next = 0;
+	bool written = false, end = false;
+	int ret = 0;
+
+	overlay_bitmap_settle(&o->bitmap);
+	while (ret == 0 && !end) {
+		end = overlay_batch_take(o, &next);
+		if (o->batch.n == 0 && written)
+			break;
+		ret = overlay_sync(o);
+		if (ret == 0)
+			ret = overlay_batch_write(o);
+		written |= o->batch.n > 0;
+	}
+	if (ret == 0 && written)
+		ret = overlay_sync(o);
+	return ret;
+}
+
+/*
+ * One thread flushes for all who wait: each is served by a flush that began after its call. After a failed fdatasync() the kernel may have dropped
+ * the data and forgotten the error; what was lost is unknown, so every later flush fails too, until the overlay is opened anew.
+ */
+static int overlay_flush(struct image *image)
+{
+	struct overlay *o = overlay_of(image);
+	uint64_t mine;
+	int ret;
+
+	if (!o->kept)
+		return 0;
+	pthread_mutex_lock(&o->flush_lock);
+	mine = o->flushes_begun + 1;
+	while (o->flushes_done < mine && !o->lost) {
+		if (o->flushing) {
+			pthread_cond_wait(&o->flush_done, &o->flush_lock);
+			continue;
+		}
+		o->flushing = true;
+		o->flushes_begun++;
+		pthread_mutex_unlock(&o->flush_lock);
+		ret = overlay_flush_once(o);
+		pthread_mutex_lock(&o->flush_lock);
+		o->flushing = false;
+		o->flush_result = ret;
+		o->flushes_done = o->flushes_begun;
+		pthread_cond_broadcast(&o->flush_done);
+	}
+	/* a later flush than mine that failed without loss makes mine fail too, which is no lie: it is asked again */
+	ret = o->lost ? -EIO : o->flush_result;
+	pthread_mutex_unlock(&o->flush_lock);
+	return ret;
+}
+
+static void overlay_free(struct overlay *o)
+{
+	overlay_bitmap_fini(&o->bitmap);
+	if (o->fd >= 0)
+		close(o->fd);
+	if (o->batch.copies)
+		munmap(o->batch.copies, sizeof(*o->batch.copies) * OVERLAY_BATCH);
+	pthread_cond_destroy(&o->flush_done);
+	pthread_mutex_destroy(&o->flush_lock);
+	o->base->ops->close(o->base);
+	free(o);
+}
+
+static void overlay_close(struct image *image)
+{
+	struct overlay *o = overlay_of(image);
+
+	assert(!o->flushing);
+	overlay_free(o);
+}
+
+static const struct image_ops overlay_ops = {
+	.map_read = overlay_map_read,
+	.read = overlay_read,
+	.map_write = overlay_map_write,
+	.wrote = overlay_wrote,
+	.zero = overlay_zero,
+	.flush = overlay_flush,
+	.close = overlay_close,
+};
+
+static int overlay_open_kept(struct overlay *o, const struct overlay_config *config)
+{
+	struct overlay_base id;
+	int ret = overlay_base_identify(&id, o->base);
+
+	if (ret < 0) {
+		log_error("cannot read '%s': %s", config->base_name, strerror(-ret));
+		return ret;
+	}
+	o->fd = overlay_file_open_kept(config->path, &id, config->base_name);
+	if (o->fd < 0)
+		return o->fd;
+	ret = overlay_file_load(o->fd, &o->bitmap);
+	if (ret < 0)
+		log_error("cannot read overlay '%s': %s", config->path, strerror(-ret));
+	return ret;
+}
+
+static int overlay_alloc_books(struct overlay *o)
+{
+	int ret = overlay_bitmap_init(&o->bitmap, o->image.size);
+	void *copies;
+
+	if (ret < 0 || !o->kept)
+		return ret;
+	copies = mmap(NULL, sizeof(*o->batch.copies) * OVERLAY_BATCH, PROT_READ | PROT_WRITE,
+		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (copies == MAP_FAILED)
+		return -ENOMEM;
+	o->batch.copies = copies;
+	return 0;
+}
+
+static struct overlay *overlay_new(const struct overlay_config *config)
+{
+	const struct image *base = config->base;
+	struct overlay *o = calloc(1, sizeof(*o));
+
+	if (!o)
+		return NULL;
+	o->image = (struct image){
+		.ops = &overlay_ops,
+		.map_blocks = base->map_blocks,
+		.logical_block = base->logical_block,
+		.physical_block = base->physical_block,
+		.changed = base->changed,
+		.size = base->size,
+	};
+	o->base = config->base;
+	o->fd = -1;
+	o->kept = config->path != NULL;
+	o->data_offset = overlay_file_data_offset(base->size);
+	pthread_mutex_init(&o->flush_lock, NULL);
+	pthread_cond_init(&o->flush_done, NULL);
+	return o;
+}
+
+int overlay_open(struct image **image, const struct overlay_config *config)
+{
+	struct overlay *o = overlay_new(config);
+	int ret;
+
+	*image = NULL;
+	if (!o) {
+		config->base->ops->close(config->base);
+		log_error("cannot open the overlay of '%s': %s", config->base_name,
+			  strerror(ENOMEM));
+		return -ENOMEM;
+	}
+	ret = overlay_alloc_books(o);
+	if (ret < 0) {
+		log_error("cannot open the overlay of '%s': %s", config->base_name, strerror(-ret));
+	} else if (o->kept) {
+		ret = overlay_open_kept(o, config);
+	} else {
+		o->fd = overlay_file_open_temporary(o->image.size);
+		ret = o->fd < 0 ? o->fd : 0;
+	}
+	if (ret < 0) {
+		overlay_free(o);
+		return ret;
+	}
+	*image = &o->image;
+	return 0;
+}
