@@ -1,36 +1,42 @@
 /*
- * virtio-blk: a disk with one queue (virtio 1.2, 5.2).
+ * virtio-blk: a disk with one or more queues (virtio 1.2, 5.2).
  *
- * Each disk is given an event loop whose thread may block, because requests are carried out on it one after
- * the other by plain reads and writes of the backend.
+ * Each queue is served on its own event loop, which never waits for storage: requests go through a struct disk_queue. A
+ * request is parsed (blk_request.h), started, and completed by one function; blk_queue.h has what happens in between.
  *
  * A disk caches writes until VIRTIO_BLK_T_FLUSH; for a driver that did not negotiate VIRTIO_BLK_F_FLUSH each
  * write is made stable before it completes (5.2.6.2). What the host cannot do (disk full, I/O error) becomes
  * VIRTIO_BLK_S_IOERR.
  *
- * Owner: the machine, which opened the disk and keeps it and the loop until after virtio_blk_fini(). Threads:
- * init and fini by the owner while the loop does not run or the device was never started; all else on the
- * loop's thread, through struct virtio_device.
+ * Owner: the machine, which opened the disk and keeps it and the loops until after virtio_blk_fini(). Threads:
+ * init and fini by the owner while the loops do not run or the device was never started; virtio_blk_resized() any; all else
+ * on the loops' threads, through struct virtio_device.
  */
 #pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <sys/uio.h>
 #include <linux/virtio_blk.h>
 
+#include "virtio/blk_queue.h"
 #include "virtio/disk.h"
+#include "virtio/disk_limit.h"
 #include "virtio/virtio.h"
 
 #define VIRTIO_BLK_QUEUE_SIZE 256
+#define VIRTIO_BLK_MAX_QUEUES 32
 
 struct virtio_blk_options {
-	struct disk *disk;   /* borrowed */
-	struct evloop *loop; /* borrowed */
-	const char *serial;  /* at most VIRTIO_BLK_ID_BYTES long; NULL: none */
+	struct disk *disk;		   /* borrowed */
+	struct evloop *loop;		   /* borrowed */
+	const char *serial;		   /* at most VIRTIO_BLK_ID_BYTES long; NULL: none */
+	unsigned int n_queues;		   /* 0: 1 */
+	struct evloop *const *queue_loops; /* one for each queue, borrowed; NULL: loop serves all */
+	uint16_t queue_size; /* a power of two up to VIRTQ_MAX_SIZE; 0: VIRTIO_BLK_QUEUE_SIZE */
+	const struct disk_limit_config *limit; /* borrowed during init; NULL: none */
 };
 
-/* What a snapshot must save besides the queue and the disk. */
+/* What a snapshot must save besides the queues and the disk. */
 struct virtio_blk_state {
 	uint64_t size;	   /* bytes the driver was told of */
 	bool writethrough; /* each write is made stable at once */
@@ -41,11 +47,11 @@ struct virtio_blk {
 	/* immutable after init */
 	struct disk *disk;
 	char serial[VIRTIO_BLK_ID_BYTES]; /* padded with NULs, not terminated */
-	/* owned by the loop thread */
+	struct virtio_blk_queue *queues;  /* dev.n_queues of them */
+	/* size: any thread, by atomic accesses; the rest is immutable from start to stop */
 	struct virtio_blk_state state;
-	unsigned int unpublished; /* requests completed, not yet shown to the driver */
-	size_t unpublished_bytes;
-	struct iovec iov[VIRTIO_BLK_QUEUE_SIZE]; /* of the request at hand */
+	/* any thread */
+	struct disk_limit limit;
 };
 
 /*
@@ -54,5 +60,8 @@ struct virtio_blk {
  */
 int virtio_blk_init(struct virtio_blk *blk, const struct virtio_blk_options *options);
 
-/* The transport is detached and the loop stopped. */
+/* Any thread but one at a time. Looks how large the image is now, and tells the driver. Returns 0 or negative errno. */
+int virtio_blk_resized(struct virtio_blk *blk);
+
+/* The transport is detached and the loops stopped. */
 void virtio_blk_fini(struct virtio_blk *blk);

@@ -7,7 +7,7 @@
 #define BLK_REQUEST_SECTOR 512u
 
 /* Sectors are 512 bytes here, whatever the disk's block size is (5.2.4). */
-static uint8_t blk_request_check_range(struct blk_request *req, uint64_t sector, size_t len,
+static uint8_t blk_request_check_range(struct blk_request *req, uint64_t sector, uint64_t len,
 				       uint64_t size)
 {
 	uint64_t end;
@@ -18,6 +18,45 @@ static uint8_t blk_request_check_range(struct blk_request *req, uint64_t sector,
 	    __builtin_add_overflow(req->offset, len, &end) || end > size)
 		return VIRTIO_BLK_S_IOERR;
 	return VIRTIO_BLK_S_OK;
+}
+
+/* Copies one segment, checks the copy and keeps it as a range (5.2.6.2). */
+static uint8_t blk_request_add_range(struct blk_request *req, struct iov_cursor *cur, uint64_t size)
+{
+	uint32_t known = req->type == VIRTIO_BLK_T_DISCARD ? 0 : VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP;
+	struct virtio_blk_discard_write_zeroes segment;
+	uint64_t len;
+	uint8_t verdict;
+
+	iov_cursor_read(cur, &segment, sizeof(segment));
+	if (segment.flags & ~known)
+		return VIRTIO_BLK_S_UNSUPP;
+	if (segment.num_sectors > BLK_REQUEST_MAX_SECTORS)
+		return VIRTIO_BLK_S_IOERR;
+	len = (uint64_t)segment.num_sectors * BLK_REQUEST_SECTOR;
+	verdict = blk_request_check_range(req, segment.sector, len, size);
+	req->unmap = req->unmap && (segment.flags & VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP);
+	req->ranges[req->n_ranges++] = (struct disk_range){.offset = req->offset, .len = len};
+	return verdict;
+}
+
+static uint8_t blk_request_read_ranges(struct blk_request *req,
+				       const struct blk_request_limits *limits)
+{
+	const size_t segment = sizeof(struct virtio_blk_discard_write_zeroes);
+	uint8_t verdict = VIRTIO_BLK_S_OK;
+	struct iov_cursor cur;
+
+	if (req->in.len > 0 || limits->readonly)
+		return VIRTIO_BLK_S_IOERR;
+	if (req->out.len == 0 || req->out.len % segment != 0 ||
+	    req->out.len / segment > BLK_REQUEST_RANGES)
+		return VIRTIO_BLK_S_IOERR;
+	req->unmap = true;
+	iov_cursor_init(&cur, req->out.iov, req->out.n);
+	while (verdict == VIRTIO_BLK_S_OK && iov_cursor_left(&cur) > 0)
+		verdict = blk_request_add_range(req, &cur, limits->size);
+	return verdict;
 }
 
 static uint8_t blk_request_judge(struct blk_request *req, uint64_t sector,
@@ -38,6 +77,9 @@ static uint8_t blk_request_judge(struct blk_request *req, uint64_t sector,
 		return VIRTIO_BLK_S_OK;
 	case VIRTIO_BLK_T_GET_ID:
 		return req->out.len > 0 ? VIRTIO_BLK_S_IOERR : VIRTIO_BLK_S_OK;
+	case VIRTIO_BLK_T_DISCARD:
+	case VIRTIO_BLK_T_WRITE_ZEROES:
+		return blk_request_read_ranges(req, limits);
 	default:
 		return VIRTIO_BLK_S_UNSUPP;
 	}
@@ -80,7 +122,10 @@ int blk_request_parse(struct blk_request *req, const struct virtq_chain *chain,
 	struct virtio_blk_outhdr hdr;
 	struct iov_cursor cur;
 
-	*req = (struct blk_request){0};
+	/* but for the ranges, which few requests have */
+	req->offset = 0;
+	req->unmap = false;
+	req->n_ranges = 0;
 	/* The used ring counts written bytes in 32 bits. */
 	if (chain->writable_bytes == 0 || chain->writable_bytes > UINT32_MAX)
 		return -EPROTO;

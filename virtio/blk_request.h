@@ -14,7 +14,12 @@
 #include <sys/uio.h>
 #include <linux/virtio_blk.h>
 
+#include "virtio/disk.h"
 #include "virtio/virtq.h"
+
+/* Discard and write zeroes: segments in a request, and sectors in a segment (2 GiB). */
+#define BLK_REQUEST_RANGES	16u
+#define BLK_REQUEST_MAX_SECTORS (UINT32_C(1) << 22)
 
 struct blk_request_data {
 	struct iovec *iov;
@@ -30,6 +35,10 @@ struct blk_request {
 	struct blk_request_data out; /* from the driver, behind the header */
 	struct blk_request_data in;  /* to the driver, before the status byte */
 	uint8_t *status;	     /* in guest memory */
+	/* DISCARD and WRITE_ZEROES, accepted: all on the disk */
+	bool unmap; /* each segment allows that its storage is given back */
+	unsigned int n_ranges;
+	struct disk_range ranges[BLK_REQUEST_RANGES];
 };
 
 /* Reads what the parser needs to know of the disk. */
@@ -40,7 +49,7 @@ struct blk_request_limits {
 
 /*
  * Returns 0 with *req filled, or -EPROTO when the chain has no whole header or no room for the status, so that
- * nothing can be answered and the driver is at fault. Accepted are IN, OUT, FLUSH and GET_ID.
+ * nothing can be answered and the driver is at fault. Accepted are IN, OUT, FLUSH, GET_ID, DISCARD and WRITE_ZEROES.
  */
 int blk_request_parse(struct blk_request *req, const struct virtq_chain *chain,
 		      const struct blk_request_limits *limits);

@@ -2,267 +2,351 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <inttypes.h>
-#include <limits.h>
-#include <linux/fs.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
+#include "virtio/image_raw.h"
+#include "vmm/core/iov.h"
 #include "vmm/core/log.h"
 
-/* What is neither a file nor a block device; NULL for what can be a disk. */
-static const char *disk_wrong_type(mode_t mode)
-{
-	switch (mode & S_IFMT) {
-	case S_IFREG:
-	case S_IFBLK:
-		return NULL;
-	case S_IFDIR:
-		return "it is a directory";
-	case S_IFCHR:
-		return "it is a character device, not a block device";
-	case S_IFIFO:
-		return "it is a pipe";
-	default:
-		return "it is neither a file nor a block device";
-	}
-}
-
-static int disk_refuse(const struct disk *disk, int err, const char *why)
-{
-	log_error("cannot open %s: %s", disk->name, why);
-	return err;
-}
-
-static int disk_refuse_open(const struct disk *disk, const char *path, int err)
-{
-	bool readable = faccessat(AT_FDCWD, path, R_OK, AT_EACCESS) == 0;
-
-	if (err == EROFS && readable)
-		return disk_refuse(disk, -err, "read-only file system; add ',readonly'");
-	if ((err == EACCES || err == EPERM) && !disk->readonly && readable)
-		return disk_refuse(disk, -err, "no permission to write; add ',readonly'");
-	if (err == EACCES || err == EPERM)
-		return disk_refuse(disk, -err, "no permission to read");
-	if (err == EBUSY)
-		return disk_refuse(disk, -err, "it is mounted on the host or in use there");
-	return disk_refuse(disk, -err, strerror(err));
-}
-
-/*
- * The type is checked before open(), which has side effects on some devices and would wait for a pipe's other
- * end, and again after it. O_NONBLOCK serves only the moment between the two; O_EXCL keeps a device that the
- * host has mounted from being written.
- */
-static int disk_open_path(struct disk *disk, const char *path, struct stat *st)
-{
-	int flags = O_CLOEXEC | O_NOCTTY | (disk->readonly ? O_RDONLY : O_RDWR);
-
-	if (stat(path, st) < 0)
-		return disk_refuse(disk, -errno, strerror(errno));
-	if (disk_wrong_type(st->st_mode))
-		return disk_refuse(disk, S_ISDIR(st->st_mode) ? -EISDIR : -EINVAL,
-				   disk_wrong_type(st->st_mode));
-	if (!S_ISBLK(st->st_mode))
-		flags |= O_NONBLOCK;
-	else if (!disk->readonly)
-		flags |= O_EXCL;
-	disk->fd = open(path, flags);
-	if (disk->fd < 0)
-		return disk_refuse_open(disk, path, errno);
-	if (fstat(disk->fd, st) < 0 || fcntl(disk->fd, F_SETFL, flags & ~O_NONBLOCK) < 0)
-		return disk_refuse(disk, -errno, strerror(errno));
-	return disk_wrong_type(st->st_mode)
-		       ? disk_refuse(disk, -EINVAL, disk_wrong_type(st->st_mode))
-		       : 0;
-}
-
-/* A file system that cannot lock must not keep a VM from starting, but its user should know. */
-static int disk_lock(struct disk *disk)
-{
-	struct flock whole = {
-		.l_type = disk->readonly ? F_RDLCK : F_WRLCK,
-		.l_whence = SEEK_SET,
-	};
-
-	if (fcntl(disk->fd, F_OFD_SETLK, &whole) == 0)
-		return 0;
-	if (errno != EAGAIN && errno != EACCES) {
-		log_warn("%s cannot be locked (%s): nothing keeps others from writing to it",
-			 disk->name, strerror(errno));
-		return 0;
-	}
-	log_error("%s is in use (locked) by another program or another disk of this one; %s",
-		  disk->name,
-		  disk->readonly ? "only readers can share it"
-				 : "stop that one, or give ',readonly' to both");
-	return -EBUSY;
-}
-
-static bool disk_power_of_two(uint32_t n)
-{
-	return n != 0 && (n & (n - 1)) == 0;
-}
-
-static int disk_measure_device(struct disk *disk)
-{
-	int readonly = 0, logical = 0;
-	unsigned int physical = 0;
-
-	/* open() for writing succeeds on a device set read-only; only the writes fail */
-	if (!disk->readonly && ioctl(disk->fd, BLKROGET, &readonly) == 0 && readonly)
-		return disk_refuse(disk, -EROFS, "the device is read-only; add ',readonly'");
-	if (ioctl(disk->fd, BLKGETSIZE64, &disk->size) < 0)
-		return disk_refuse(disk, -errno, strerror(errno));
-	if (ioctl(disk->fd, BLKSSZGET, &logical) == 0 && logical >= (int)DISK_SECTOR &&
-	    disk_power_of_two((uint32_t)logical))
-		disk->logical_block = (uint32_t)logical;
-	disk->physical_block = disk->logical_block;
-	if (ioctl(disk->fd, BLKPBSZGET, &physical) == 0 && physical > disk->logical_block &&
-	    disk_power_of_two(physical))
-		disk->physical_block = physical;
-	return 0;
-}
-
-static int disk_measure(struct disk *disk, const struct stat *st)
-{
-	uint64_t rest;
-	int ret = 0;
-
-	disk->logical_block = DISK_SECTOR;
-	disk->physical_block = DISK_SECTOR;
-	if (S_ISREG(st->st_mode))
-		disk->size = (uint64_t)st->st_size;
-	else
-		ret = disk_measure_device(disk);
-	if (ret < 0)
-		return ret;
-	if (disk->size == 0)
-		return disk_refuse(disk, -EINVAL, "it is empty");
-	if (disk->size < DISK_SECTOR)
-		return disk_refuse(disk, -EINVAL, "it is smaller than one sector (512 bytes)");
-	rest = disk->size % DISK_SECTOR;
-	disk->size -= rest;
-	if (rest > 0)
-		log_warn("%s: size is no multiple of 512; the guest does not see the last %" PRIu64
-			 " bytes, from byte %" PRIu64 " on",
-			 disk->name, rest, disk->size);
-	return 0;
-}
+/* How much one system call is given; between two of them a request can be cancelled. */
+#define DISK_PIECES	  256u
+#define DISK_CALL_BYTES	  (UINT64_C(16) << 20)
+#define DISK_BOUNCE_BYTES (UINT64_C(1) << 20)
+#define DISK_ZERO_BYTES	  (UINT64_C(256) << 20)
 
 int disk_open(struct disk *disk, const struct disk_config *config)
 {
-	struct stat st;
+	struct image_raw_config raw = {
+		.path = config->path, .readonly = config->readonly, .direct = config->direct};
 	int ret;
 
-	*disk = (struct disk){.fd = -1, .readonly = config->readonly};
+	*disk = (struct disk){.readonly = config->readonly, .engine = config->engine};
 	if (asprintf(&disk->name, "disk '%s'", config->path) < 0) {
 		disk->name = NULL;
 		log_error("cannot open disk '%s': %s", config->path, strerror(ENOMEM));
 		return -ENOMEM;
 	}
-	ret = disk_open_path(disk, config->path, &st);
-	if (ret == 0)
-		ret = disk_lock(disk);
-	if (ret == 0)
-		ret = disk_measure(disk, &st);
-	if (ret < 0)
+	raw.name = disk->name;
+	ret = image_raw_open(&raw, &disk->image);
+	if (ret < 0) {
 		disk_close(disk);
-	return ret;
+		return ret;
+	}
+	disk->size = disk->image->size;
+	disk->logical_block = disk->image->logical_block;
+	disk->physical_block = disk->image->physical_block;
+	disk->optimal_io = disk->image->optimal_io;
+	return 0;
 }
 
-static int disk_check_range(const struct disk *disk, const struct iovec *iov, unsigned int n,
-			    uint64_t offset)
+void disk_close(struct disk *disk)
 {
-	uint64_t end = offset;
-
-	for (unsigned int i = 0; i < n; i++) {
-		if (__builtin_add_overflow(end, iov[i].iov_len, &end))
-			return -EINVAL;
-	}
-	return end <= disk->size ? 0 : -EINVAL;
+	if (disk->image)
+		disk->image->ops->close(disk->image);
+	disk->image = NULL;
+	free(disk->name);
+	disk->name = NULL;
 }
 
-/* Drops the first bytes of iov, and elements of length 0 behind them. Returns the number of elements left. */
-static unsigned int disk_advance(struct iovec **iov, unsigned int n, size_t bytes)
+int disk_resized(struct disk *disk)
 {
-	while (n > 0 && bytes >= (*iov)->iov_len) {
-		bytes -= (*iov)->iov_len;
-		(*iov)++;
-		n--;
-	}
-	if (bytes > 0) {
-		assert(n > 0);
-		(*iov)->iov_base = (char *)(*iov)->iov_base + bytes;
-		(*iov)->iov_len -= bytes;
-	}
-	return n;
+	int err = disk->image->ops->resize ? disk->image->ops->resize(disk->image) : 0;
+
+	if (err == 0)
+		__atomic_store_n(&disk->size, disk->image->size, __ATOMIC_RELAXED);
+	return err;
 }
 
-typedef ssize_t disk_transfer_fn(int fd, const struct iovec *iov, int n, off_t offset);
+static bool disk_cancelled(const _Atomic bool *cancel)
+{
+	return cancel && atomic_load_explicit(cancel, memory_order_relaxed);
+}
+
+static bool disk_in_range(const struct disk *disk, uint64_t offset, uint64_t len)
+{
+	uint64_t end;
+
+	return !__builtin_add_overflow(offset, len, &end) && end <= disk_size(disk);
+}
+
+/* ---- reads and writes ---- */
+
+/* A transfer on its way: what is left of it. */
+struct disk_move {
+	const struct disk *disk;
+	const _Atomic bool *cancel;
+	bool write;
+	struct iov_cursor cur;
+	int fd;
+	uint64_t offset; /* in fd */
+};
+
+static ssize_t disk_call(const struct disk_move *move, const struct iovec *iov, unsigned int n)
+{
+	return move->write ? pwritev(move->fd, iov, (int)n, (off_t)move->offset)
+			   : preadv(move->fd, iov, (int)n, (off_t)move->offset);
+}
+
+static bool disk_aligned(const struct iovec *iov, unsigned int n, uint32_t align)
+{
+	uintptr_t bits = 0;
+
+	for (unsigned int i = 0; i < n; i++)
+		bits |= (uintptr_t)iov[i].iov_base | iov[i].iov_len;
+	return align == 0 || bits % align == 0;
+}
+
+/* Direct I/O on memory that is not aligned as it must be. cur is not moved. */
+static ssize_t disk_call_bounced(const struct disk_move *move, size_t len)
+{
+	struct iov_cursor cur = move->cur;
+	struct iovec one = {.iov_len = len};
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	size_t align = move->disk->image->memory_align;
+	ssize_t done;
+	int err;
+
+	if (posix_memalign(&one.iov_base, align > page ? align : page, len) != 0) {
+		errno = ENOMEM;
+		return -1;
+	}
+	if (move->write)
+		iov_cursor_read(&cur, one.iov_base, len);
+	done = disk_call(move, &one, 1);
+	err = errno;
+	if (!move->write && done > 0)
+		iov_cursor_write(&cur, one.iov_base, (size_t)done);
+	free(one.iov_base);
+	errno = err;
+	return done;
+}
+
+static size_t disk_min(uint64_t a, uint64_t b)
+{
+	return (size_t)(a < b ? a : b);
+}
 
 /* One call may move less than asked: 2 GiB, IOV_MAX pieces, up to a signal, a full disk or the end of the file. */
-static int disk_transfer(struct disk *disk, disk_transfer_fn *fn, struct iovec *iov, unsigned int n,
-			 uint64_t offset)
+static int disk_move_file(struct disk_move *move, uint64_t len)
 {
-	int ret = disk_check_range(disk, iov, n, offset);
+	struct iovec pieces[DISK_PIECES];
 
-	if (ret < 0)
-		return ret;
-	n = disk_advance(&iov, n, 0);
-	while (n > 0) {
-		ssize_t done = fn(disk->fd, iov, n < IOV_MAX ? (int)n : IOV_MAX, (off_t)offset);
+	while (len > 0) {
+		struct iov_cursor next = move->cur;
+		size_t taken;
+		unsigned int n = iov_cursor_take(&next, pieces, DISK_PIECES,
+						 disk_min(len, DISK_CALL_BYTES), &taken);
+		ssize_t done = disk_aligned(pieces, n, move->disk->image->memory_align)
+				       ? disk_call(move, pieces, n)
+				       : disk_call_bounced(move, disk_min(len, DISK_BOUNCE_BYTES));
 
 		if (done < 0 && errno == EINTR)
 			continue;
 		if (done <= 0)
 			return done < 0 ? -errno : -EIO;
-		offset += (uint64_t)done;
-		n = disk_advance(&iov, n, (size_t)done);
+		iov_cursor_skip(&move->cur, (size_t)done);
+		move->offset += (uint64_t)done;
+		len -= (uint64_t)done;
+		if (len > 0 && disk_cancelled(move->cancel))
+			return -ECANCELED;
 	}
 	return 0;
 }
 
-int disk_readv(struct disk *disk, struct iovec *iov, unsigned int n, uint64_t offset)
+static void disk_fill_zeros(struct iov_cursor *cur, uint64_t len)
 {
-	return disk_transfer(disk, preadv, iov, n, offset);
+	static const uint8_t zeros[4096];
+
+	while (len > 0)
+		len -= iov_cursor_write(cur, zeros, disk_min(len, sizeof(zeros)));
 }
 
-int disk_writev(struct disk *disk, struct iovec *iov, unsigned int n, uint64_t offset)
+/* What only the image can read, cut to what fits in the array; *len becomes what was read. */
+static int disk_read_self(struct disk *disk, struct disk_move *move, uint64_t offset, uint64_t *len)
 {
-	if (disk->readonly)
-		return -EROFS;
-	return disk_transfer(disk, pwritev, iov, n, offset);
+	struct iovec pieces[DISK_PIECES];
+	size_t taken;
+	unsigned int n = iov_cursor_take(&move->cur, pieces, DISK_PIECES,
+					 disk_min(*len, DISK_CALL_BYTES), &taken);
+
+	*len = taken;
+	return disk->image->ops->read(disk->image, pieces, n, offset);
 }
+
+static int disk_move_extent(struct disk *disk, struct disk_move *move, uint64_t offset,
+			    struct image_extent *extent)
+{
+	int err;
+
+	switch (extent->place) {
+	case IMAGE_FILE:
+		move->fd = extent->fd;
+		move->offset = extent->offset;
+		err = disk_move_file(move, extent->len);
+		if (err == 0 && move->write && disk->image->ops->wrote)
+			disk->image->ops->wrote(disk->image, offset, extent->len);
+		return err;
+	case IMAGE_ZERO:
+		assert(!move->write);
+		disk_fill_zeros(&move->cur, extent->len);
+		return 0;
+	default:
+		assert(extent->place == IMAGE_SELF && !move->write);
+		return disk_read_self(disk, move, offset, &extent->len);
+	}
+}
+
+static int disk_transfer(struct disk *disk, const struct disk_io *io, const _Atomic bool *cancel)
+{
+	struct disk_move move = {.disk = disk, .cancel = cancel, .write = io->op == DISK_WRITE};
+	const struct image_ops *ops = disk->image->ops;
+	uint64_t offset = io->offset, left = io->len;
+	struct image_extent extent;
+	int err = 0;
+
+	if (move.write && disk->readonly)
+		return -EROFS;
+	if (!disk_in_range(disk, offset, left))
+		return -EINVAL;
+	iov_cursor_init(&move.cur, io->iov, io->n_iov);
+	while (left > 0 && err == 0) {
+		if (disk_cancelled(cancel))
+			return -ECANCELED;
+		err = (move.write ? ops->map_write : ops->map_read)(disk->image, offset, left,
+								    &extent);
+		if (err == 0)
+			err = disk_move_extent(disk, &move, offset, &extent);
+		if (err == 0) {
+			offset += extent.len;
+			left -= extent.len;
+		}
+	}
+	return err;
+}
+
+/* ---- the others ---- */
 
 int disk_flush(struct disk *disk)
 {
-	int ret;
+	int err;
 
 	if (disk->readonly)
 		return 0;
-	if (disk->state.lost)
+	if (__atomic_load_n(&disk->state.lost, __ATOMIC_RELAXED))
 		return -EIO;
-	do {
-		ret = fdatasync(disk->fd);
-	} while (ret < 0 && errno == EINTR);
-	if (ret == 0)
-		return 0;
-	ret = -errno;
-	disk->state.lost = true;
-	return ret;
+	err = disk->image->ops->flush(disk->image);
+	if (err < 0)
+		__atomic_store_n(&disk->state.lost, true, __ATOMIC_RELAXED);
+	return err;
 }
 
-void disk_close(struct disk *disk)
+/* For images and hosts that know no other way. */
+static int disk_write_zeros(struct disk *disk, uint64_t offset, uint64_t len,
+			    const _Atomic bool *cancel)
 {
-	if (disk->fd >= 0)
-		close(disk->fd);
-	disk->fd = -1;
-	free(disk->name);
-	disk->name = NULL;
+	size_t room = disk_min(len, DISK_BOUNCE_BYTES);
+	struct iovec iov;
+	void *zeros = NULL;
+	int err = posix_memalign(&zeros, (size_t)sysconf(_SC_PAGESIZE), room) == 0 ? 0 : -ENOMEM;
+
+	if (err == 0)
+		memset(zeros, 0, room);
+	while (len > 0 && err == 0) {
+		struct disk_io io = {.op = DISK_WRITE, .iov = &iov, .n_iov = 1, .offset = offset};
+
+		iov = (struct iovec){zeros, disk_min(len, room)};
+		io.len = iov.iov_len;
+		err = disk_transfer(disk, &io, cancel);
+		offset += io.len;
+		len -= io.len;
+	}
+	free(zeros);
+	return err;
+}
+
+static int disk_zero_range(struct disk *disk, const struct disk_io *io, struct disk_range range,
+			   const _Atomic bool *cancel)
+{
+	const struct image_ops *ops = disk->image->ops;
+	bool unmap = io->op == DISK_DISCARD || io->unmap;
+
+	while (range.len > 0) {
+		uint64_t len = disk_min(range.len, DISK_ZERO_BYTES);
+		int err = ops->zero ? ops->zero(disk->image, range.offset, len, unmap)
+				    : -EOPNOTSUPP;
+
+		/* A discard that cannot be done need not be. */
+		if (err == -EOPNOTSUPP)
+			err = io->op == DISK_DISCARD
+				      ? 0
+				      : disk_write_zeros(disk, range.offset, len, cancel);
+		if (err < 0)
+			return err;
+		range.offset += len;
+		range.len -= len;
+		if (range.len > 0 && disk_cancelled(cancel))
+			return -ECANCELED;
+	}
+	return 0;
+}
+
+static int disk_zero(struct disk *disk, const struct disk_io *io, const _Atomic bool *cancel)
+{
+	if (disk->readonly)
+		return -EROFS;
+	for (unsigned int i = 0; i < io->n_ranges; i++) {
+		int err = disk_in_range(disk, io->ranges[i].offset, io->ranges[i].len) ? 0
+										       : -EINVAL;
+
+		if (err == 0)
+			err = disk_zero_range(disk, io, io->ranges[i], cancel);
+		if (err < 0)
+			return err;
+	}
+	return 0;
+}
+
+int disk_execute(struct disk *disk, const struct disk_io *io, const _Atomic bool *cancel)
+{
+	int err;
+
+	if (disk_cancelled(cancel))
+		return -ECANCELED;
+	switch (io->op) {
+	case DISK_READ:
+	case DISK_WRITE:
+		err = disk_transfer(disk, io, cancel);
+		break;
+	case DISK_FLUSH:
+		return disk_flush(disk);
+	default:
+		assert(io->op == DISK_DISCARD || io->op == DISK_ZERO);
+		err = disk_zero(disk, io, cancel);
+	}
+	return err == 0 && io->sync ? disk_flush(disk) : err;
+}
+
+static int disk_vector(struct disk *disk, enum disk_op op, const struct iovec *iov, unsigned int n,
+		       uint64_t offset)
+{
+	struct disk_io io = {.op = op, .iov = iov, .n_iov = n, .offset = offset};
+
+	for (unsigned int i = 0; i < n; i++) {
+		if (__builtin_add_overflow(io.len, iov[i].iov_len, &io.len))
+			return -EINVAL;
+	}
+	return disk_transfer(disk, &io, NULL);
+}
+
+int disk_readv(struct disk *disk, const struct iovec *iov, unsigned int n, uint64_t offset)
+{
+	return disk_vector(disk, DISK_READ, iov, n, offset);
+}
+
+int disk_writev(struct disk *disk, const struct iovec *iov, unsigned int n, uint64_t offset)
+{
+	return disk_vector(disk, DISK_WRITE, iov, n, offset);
 }

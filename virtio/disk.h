@@ -1,24 +1,36 @@
 /*
- * A disk's backend: a regular file or a block device of the host, used as it is (raw).
+ * A disk's backend: an image (image.h) and how its bytes are moved, by calls that wait until they are.
  *
- * The image is locked while it is open (open file description locks over the whole file): one writer, or any
- * number of readers, also within one process. Its size is taken at open, and nothing beyond it is read or
- * written. Opening creates and changes nothing.
+ * Devices hand their requests to a struct disk_queue (disk_queue.h), which does not wait; the functions here are what its
+ * threads call.
  *
- * Owner: whoever calls disk_open(). Threads: disk_open() and disk_close() by the owner; the operations by one
- * thread at a time, that of the device. They block on the host's storage: never call them on a vCPU thread.
+ * Owner: whoever calls disk_open(). Threads: disk_open(), disk_resized() and disk_close() by the owner; disk_execute() and what
+ * it is made of by any number of threads at once. They block on the host's storage: never call them on a vCPU thread.
  */
 #pragma once
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/uio.h>
 
+#include "virtio/image.h"
+
 #define DISK_SECTOR 512u
+
+/* Who does a queue's I/O. AUTO takes the best that works here; the others are for tests and for finding faults. */
+enum disk_engine {
+	DISK_ENGINE_AUTO,
+	DISK_ENGINE_URING,   /* io_uring, threads for what it cannot do */
+	DISK_ENGINE_THREADS, /* threads alone */
+	DISK_ENGINE_LOOP,    /* the queue's event loop itself, which then waits for storage */
+};
 
 struct disk_config {
 	const char *path; /* borrowed during disk_open() */
 	bool readonly;
+	bool direct; /* past the host's page cache */
+	enum disk_engine engine;
 };
 
 /* What a snapshot must save. */
@@ -28,30 +40,62 @@ struct disk_state {
 
 struct disk {
 	/* immutable after open */
-	int fd;
+	struct image *image;
 	char *name; /* for messages: disk 'x.img' */
+	enum disk_engine engine;
 	bool readonly;
-	uint64_t size;		 /* bytes, a multiple of DISK_SECTOR, not 0 */
-	uint32_t logical_block;	 /* smallest unit of the storage below, a power of two */
-	uint32_t physical_block; /* unit it writes without reading first; not below logical_block */
-	/* owned by the thread of the operations */
+	uint32_t logical_block; /* see image.h */
+	uint32_t physical_block;
+	uint32_t optimal_io;
+	/* any thread, by atomic accesses */
+	uint64_t size; /* bytes, a multiple of DISK_SECTOR, not 0 */
 	struct disk_state state;
 };
 
+enum disk_op {
+	DISK_READ,
+	DISK_WRITE,
+	DISK_FLUSH,
+	DISK_DISCARD, /* the ranges' contents matter no more */
+	DISK_ZERO,    /* the ranges read as zeros */
+};
+
+struct disk_range {
+	uint64_t offset;
+	uint64_t len;
+};
+
+/* One operation. Everything in it is borrowed until it is done. */
+struct disk_io {
+	enum disk_op op;
+	bool unmap; /* DISK_ZERO: storage may be given back */
+	bool sync;  /* DISK_WRITE, DISK_ZERO: is stable when done */
+	/* DISK_READ, DISK_WRITE */
+	const struct iovec *iov;
+	unsigned int n_iov;
+	uint64_t offset;
+	uint64_t len; /* bytes in iov */
+	/* DISK_DISCARD, DISK_ZERO */
+	const struct disk_range *ranges;
+	unsigned int n_ranges;
+};
+
 /*
- * Opens, locks and measures. On failure one line was reported by log_error() and nothing is left open.
- * Returns 0 or negative errno; -EBUSY: somebody else uses the image.
+ * Opens the image. On failure one line was reported by log_error() and nothing is left open. Returns 0 or
+ * negative errno; -EBUSY: somebody else uses the image.
  */
 int disk_open(struct disk *disk, const struct disk_config *config);
 
 /*
- * Transfer all bytes of iov at this byte offset. iov is used up: its elements change. Returns 0 or negative
- * errno: -EINVAL beyond the size, -EROFS for a write to a read-only disk, -EIO also when the file was cut
- * short by others. After an error any part may have been transferred. A write is stable only once a
- * disk_flush() that began after it succeeded.
+ * Does it all. Returns 0 or negative errno: -EINVAL beyond the size, -EROFS on a read-only disk, -EIO also when the file was
+ * cut short by others, -ECANCELED when *cancel (if not NULL) became true before the end. After an error any part may have been
+ * done. A write is stable only once a flush that began after it succeeded.
  */
-int disk_readv(struct disk *disk, struct iovec *iov, unsigned int n, uint64_t offset);
-int disk_writev(struct disk *disk, struct iovec *iov, unsigned int n, uint64_t offset);
+int disk_execute(struct disk *disk, const struct disk_io *io, const _Atomic bool *cancel);
+
+/* The same for one operation. */
+int disk_readv(struct disk *disk, const struct iovec *iov, unsigned int n, uint64_t offset);
+int disk_writev(struct disk *disk, const struct iovec *iov, unsigned int n, uint64_t offset);
 
 /*
  * Makes all finished writes stable (fdatasync). After a failure the kernel may have dropped the data and
@@ -59,6 +103,14 @@ int disk_writev(struct disk *disk, struct iovec *iov, unsigned int n, uint64_t o
  * unknown; therefore every later flush of this disk fails with -EIO too, until it is opened anew.
  */
 int disk_flush(struct disk *disk);
+
+/* Looks how large the image is now. Returns 0 or negative errno with the size unchanged. */
+int disk_resized(struct disk *disk);
+
+static inline uint64_t disk_size(const struct disk *disk)
+{
+	return __atomic_load_n(&disk->size, __ATOMIC_RELAXED);
+}
 
 /* Unlocks. What was written but not flushed stays with the host kernel, which writes it in its own time. */
 void disk_close(struct disk *disk);

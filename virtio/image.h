@@ -63,10 +63,14 @@ struct image {
 	/* immutable after open */
 	const struct image_ops *ops;
 	bool readonly;
-	bool map_blocks;	 /* map_read() may wait for storage */
+	bool map_blocks; /* map_read() may wait for storage */
+	bool in_memory;	 /* its files are on tmpfs: I/O on them waits for no storage */
+	uint32_t
+		memory_align; /* what buffers of I/O on its files must be aligned to (direct I/O); 0: nothing */
 	uint32_t logical_block;	 /* smallest unit of the storage below, a power of two */
 	uint32_t physical_block; /* unit it writes without reading first; not below logical_block */
 	struct timespec changed; /* last change of its newest file; 0: a block device */
+	uint32_t optimal_io;	 /* bytes that are moved best at once; 0: not known */
 	/* changed by resize() alone */
 	uint64_t size; /* bytes, a multiple of 512, not 0 */
 };

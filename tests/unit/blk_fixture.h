@@ -86,7 +86,9 @@ static inline void on_stopped(void *arg)
 /* The file is unlinked at once, so that a failed test leaves nothing behind. */
 static inline void blk_open(struct blk_fixture *b, off_t size, bool readonly)
 {
-	struct disk_config config = {.path = b->path, .readonly = readonly};
+	/* Requests are done when kick() returns. */
+	struct disk_config config = {
+		.path = b->path, .readonly = readonly, .engine = DISK_ENGINE_LOOP};
 	int fd;
 
 	strcpy(b->path, "/tmp/test_virtio_blk.XXXXXX");
@@ -96,6 +98,15 @@ static inline void blk_open(struct blk_fixture *b, off_t size, bool readonly)
 	close(fd);
 	ck_assert_int_eq(disk_open(&b->disk, &config), 0);
 	unlink(b->path);
+}
+
+/* The descriptor behind a raw image. */
+static inline int image_fd(const struct disk *disk)
+{
+	struct image_extent extent;
+
+	ck_assert_int_eq(disk->image->ops->map_read(disk->image, 0, 512, &extent), 0);
+	return extent.fd;
 }
 
 static inline int blk_init(struct blk_fixture *b, const char *serial)

@@ -52,6 +52,15 @@ static inline void teardown(void)
 	ck_assert_int_eq(rmdir(dir), 0); /* nothing else was created */
 }
 
+/* The descriptor behind a raw image. */
+static inline int image_fd(struct image *image)
+{
+	struct image_extent extent;
+
+	ck_assert_int_eq(image->ops->map_read(image, 0, 512, &extent), 0);
+	return extent.fd;
+}
+
 static inline void make_file(off_t size)
 {
 	int fd = open(path, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0644);

@@ -249,8 +249,6 @@ START_TEST(other_types_are_unsupported)
 		5, /* FLUSH_OUT of old drivers */
 		9,
 		10,
-		VIRTIO_BLK_T_DISCARD,
-		VIRTIO_BLK_T_WRITE_ZEROES,
 		14, /* secure erase */
 		VIRTIO_BLK_T_BARRIER,
 		VIRTIO_BLK_T_BARRIER | VIRTIO_BLK_T_OUT,
@@ -262,6 +260,110 @@ START_TEST(other_types_are_unsupported)
 		ck_assert_uint_eq(verdict(types[i], 0, 0, 0), VIRTIO_BLK_S_UNSUPP);
 		ck_assert_uint_eq(verdict(types[i], UINT64_MAX, 333, 77), VIRTIO_BLK_S_UNSUPP);
 	}
+}
+END_TEST
+
+/* discard and write zeroes */
+
+static const uint32_t range_types[] = {VIRTIO_BLK_T_DISCARD, VIRTIO_BLK_T_WRITE_ZEROES};
+
+static void put_segment(unsigned int i, uint64_t sector, uint32_t sectors, uint32_t flags)
+{
+	struct virtio_blk_discard_write_zeroes segment = {
+		.sector = sector, .num_sectors = sectors, .flags = flags};
+
+	memcpy(readable + HDR + i * sizeof(segment), &segment, sizeof(segment));
+}
+
+/* One segment, whatever it is cut into. */
+static uint8_t range_verdict(uint32_t type, uint64_t sector, uint32_t sectors, uint32_t flags)
+{
+	put_segment(0, sector, sectors, flags);
+	return verdict(type, 0, 16, 0);
+}
+
+START_TEST(ranges_in_every_framing)
+{
+	for (size_t cut = 1; cut < 80; cut++) {
+		for (unsigned int n = 1; n <= BLK_REQUEST_RANGES; n++) {
+			put_header(range_types[_i], UINT64_MAX);
+			for (unsigned int i = 0; i < n; i++)
+				put_segment(i, 2 * i, 1 + i, 0);
+			make_chain(HDR + 16 * n, cut, 1, 1);
+			ck_assert_int_eq(parse(), 0);
+			ck_assert_uint_eq(req.verdict, VIRTIO_BLK_S_OK);
+			ck_assert_uint_eq(req.n_ranges, n);
+			for (unsigned int i = 0; i < n; i++) {
+				ck_assert_uint_eq(req.ranges[i].offset, 1024 * i);
+				ck_assert_uint_eq(req.ranges[i].len, 512 * (1 + i));
+			}
+		}
+	}
+}
+END_TEST
+
+START_TEST(ranges_lie_on_the_disk)
+{
+	uint32_t type = range_types[_i];
+
+	ck_assert_uint_eq(range_verdict(type, 0, 100, 0), VIRTIO_BLK_S_OK);
+	ck_assert_uint_eq(range_verdict(type, 99, 1, 0), VIRTIO_BLK_S_OK);
+	ck_assert_uint_eq(range_verdict(type, 100, 0, 0), VIRTIO_BLK_S_OK);
+	ck_assert_uint_eq(range_verdict(type, 0, 101, 0), VIRTIO_BLK_S_IOERR);
+	ck_assert_uint_eq(range_verdict(type, 100, 1, 0), VIRTIO_BLK_S_IOERR);
+	ck_assert_uint_eq(range_verdict(type, 101, 0, 0), VIRTIO_BLK_S_IOERR);
+	ck_assert_uint_eq(range_verdict(type, 1, UINT32_MAX, 0), VIRTIO_BLK_S_IOERR);
+	ck_assert_uint_eq(range_verdict(type, UINT64_MAX, 1, 0), VIRTIO_BLK_S_IOERR);
+	ck_assert_uint_eq(range_verdict(type, UINT64_MAX / 512, 2, 0), VIRTIO_BLK_S_IOERR);
+	/* a good one does not help the bad one behind it */
+	put_segment(0, 0, 1, 0);
+	put_segment(1, 100, 1, 0);
+	ck_assert_uint_eq(verdict(type, 0, 32, 0), VIRTIO_BLK_S_IOERR);
+	/* as many sectors as we offer, and no more */
+	limits.size = UINT64_MAX - 511;
+	ck_assert_uint_eq(range_verdict(type, 1, BLK_REQUEST_MAX_SECTORS, 0), VIRTIO_BLK_S_OK);
+	ck_assert_uint_eq(range_verdict(type, 1, BLK_REQUEST_MAX_SECTORS + 1, 0),
+			  VIRTIO_BLK_S_IOERR);
+}
+END_TEST
+
+START_TEST(ranges_of_wrong_size_or_number)
+{
+	uint32_t type = range_types[_i];
+
+	for (unsigned int i = 0; i <= BLK_REQUEST_RANGES; i++)
+		put_segment(i, 0, 1, 0);
+	ck_assert_uint_eq(verdict(type, 0, 0, 0), VIRTIO_BLK_S_IOERR);
+	ck_assert_uint_eq(verdict(type, 0, 15, 0), VIRTIO_BLK_S_IOERR);
+	ck_assert_uint_eq(verdict(type, 0, 17, 0), VIRTIO_BLK_S_IOERR);
+	ck_assert_uint_eq(verdict(type, 0, 16 * BLK_REQUEST_RANGES, 0), VIRTIO_BLK_S_OK);
+	ck_assert_uint_eq(verdict(type, 0, 16 * (BLK_REQUEST_RANGES + 1), 0), VIRTIO_BLK_S_IOERR);
+	ck_assert_uint_eq(verdict(type, 0, 16, 1), VIRTIO_BLK_S_IOERR); /* data to the driver */
+	limits.readonly = true;
+	ck_assert_uint_eq(verdict(type, 0, 16, 0), VIRTIO_BLK_S_IOERR);
+}
+END_TEST
+
+/* 5.2.6.2: unknown flags, and unmap with a discard, are not supported */
+START_TEST(flags_of_ranges)
+{
+	const uint32_t unmap = VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP;
+
+	ck_assert_uint_eq(range_verdict(VIRTIO_BLK_T_DISCARD, 0, 1, unmap), VIRTIO_BLK_S_UNSUPP);
+	ck_assert_uint_eq(range_verdict(VIRTIO_BLK_T_WRITE_ZEROES, 0, 1, unmap), VIRTIO_BLK_S_OK);
+	ck_assert(req.unmap);
+	ck_assert_uint_eq(range_verdict(VIRTIO_BLK_T_WRITE_ZEROES, 0, 1, 0), VIRTIO_BLK_S_OK);
+	ck_assert(!req.unmap);
+	for (unsigned int bit = 1; bit < 32; bit++) {
+		for (unsigned int i = 0; i < 2; i++)
+			ck_assert_uint_eq(range_verdict(range_types[i], 0, 1, UINT32_C(1) << bit),
+					  VIRTIO_BLK_S_UNSUPP);
+	}
+	/* storage is given back only where every segment allows it */
+	put_segment(0, 0, 1, unmap);
+	put_segment(1, 1, 1, 0);
+	ck_assert_uint_eq(verdict(VIRTIO_BLK_T_WRITE_ZEROES, 0, 32, 0), VIRTIO_BLK_S_OK);
+	ck_assert(!req.unmap);
 }
 END_TEST
 
@@ -283,6 +385,10 @@ static Suite *blk_request_suite(void)
 	tcase_add_test(tc, readonly_refuses_writes_alone);
 	tcase_add_test(tc, flush_and_get_id_ignore_the_sector);
 	tcase_add_test(tc, other_types_are_unsupported);
+	tcase_add_loop_test(tc, ranges_in_every_framing, 0, 2);
+	tcase_add_loop_test(tc, ranges_lie_on_the_disk, 0, 2);
+	tcase_add_loop_test(tc, ranges_of_wrong_size_or_number, 0, 2);
+	tcase_add_test(tc, flags_of_ranges);
 	suite_add_tcase(s, tc);
 	return s;
 }

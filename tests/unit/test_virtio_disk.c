@@ -18,7 +18,7 @@ static void assert_refused(int err, const char *why)
 		ck_assert_uint_eq(n_lines, 1);
 		ck_assert_int_eq(line_level, LOG_LEVEL_ERROR);
 		ck_assert_str_eq(line, want);
-		ck_assert_int_eq(disk.fd, -1);
+		ck_assert_ptr_null(disk.image);
 		ck_assert_ptr_null(disk.name);
 	}
 }
@@ -210,8 +210,8 @@ START_TEST(descriptor_flags)
 	int flags;
 
 	open_disk(512, _i);
-	ck_assert_int_eq(fcntl(disk.fd, F_GETFD), FD_CLOEXEC);
-	flags = fcntl(disk.fd, F_GETFL);
+	ck_assert_int_eq(fcntl(image_fd(disk.image), F_GETFD), FD_CLOEXEC);
+	flags = fcntl(image_fd(disk.image), F_GETFL);
 	ck_assert_int_eq(flags & O_ACCMODE, _i ? O_RDONLY : O_RDWR);
 	ck_assert_int_eq(flags & O_NONBLOCK, 0);
 	disk_close(&disk);
@@ -247,7 +247,7 @@ static void assert_locked(bool readonly, const char *advice)
 		 "disk '%s' is in use (locked) by another program or another disk of this one; %s",
 		 path, advice);
 	ck_assert_str_eq(line, want);
-	ck_assert_int_eq(other.fd, -1);
+	ck_assert_ptr_null(other.image);
 }
 
 START_TEST(writer_excludes_all)

@@ -246,7 +246,7 @@ START_TEST(lost_data_is_never_called_stable)
 	ck_assert_int_eq(try_open(&disk, false), 0);
 	ck_assert_int_eq(write_block(0, IMAGE_SIZE), 0);
 	ck_assert_int_eq(disk_flush(&disk), -EIO);
-	ck_assert_int_eq(fdatasync(disk.fd), 0); /* the trap */
+	ck_assert_int_eq(fdatasync(image_fd(disk.image)), 0); /* the trap */
 	ck_assert_int_eq(disk_flush(&disk), -EIO);
 	ck_assert_int_eq(write_block(0, 4096), 0);
 	ck_assert_int_eq(disk_flush(&disk), -EIO);

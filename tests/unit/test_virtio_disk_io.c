@@ -146,7 +146,6 @@ START_TEST(host_refuses_in_the_middle)
 	signal(SIGXFSZ, SIG_IGN); /* threads of the event loop block it */
 	ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
 	ck_assert_int_eq(disk_writev(&disk, iov, 3, start), -EFBIG);
-	ck_assert_ptr_eq(iov[1].iov_base, out + 2000); /* 2000 bytes went out before */
 	iov[0] = (struct iovec){out, 1024};
 	ck_assert_int_eq(disk_writev(&disk, iov, 1, start + 4096), -EFBIG);
 	iov[0] = (struct iovec){out, 1024};

@@ -1,0 +1,606 @@
+/*
+ * virtio/disk_queue with each engine. The program brings its own preadv(), pwritev() and fdatasync(), so that storage can be slow
+ * or broken where threads use it; io_uring knows the kernel's alone.
+ */
+#include <semaphore.h>
+#include <stdatomic.h>
+#include <sys/syscall.h>
+#include <time.h>
+
+#include "tests/unit/disk_fixture.h"
+#include "virtio/disk_queue.h"
+
+#define SIZE	 (UINT64_C(4) << 20)
+#define BLOCK	 4096u
+#define REQUESTS 300u
+
+/* What storage does; under no lock, for it changes only while nothing is in flight, but for the gate. */
+static _Atomic int fail_with; /* transfers */
+static _Atomic int sync_fail_with;
+static _Atomic bool gated; /* transfers wait at the gate */
+static _Atomic unsigned int at_gate, syncs;
+static sem_t gate;
+
+static int storage(void)
+{
+	if (gated) {
+		at_gate++;
+		while (sem_wait(&gate) < 0)
+			;
+	}
+	errno = fail_with;
+	return fail_with ? -1 : 0;
+}
+
+ssize_t preadv(int fd, const struct iovec *iov, int n, off_t offset)
+{
+	return storage() < 0 ? -1 : syscall(SYS_preadv, fd, iov, n, offset, 0);
+}
+
+ssize_t pwritev(int fd, const struct iovec *iov, int n, off_t offset)
+{
+	return storage() < 0 ? -1 : syscall(SYS_pwritev, fd, iov, n, offset, 0);
+}
+
+int fdatasync(int fd)
+{
+	syncs++;
+	errno = sync_fail_with;
+	return sync_fail_with ? -1 : (int)syscall(SYS_fdatasync, fd);
+}
+
+/* ---- a device, in short ---- */
+
+struct slot {
+	struct disk_request request;
+	struct iovec iov[4];
+	uint8_t *data;
+	int err;
+	unsigned int done;
+	unsigned int order;
+};
+
+static struct evloop loop;
+static struct disk_queue queue;
+static struct slot slots[REQUESTS];
+static struct disk_range ranges[2];
+static pthread_t loop_thread;
+static unsigned int n_submit, n_done; /* the loop's */
+static sem_t all_done, idle;
+
+static void on_done(void *arg, struct disk_request *request, int err)
+{
+	struct slot *slot = (struct slot *)(void *)request;
+
+	ck_assert_ptr_eq(arg, &queue);
+	ck_assert(pthread_equal(pthread_self(), loop_thread));
+	slot->err = err;
+	slot->done++;
+	slot->order = n_done++;
+	if (n_done == n_submit)
+		sem_post(&all_done);
+}
+
+static void on_batch_done(void *arg)
+{
+	ck_assert_ptr_eq(arg, &queue);
+}
+
+static void on_idle(void *arg)
+{
+	ck_assert_ptr_eq(arg, &queue);
+	sem_post(&idle);
+}
+
+static void find_thread(void *arg)
+{
+	(void)arg;
+	loop_thread = pthread_self();
+}
+
+static const enum disk_engine engines[] = {DISK_ENGINE_URING, DISK_ENGINE_THREADS, DISK_ENGINE_LOOP,
+					   DISK_ENGINE_AUTO};
+#define N_ENGINES      4
+#define FIRST_BLOCKING 2 /* engines before this one do not wait on the loop */
+
+static bool setup_queue(enum disk_engine engine, bool direct)
+{
+	struct disk_config config = {.path = path, .engine = engine, .direct = direct};
+
+	setup();
+	make_file(SIZE);
+	if (disk_open(&disk, &config) < 0) {
+		ck_assert(direct); /* the file system of /tmp has none */
+		unlink(path);
+		teardown();
+		return false;
+	}
+	ck_assert_int_eq(evloop_init(&loop), 0);
+	queue = (struct disk_queue){.disk = &disk,
+				    .loop = &loop,
+				    .done = on_done,
+				    .batch_done = on_batch_done,
+				    .idle = on_idle,
+				    .arg = &queue};
+	ck_assert_int_eq(disk_queue_init(&queue), 0);
+	sem_init(&gate, 0, 0);
+	sem_init(&all_done, 0, 0);
+	sem_init(&idle, 0, 0);
+	for (unsigned int i = 0; i < REQUESTS; i++)
+		ck_assert_int_eq(posix_memalign((void **)&slots[i].data, BLOCK, BLOCK), 0);
+	ck_assert_int_eq(evloop_start(&loop, "disk"), 0);
+	evloop_call(&loop, find_thread, NULL);
+	return true;
+}
+
+static void teardown_queue(void)
+{
+	evloop_stop(&loop);
+	disk_queue_fini(&queue);
+	evloop_fini(&loop);
+	disk_close(&disk);
+	for (unsigned int i = 0; i < REQUESTS; i++)
+		free(slots[i].data);
+	teardown();
+}
+
+static void submit_all(void *arg)
+{
+	(void)arg;
+	n_done = 0;
+	for (unsigned int i = 0; i < n_submit; i++)
+		disk_queue_submit(&queue, &slots[i].request);
+	disk_queue_run(&queue);
+}
+
+static void await(sem_t *sem)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += 20;
+	while (sem_timedwait(sem, &until) < 0)
+		ck_assert_int_eq(errno, EINTR);
+}
+
+static void submit(unsigned int n)
+{
+	n_submit = n;
+	for (unsigned int i = 0; i < n; i++)
+		slots[i].done = 0;
+	evloop_call(&loop, submit_all, NULL);
+}
+
+/* All are done, each once. */
+static void await_all(void)
+{
+	await(&all_done);
+	for (unsigned int i = 0; i < n_submit; i++)
+		ck_assert_uint_eq(slots[i].done, 1);
+}
+
+static void run_all(unsigned int n)
+{
+	submit(n);
+	await_all();
+}
+
+/* Request i reads or writes block i, in pieces of its own kind. */
+static void fill_io(unsigned int i, enum disk_op op)
+{
+	struct slot *slot = &slots[i];
+	size_t cut = i % 2 ? 512 * (i % 5) : 0;
+
+	slot->iov[0] = (struct iovec){slot->data, BLOCK - cut};
+	slot->iov[1] = (struct iovec){slot->data + BLOCK - cut, cut};
+	slot->request.io = (struct disk_io){.op = op,
+					    .iov = slot->iov,
+					    .n_iov = cut > 0 ? 2 : 1,
+					    .offset = (uint64_t)i * BLOCK,
+					    .len = BLOCK};
+}
+
+static void fill_all(unsigned int n, enum disk_op op)
+{
+	for (unsigned int i = 0; i < n; i++)
+		fill_io(i, op);
+}
+
+static void assert_all(unsigned int n, int err)
+{
+	for (unsigned int i = 0; i < n; i++)
+		ck_assert_int_eq(slots[i].err, err);
+}
+
+/* ---- tests ---- */
+
+static void there_and_back(void)
+{
+	for (unsigned int i = 0; i < REQUESTS; i++)
+		memset(slots[i].data, (int)(i % 251) + 1, BLOCK);
+	fill_all(REQUESTS, DISK_WRITE);
+	run_all(REQUESTS);
+	assert_all(REQUESTS, 0);
+	slots[0].request.io = (struct disk_io){.op = DISK_FLUSH};
+	syncs = 0;
+	run_all(1);
+	assert_all(1, 0);
+	ck_assert_uint_eq(syncs, 1);
+	for (unsigned int i = 0; i < REQUESTS; i++)
+		memset(slots[i].data, 0xee, BLOCK);
+	fill_all(REQUESTS, DISK_READ);
+	run_all(REQUESTS);
+	assert_all(REQUESTS, 0);
+	for (unsigned int i = 0; i < REQUESTS; i++) {
+		ck_assert_uint_eq(slots[i].data[0], i % 251 + 1);
+		ck_assert_mem_eq(slots[i].data, slots[i].data + 1, BLOCK - 1);
+	}
+}
+
+START_TEST(data_goes_there_and_back)
+{
+	setup_queue(engines[_i], false);
+	there_and_back();
+	teardown_queue();
+}
+END_TEST
+
+/* Memory that direct I/O cannot take, and ranges that it cannot. */
+START_TEST(direct)
+{
+	static uint8_t bytes[3 * BLOCK];
+
+	if (!setup_queue(engines[_i], true))
+		return;
+	there_and_back();
+	for (unsigned int i = 0; i < sizeof(bytes); i++)
+		bytes[i] = (uint8_t)(i * 7 + i / 251);
+	slots[0].iov[0] = (struct iovec){bytes + 1, 1000};
+	slots[0].iov[1] = (struct iovec){bytes + 1001, 2 * BLOCK - 1000};
+	slots[0].request.io = (struct disk_io){.op = DISK_WRITE,
+					       .iov = slots[0].iov,
+					       .n_iov = 2,
+					       .offset = BLOCK,
+					       .len = 2 * BLOCK};
+	slots[1].iov[0] = (struct iovec){bytes + 100, 512};
+	slots[1].request.io = (struct disk_io){.op = DISK_WRITE,
+					       .iov = slots[1].iov,
+					       .n_iov = 1,
+					       .offset = 10 * BLOCK + 512,
+					       .len = 512};
+	run_all(2);
+	assert_all(2, 0);
+	fill_all(12, DISK_READ);
+	run_all(12);
+	assert_all(12, 0);
+	ck_assert_mem_eq(slots[1].data, bytes + 1, BLOCK);
+	ck_assert_mem_eq(slots[2].data, bytes + 1 + BLOCK, BLOCK);
+	ck_assert_uint_eq(slots[10].data[511], 11);
+	ck_assert_mem_eq(slots[10].data + 512, bytes + 100, 512);
+	ck_assert_uint_eq(slots[10].data[1024], 11);
+	slots[0].iov[0] = (struct iovec){bytes + 3, 2 * BLOCK};
+	slots[0].request.io = (struct disk_io){.op = DISK_READ,
+					       .iov = slots[0].iov,
+					       .n_iov = 1,
+					       .offset = BLOCK,
+					       .len = 2 * BLOCK};
+	run_all(1);
+	assert_all(1, 0);
+	ck_assert_mem_eq(bytes + 3, slots[1].data, BLOCK);
+	ck_assert_mem_eq(bytes + 3 + BLOCK, slots[2].data, BLOCK);
+	teardown_queue();
+}
+END_TEST
+
+START_TEST(beyond_the_end_and_cut_short)
+{
+	setup_queue(engines[_i], false);
+	fill_all(3, DISK_READ);
+	slots[0].request.io.offset = SIZE;
+	slots[1].request.io.offset = SIZE - 512;
+	slots[2].request.io.offset = UINT64_MAX - 511;
+	run_all(3);
+	assert_all(3, -EINVAL);
+	fill_all(REQUESTS, DISK_READ);
+	ck_assert_int_eq(truncate(path, 100 * BLOCK + 1000), 0);
+	run_all(REQUESTS);
+	for (unsigned int i = 0; i < REQUESTS; i++)
+		ck_assert_int_eq(slots[i].err, i < 100 ? 0 : -EIO);
+	teardown_queue();
+}
+END_TEST
+
+START_TEST(errors_of_the_host)
+{
+	static const int errors[] = {EIO, ENOSPC, EDQUOT};
+
+	setup_queue(engines[_i], false);
+	for (unsigned int e = 0; e < 3; e++) {
+		fail_with = errors[e];
+		fill_all(20, DISK_WRITE);
+		run_all(20);
+		assert_all(20, -errors[e]);
+	}
+	fail_with = 0;
+	slots[0].request.io = (struct disk_io){.op = DISK_FLUSH};
+	run_all(1);
+	assert_all(1, 0);
+	sync_fail_with = EIO;
+	run_all(1);
+	assert_all(1, -EIO);
+	sync_fail_with = 0;
+	run_all(1);
+	assert_all(1, -EIO); /* for ever */
+	teardown_queue();
+}
+END_TEST
+
+START_TEST(synchronous_writes)
+{
+	setup_queue(engines[_i], false);
+	syncs = 0;
+	fill_all(7, DISK_WRITE);
+	for (unsigned int i = 0; i < 7; i++)
+		slots[i].request.io.sync = true;
+	run_all(7);
+	assert_all(7, 0);
+	ck_assert_uint_eq(syncs, 7);
+	sync_fail_with = ENOSPC;
+	run_all(1);
+	assert_all(1, -ENOSPC);
+	teardown_queue();
+}
+END_TEST
+
+static blkcnt_t blocks(void)
+{
+	struct stat st;
+
+	ck_assert_int_eq(stat(path, &st), 0);
+	return st.st_blocks;
+}
+
+START_TEST(discard_and_zeroes)
+{
+	blkcnt_t before;
+
+	setup_queue(engines[_i], false);
+	for (unsigned int i = 0; i < 64; i++)
+		memset(slots[i].data, 0x55, BLOCK);
+	fill_all(64, DISK_WRITE);
+	run_all(64);
+	before = blocks();
+	ranges[0] = (struct disk_range){4 * BLOCK, 8 * BLOCK};
+	ranges[1] = (struct disk_range){32 * BLOCK, 8 * BLOCK};
+	slots[0].request.io = (struct disk_io){.op = DISK_DISCARD, .ranges = ranges, .n_ranges = 2};
+	run_all(1);
+	assert_all(1, 0);
+	ck_assert_int_eq(before - blocks(), 16 * BLOCK / 512);
+	for (unsigned int unmap = 0; unmap <= 1; unmap++) {
+		before = blocks();
+		ranges[0] = (struct disk_range){(16 + 4 * unmap) * BLOCK + 512, BLOCK};
+		slots[0].request.io = (struct disk_io){
+			.op = DISK_ZERO, .unmap = unmap, .ranges = ranges, .n_ranges = 1};
+		run_all(1);
+		assert_all(1, 0);
+		ck_assert_int_eq(before, blocks()); /* no whole block was freed */
+	}
+	fill_all(64, DISK_READ);
+	run_all(64);
+	for (unsigned int i = 0; i < 64; i++) {
+		bool zero = (i >= 4 && i < 12) || (i >= 32 && i < 40);
+		bool part = i == 16 || i == 20, rest = i == 17 || i == 21;
+
+		ck_assert_uint_eq(slots[i].data[0], zero || rest ? 0 : 0x55);
+		ck_assert_uint_eq(slots[i].data[511], zero || rest ? 0 : 0x55);
+		ck_assert_uint_eq(slots[i].data[512], zero || part ? 0 : 0x55);
+		ck_assert_uint_eq(slots[i].data[BLOCK - 1], zero || part ? 0 : 0x55);
+	}
+	ranges[0] = (struct disk_range){SIZE - 512, 1024};
+	slots[0].request.io = (struct disk_io){.op = DISK_ZERO, .ranges = ranges, .n_ranges = 1};
+	run_all(1);
+	assert_all(1, -EINVAL);
+	teardown_queue();
+}
+END_TEST
+
+/* A host that knows neither holes nor unwritten extents. */
+static int no_zero(struct image *image, uint64_t offset, uint64_t len, bool unmap)
+{
+	(void)image;
+	(void)offset;
+	(void)len;
+	(void)unmap;
+	return -EOPNOTSUPP;
+}
+
+START_TEST(zeroes_are_written_where_there_is_no_other_way)
+{
+	struct image_ops ops;
+
+	setup_queue(engines[_i], false);
+	ops = *disk.image->ops;
+	ops.zero = no_zero;
+	disk.image->ops = &ops;
+	for (unsigned int i = 0; i < REQUESTS; i++)
+		memset(slots[i].data, 0x55, BLOCK);
+	fill_all(REQUESTS, DISK_WRITE);
+	run_all(REQUESTS);
+	ranges[0] = (struct disk_range){BLOCK, (REQUESTS - 2) * BLOCK};
+	for (enum disk_op op = DISK_DISCARD; op <= DISK_ZERO; op++) {
+		slots[0].request.io =
+			(struct disk_io){.op = op, .unmap = true, .ranges = ranges, .n_ranges = 1};
+		run_all(1);
+		assert_all(1, 0);
+		fill_all(REQUESTS, DISK_READ);
+		run_all(REQUESTS);
+		for (unsigned int i = 0; i < REQUESTS; i++) {
+			bool zero = op == DISK_ZERO && i > 0 && i < REQUESTS - 1;
+
+			ck_assert_uint_eq(slots[i].data[i % BLOCK], zero ? 0 : 0x55);
+		}
+	}
+	teardown_queue();
+}
+END_TEST
+
+/* Storage that does not answer keeps neither the loop nor a reset from going on. */
+START_TEST(the_loop_does_not_wait)
+{
+	setup_queue(engines[_i], false);
+	fill_all(REQUESTS, DISK_WRITE);
+	gated = true;
+	submit(REQUESTS);
+	while (at_gate == 0)
+		usleep(100);
+	evloop_call(&loop, find_thread, NULL); /* is answered */
+	ck_assert_uint_eq(n_done, 0);
+	gated = false;
+	for (unsigned int i = 0; i < DISK_POOL_THREADS; i++)
+		sem_post(&gate);
+	await_all();
+	assert_all(REQUESTS, 0);
+	teardown_queue();
+}
+END_TEST
+
+static void cancel(void *arg)
+{
+	(void)arg;
+	disk_queue_cancel(&queue);
+}
+
+static void submit_and_cancel(void *arg)
+{
+	submit_all(arg);
+	disk_queue_cancel(&queue);
+}
+
+START_TEST(cancelling_drops_what_has_not_begun)
+{
+	unsigned int canceled = 0;
+
+	setup_queue(engines[_i], false);
+	fill_all(REQUESTS, DISK_WRITE);
+	gated = true;
+	submit(REQUESTS);
+	while (at_gate == 0)
+		usleep(100);
+	evloop_call(&loop, cancel, NULL);
+	ck_assert_int_eq(sem_trywait(&idle), -1); /* one has begun */
+	gated = false;
+	for (unsigned int i = 0; i < DISK_POOL_THREADS; i++)
+		sem_post(&gate);
+	await(&idle);
+	await_all();
+	for (unsigned int i = 0; i < REQUESTS; i++) {
+		ck_assert(slots[i].err == 0 || slots[i].err == -ECANCELED);
+		canceled += slots[i].err == -ECANCELED;
+	}
+	ck_assert_uint_ge(canceled, REQUESTS - at_gate);
+	evloop_call(&loop, cancel, NULL); /* nothing in flight: at once */
+	ck_assert_int_eq(sem_trywait(&idle), 0);
+	run_all(REQUESTS); /* and it works again */
+	assert_all(REQUESTS, 0);
+	teardown_queue();
+}
+END_TEST
+
+START_TEST(cancelling_at_any_moment)
+{
+	setup_queue(engines[_i], false);
+	for (unsigned int round = 0; round < 200; round++) {
+		fill_all(REQUESTS, round % 2 ? DISK_READ : DISK_WRITE);
+		n_submit = round;
+		for (unsigned int i = 0; i < n_submit; i++)
+			slots[i].done = 0;
+		evloop_call(&loop, submit_and_cancel, NULL);
+		await(&idle);
+		ck_assert_uint_eq(n_done, n_submit);
+		while (sem_trywait(&all_done) == 0)
+			;
+	}
+	teardown_queue();
+}
+END_TEST
+
+/* Work that nobody waits for any more when the machine ends. */
+START_TEST(ends_with_requests_in_flight)
+{
+	for (unsigned int n = 0; n < REQUESTS; n += 37) {
+		setup_queue(engines[_i], false);
+		fill_all(n, n % 2 ? DISK_WRITE : DISK_READ);
+		submit(n);
+		teardown_queue();
+	}
+}
+END_TEST
+
+/* One request of many extents, and more than a system call takes. */
+START_TEST(large_requests)
+{
+	static uint8_t bytes[SIZE];
+	static struct iovec iov[2000];
+	unsigned int n = 0, wrong = 0;
+
+	setup_queue(engines[_i], false);
+	for (size_t at = 0; at < SIZE; n++) {
+		size_t len = n < 1999 ? 1 + n % 700 : SIZE - at;
+
+		iov[n] = (struct iovec){bytes + at, len};
+		at += len;
+	}
+	for (int write = 1; write >= 0; write--) {
+		for (size_t i = 0; i < SIZE; i++)
+			bytes[i] = write ? (uint8_t)(i * 7 + i / 251) : 0;
+		slots[0].request.io = (struct disk_io){
+			.op = write ? DISK_WRITE : DISK_READ, .iov = iov, .n_iov = n, .len = SIZE};
+		run_all(1);
+		assert_all(1, 0);
+	}
+	for (size_t i = 0; i < SIZE; i++)
+		wrong += bytes[i] != (uint8_t)(i * 7 + i / 251);
+	ck_assert_uint_eq(wrong, 0);
+	teardown_queue();
+}
+END_TEST
+
+/* Where the host has io_uring, asking for it gives it. */
+START_TEST(the_ring_is_there)
+{
+#ifdef VMM_HAVE_URING
+	long ret = syscall(SYS_io_uring_setup, 1, NULL);
+
+	setup_queue(DISK_ENGINE_URING, false);
+	if (ret < 0 && errno == EFAULT)
+		ck_assert_ptr_nonnull(queue.uring);
+	teardown_queue();
+	setup_queue(DISK_ENGINE_THREADS, false);
+	ck_assert_ptr_null(queue.uring);
+	teardown_queue();
+#endif
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("virtio_disk_queue");
+	TCase *tc = tcase_create("engines");
+
+	tcase_set_timeout(tc, 30);
+	tcase_add_test(tc, the_ring_is_there);
+	tcase_add_loop_test(tc, data_goes_there_and_back, 0, N_ENGINES);
+	tcase_add_loop_test(tc, direct, 0, N_ENGINES);
+	tcase_add_loop_test(tc, beyond_the_end_and_cut_short, 0, N_ENGINES);
+	tcase_add_loop_test(tc, errors_of_the_host, 0, N_ENGINES);
+	tcase_add_loop_test(tc, synchronous_writes, 0, N_ENGINES);
+	tcase_add_loop_test(tc, discard_and_zeroes, 0, N_ENGINES);
+	tcase_add_loop_test(tc, zeroes_are_written_where_there_is_no_other_way, 0, N_ENGINES);
+	tcase_add_loop_test(tc, large_requests, 0, N_ENGINES);
+	tcase_add_loop_test(tc, the_loop_does_not_wait, 0, FIRST_BLOCKING);
+	tcase_add_loop_test(tc, cancelling_drops_what_has_not_begun, 0, FIRST_BLOCKING);
+	tcase_add_loop_test(tc, cancelling_at_any_moment, 0, N_ENGINES);
+	tcase_add_loop_test(tc, ends_with_requests_in_flight, 0, N_ENGINES);
+	suite_add_tcase(s, tc);
+	return run(s);
+}

@@ -1,0 +1,62 @@
+/*
+ * One queue of a virtio-blk device: takes requests from the ring, has them done, and gives them back.
+ *
+ * Every request has a slot from the moment it is taken until it is completed, in any order. A reset drops what is held
+ * back and cancels what is in flight; nothing touches the ring after that.
+ *
+ * Owner: the virtio_blk. Threads: init and fini by its owner, all else on the queue's loop.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "virtio/blk_request.h"
+#include "virtio/disk_queue.h"
+#include "vmm/core/evloop.h"
+
+#define VIRTIO_BLK_SEG_MAX 254u
+/* of a slot: data, header and status */
+#define VIRTIO_BLK_PIECES  (VIRTIO_BLK_SEG_MAX + 2)
+
+struct virtio_blk;
+
+struct virtio_blk_slot {
+	struct disk_request io;
+	struct blk_request request;
+	uint16_t head;
+	struct iovec *long_iov; /* for a chain of more than VIRTIO_BLK_PIECES; else NULL */
+	struct virtio_blk_slot *next_free;
+};
+
+struct virtio_blk_queue {
+	/* immutable after init */
+	struct virtio_blk *blk;
+	unsigned int index;
+	struct virtio_blk_slot *slots; /* as many as the largest queue has descriptors */
+	struct iovec *iov; /* VIRTIO_BLK_PIECES for each slot; pages nobody used do not exist */
+	/* owned by the loop thread */
+	struct disk_queue io;
+	struct evloop_timer timer; /* the rate limit allows the next request */
+	struct virtio_blk_slot *free;
+	struct virtio_blk_slot *held; /* taken, and waiting for the rate limit */
+	bool starved;		      /* chains wait for a slot */
+	bool quiescing;		      /* the driver has reset the device: completions are dropped */
+	unsigned int unpublished;     /* completed, not yet shown to the driver */
+	size_t unpublished_bytes;
+};
+
+/* Returns 0 or negative errno with nothing to finish. */
+int virtio_blk_queue_init(struct virtio_blk_queue *queue, struct virtio_blk *blk,
+			  unsigned int index);
+
+/* Serves the ring, with a bound. */
+void virtio_blk_queue_kick(struct virtio_blk_queue *queue);
+
+/* Ends in virtio_device_quiesced(). */
+void virtio_blk_queue_quiesce(struct virtio_blk_queue *queue);
+
+/* The loop was stopped. Waits for what is in flight. */
+void virtio_blk_queue_fini(struct virtio_blk_queue *queue);

@@ -1,0 +1,252 @@
+#include "virtio/disk_uring.h"
+
+#include "virtio/disk_queue.h"
+
+#ifdef VMM_HAVE_URING
+
+#include <errno.h>
+#include <liburing.h>
+#include <stdlib.h>
+
+#define DISK_URING_ENTRIES 256u
+#define DISK_URING_FILES   8u
+/* The largest request, for it cannot be stopped on its way; and the longest vector the kernel takes. */
+#define DISK_URING_BYTES   (UINT64_C(4) << 20)
+#define DISK_URING_PIECES  1024u
+
+struct disk_uring {
+	struct disk_queue *queue;
+	struct io_uring ring;
+	struct evloop_fd watch;
+	struct disk_job_list unsubmitted; /* in the ring, not known to the kernel */
+	unsigned int in_flight;		  /* in the ring or the kernel, and not yet completed */
+	bool forbidden;			  /* meanwhile, as by a filter of system calls */
+	bool fixed;			  /* files can be registered */
+	int files[DISK_URING_FILES];	  /* registered at the same index; -1: none */
+};
+
+/* The kernel finds a registered file without taking a reference. Returns its index, or -1. */
+static int disk_uring_register(struct disk_uring *uring, int fd)
+{
+	unsigned int i = 0;
+
+	if (!uring->fixed)
+		return -1;
+	while (i < DISK_URING_FILES && uring->files[i] != fd && uring->files[i] >= 0)
+		i++;
+	if (i == DISK_URING_FILES)
+		return -1;
+	if (uring->files[i] != fd) {
+		if (io_uring_register_files_update(&uring->ring, i, &fd, 1) != 1)
+			return -1;
+		uring->files[i] = fd;
+	}
+	return (int)i;
+}
+
+static void disk_uring_complete(struct disk_uring *uring, struct disk_request *request, int res)
+{
+	struct disk_queue *queue = uring->queue;
+	const struct disk_io *io = &request->io;
+
+	uring->in_flight--;
+	if (res < 0 && res != -EAGAIN && res != -EINTR && res != -EINVAL && res != -EOPNOTSUPP) {
+		disk_queue_complete(queue, request, res);
+	} else if (res < 0 || (uint64_t)res != io->len) {
+		disk_queue_to_pool(queue, request);
+	} else {
+		if (io->op == DISK_WRITE && queue->disk->image->ops->wrote)
+			queue->disk->image->ops->wrote(queue->disk->image, io->offset, io->len);
+		disk_queue_complete(queue, request, 0);
+	}
+}
+
+static void disk_uring_reap(struct disk_uring *uring)
+{
+	struct io_uring_cqe *cqe;
+
+	while (io_uring_peek_cqe(&uring->ring, &cqe) == 0) {
+		struct disk_request *request = io_uring_cqe_get_data(cqe);
+		int res = cqe->res;
+
+		io_uring_cqe_seen(&uring->ring, cqe);
+		disk_uring_complete(uring, request, res);
+	}
+}
+
+static void disk_uring_on_ready(void *arg, uint32_t events)
+{
+	struct disk_uring *uring = arg;
+
+	(void)events;
+	disk_uring_reap(uring);
+	/* for what was cut short */
+	disk_pool_submit(&uring->queue->pool, &uring->queue->batch);
+	uring->queue->batch_done(uring->queue->arg);
+}
+
+struct disk_uring *disk_uring_new(struct disk_queue *queue)
+{
+	struct disk_uring *uring = calloc(1, sizeof(*uring));
+	struct io_uring_params params = {.flags = IORING_SETUP_COOP_TASKRUN};
+	int err;
+
+	if (!uring)
+		return NULL;
+	err = io_uring_queue_init_params(DISK_URING_ENTRIES, &uring->ring, &params);
+	if (err == -EINVAL) { /* Linux before 5.19 */
+		params = (struct io_uring_params){0};
+		err = io_uring_queue_init_params(DISK_URING_ENTRIES, &uring->ring, &params);
+	}
+	if (err < 0) {
+		free(uring);
+		return NULL;
+	}
+	uring->queue = queue;
+	for (unsigned int i = 0; i < DISK_URING_FILES; i++)
+		uring->files[i] = -1;
+	uring->fixed = io_uring_register_files(&uring->ring, uring->files, DISK_URING_FILES) == 0;
+	uring->watch = (struct evloop_fd){
+		.fd = uring->ring.ring_fd, .fn = disk_uring_on_ready, .arg = uring};
+	/* Rings whose completions may be lost when they come too fast (Linux before 5.5) are not worth the trouble. */
+	if (!(params.features & IORING_FEAT_NODROP) ||
+	    evloop_add(queue->loop, &uring->watch, EPOLLIN) < 0) {
+		io_uring_queue_exit(&uring->ring);
+		free(uring);
+		return NULL;
+	}
+	return uring;
+}
+
+static bool disk_uring_aligned(const struct disk_io *io, uint32_t align)
+{
+	uintptr_t bits = 0;
+
+	for (unsigned int i = 0; align > 0 && i < io->n_iov; i++)
+		bits |= (uintptr_t)io->iov[i].iov_base | io->iov[i].iov_len;
+	return align == 0 || bits % align == 0;
+}
+
+/* Whether the ring is the right place, and if so which part of which file it is. */
+static bool disk_uring_fits(const struct disk_uring *uring, const struct disk_io *io,
+			    struct image_extent *extent)
+{
+	struct image *image = uring->queue->disk->image;
+	bool write = io->op == DISK_WRITE;
+
+	if ((io->op != DISK_READ && !write) || io->sync || io->len == 0)
+		return false;
+	/* Most file systems write through the page cache only where they may wait: a kernel thread would be sent for each. */
+	if (write && image->memory_align == 0)
+		return false;
+	if (io->len > DISK_URING_BYTES || io->n_iov > DISK_URING_PIECES || image->map_blocks ||
+	    !disk_uring_aligned(io, image->memory_align))
+		return false;
+	if ((write ? image->ops->map_write : image->ops->map_read)(image, io->offset, io->len,
+								   extent) < 0)
+		return false;
+	return extent->place == IMAGE_FILE && extent->len == io->len;
+}
+
+bool disk_uring_submit(struct disk_uring *uring, struct disk_request *request)
+{
+	const struct disk_io *io = &request->io;
+	struct image_extent extent;
+	struct io_uring_sqe *sqe;
+	int file;
+
+	/* With no more in flight than the ring has room for, no completion ever waits in the kernel. */
+	if (uring->in_flight == DISK_URING_ENTRIES || uring->forbidden ||
+	    !disk_uring_fits(uring, io, &extent))
+		return false;
+	sqe = io_uring_get_sqe(&uring->ring);
+	if (!sqe)
+		return false;
+	file = disk_uring_register(uring, extent.fd);
+	if (io->n_iov == 1)
+		io_uring_prep_rw(io->op == DISK_WRITE ? IORING_OP_WRITE : IORING_OP_READ, sqe,
+				 file < 0 ? extent.fd : file, io->iov[0].iov_base,
+				 (unsigned int)io->len, extent.offset);
+	else
+		io_uring_prep_rw(io->op == DISK_WRITE ? IORING_OP_WRITEV : IORING_OP_READV, sqe,
+				 file < 0 ? extent.fd : file, io->iov, io->n_iov, extent.offset);
+	if (file >= 0)
+		io_uring_sqe_set_flags(sqe, IOSQE_FIXED_FILE);
+	io_uring_sqe_set_data(sqe, request);
+	disk_job_list_add(&uring->unsubmitted, &request->job);
+	uring->in_flight++;
+	return true;
+}
+
+/* Nothing in the ring will be looked at any more; threads do it, and all that follows. */
+static void disk_uring_give_up(struct disk_uring *uring)
+{
+	struct disk_job *job;
+
+	uring->forbidden = true;
+	while ((job = disk_job_list_take(&uring->unsubmitted))) {
+		uring->in_flight--;
+		disk_queue_to_pool(uring->queue, disk_request_of(job));
+	}
+}
+
+void disk_uring_run(struct disk_uring *uring)
+{
+	while (uring->unsubmitted.head) {
+		int n = io_uring_submit(&uring->ring);
+
+		if (n < 0 && n != -EINTR && n != -EAGAIN && n != -EBUSY)
+			disk_uring_give_up(uring);
+		/* The others pass: a signal, or a lack of memory or of room for completions. */
+		while (n-- > 0)
+			disk_job_list_take(&uring->unsubmitted);
+		disk_uring_reap(uring);
+	}
+}
+
+void disk_uring_free(struct disk_uring *uring)
+{
+	struct io_uring_cqe *cqe;
+
+	if (!uring)
+		return;
+	evloop_del(uring->queue->loop, &uring->watch);
+	disk_uring_give_up(uring);
+	while (uring->in_flight > 0) {
+		if (io_uring_wait_cqe(&uring->ring, &cqe) < 0)
+			continue;
+		io_uring_cqe_seen(&uring->ring, cqe);
+		uring->in_flight--;
+	}
+	io_uring_queue_exit(&uring->ring);
+	free(uring);
+}
+
+#else /* without liburing */
+
+#include <stddef.h>
+
+struct disk_uring *disk_uring_new(struct disk_queue *queue)
+{
+	(void)queue;
+	return NULL;
+}
+
+bool disk_uring_submit(struct disk_uring *uring, struct disk_request *request)
+{
+	(void)uring;
+	(void)request;
+	return false;
+}
+
+void disk_uring_run(struct disk_uring *uring)
+{
+	(void)uring;
+}
+
+void disk_uring_free(struct disk_uring *uring)
+{
+	(void)uring;
+}
+
+#endif

@@ -1,0 +1,349 @@
+#include "virtio/image_raw.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <linux/falloc.h>
+#include <linux/fs.h>
+#include <linux/magic.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "vmm/core/log.h"
+
+#define IMAGE_SECTOR 512u
+
+struct image_raw {
+	struct image image;
+	/* immutable after open */
+	int fd;
+	int direct_fd;	       /* -1: not direct */
+	uint32_t direct_align; /* of offsets and lengths */
+	bool is_device;
+	char *name;
+};
+
+static struct image_raw *image_raw_of(struct image *image)
+{
+	return (struct image_raw *)(void *)((char *)image - offsetof(struct image_raw, image));
+}
+
+/* ---- opening ---- */
+
+/* What is neither a file nor a block device; NULL for what can be a disk. */
+static const char *image_raw_wrong_type(mode_t mode)
+{
+	switch (mode & S_IFMT) {
+	case S_IFREG:
+	case S_IFBLK:
+		return NULL;
+	case S_IFDIR:
+		return "it is a directory";
+	case S_IFCHR:
+		return "it is a character device, not a block device";
+	case S_IFIFO:
+		return "it is a pipe";
+	default:
+		return "it is neither a file nor a block device";
+	}
+}
+
+static int image_raw_refuse(const struct image_raw *raw, int err, const char *why)
+{
+	log_error("cannot open %s: %s", raw->name, why);
+	return err;
+}
+
+static int image_raw_refuse_open(const struct image_raw *raw, const char *path, int err)
+{
+	bool readable = faccessat(AT_FDCWD, path, R_OK, AT_EACCESS) == 0;
+
+	if (err == EROFS && readable)
+		return image_raw_refuse(raw, -err, "read-only file system; add ',readonly'");
+	if ((err == EACCES || err == EPERM) && !raw->image.readonly && readable)
+		return image_raw_refuse(raw, -err, "no permission to write; add ',readonly'");
+	if (err == EACCES || err == EPERM)
+		return image_raw_refuse(raw, -err, "no permission to read");
+	if (err == EBUSY)
+		return image_raw_refuse(raw, -err, "it is mounted on the host or in use there");
+	return image_raw_refuse(raw, -err, strerror(err));
+}
+
+/*
+ * The type is checked before open(), which has side effects on some devices and would wait for a pipe's other
+ * end, and again after it. O_NONBLOCK serves only the moment between the two; O_EXCL keeps a device that the
+ * host has mounted from being written.
+ */
+static int image_raw_open_path(struct image_raw *raw, const char *path, struct stat *st)
+{
+	int flags = O_CLOEXEC | O_NOCTTY | (raw->image.readonly ? O_RDONLY : O_RDWR);
+
+	if (stat(path, st) < 0)
+		return image_raw_refuse(raw, -errno, strerror(errno));
+	if (image_raw_wrong_type(st->st_mode))
+		return image_raw_refuse(raw, S_ISDIR(st->st_mode) ? -EISDIR : -EINVAL,
+					image_raw_wrong_type(st->st_mode));
+	if (!S_ISBLK(st->st_mode))
+		flags |= O_NONBLOCK;
+	else if (!raw->image.readonly)
+		flags |= O_EXCL;
+	raw->fd = open(path, flags);
+	if (raw->fd < 0)
+		return image_raw_refuse_open(raw, path, errno);
+	if (fstat(raw->fd, st) < 0 || fcntl(raw->fd, F_SETFL, flags & ~O_NONBLOCK) < 0)
+		return image_raw_refuse(raw, -errno, strerror(errno));
+	return image_raw_wrong_type(st->st_mode)
+		       ? image_raw_refuse(raw, -EINVAL, image_raw_wrong_type(st->st_mode))
+		       : 0;
+}
+
+/* A file system that cannot lock must not keep a VM from starting, but its user should know. */
+static int image_raw_lock(struct image_raw *raw)
+{
+	struct flock whole = {
+		.l_type = raw->image.readonly ? F_RDLCK : F_WRLCK,
+		.l_whence = SEEK_SET,
+	};
+
+	if (fcntl(raw->fd, F_OFD_SETLK, &whole) == 0)
+		return 0;
+	if (errno != EAGAIN && errno != EACCES) {
+		log_warn("%s cannot be locked (%s): nothing keeps others from writing to it",
+			 raw->name, strerror(errno));
+		return 0;
+	}
+	log_error("%s is in use (locked) by another program or another disk of this one; %s",
+		  raw->name,
+		  raw->image.readonly ? "only readers can share it"
+				      : "stop that one, or give ',readonly' to both");
+	return -EBUSY;
+}
+
+static bool image_raw_power_of_two(uint32_t n)
+{
+	return n != 0 && (n & (n - 1)) == 0;
+}
+
+static int image_raw_measure_device(struct image_raw *raw)
+{
+	int readonly = 0, logical = 0;
+	unsigned int physical = 0, optimal = 0;
+
+	/* open() for writing succeeds on a device set read-only; only the writes fail */
+	if (!raw->image.readonly && ioctl(raw->fd, BLKROGET, &readonly) == 0 && readonly)
+		return image_raw_refuse(raw, -EROFS, "the device is read-only; add ',readonly'");
+	if (ioctl(raw->fd, BLKGETSIZE64, &raw->image.size) < 0)
+		return image_raw_refuse(raw, -errno, strerror(errno));
+	if (ioctl(raw->fd, BLKSSZGET, &logical) == 0 && logical >= (int)IMAGE_SECTOR &&
+	    image_raw_power_of_two((uint32_t)logical))
+		raw->image.logical_block = (uint32_t)logical;
+	raw->image.physical_block = raw->image.logical_block;
+	if (ioctl(raw->fd, BLKPBSZGET, &physical) == 0 && physical > raw->image.logical_block &&
+	    image_raw_power_of_two(physical))
+		raw->image.physical_block = physical;
+	if (ioctl(raw->fd, BLKIOOPT, &optimal) == 0)
+		raw->image.optimal_io = optimal;
+	return 0;
+}
+
+static int image_raw_measure(struct image_raw *raw, const struct stat *st)
+{
+	uint64_t rest;
+	int ret = 0;
+
+	raw->image.logical_block = IMAGE_SECTOR;
+	raw->image.physical_block = IMAGE_SECTOR;
+	raw->is_device = S_ISBLK(st->st_mode);
+	if (!raw->is_device)
+		raw->image.size = (uint64_t)st->st_size;
+	else
+		ret = image_raw_measure_device(raw);
+	if (ret < 0)
+		return ret;
+	if (raw->image.size == 0)
+		return image_raw_refuse(raw, -EINVAL, "it is empty");
+	if (raw->image.size < IMAGE_SECTOR)
+		return image_raw_refuse(raw, -EINVAL, "it is smaller than one sector (512 bytes)");
+	rest = raw->image.size % IMAGE_SECTOR;
+	raw->image.size -= rest;
+	if (rest > 0)
+		log_warn("%s: size is no multiple of 512; the guest does not see the last %" PRIu64
+			 " bytes, from byte %" PRIu64 " on",
+			 raw->name, rest, raw->image.size);
+	return 0;
+}
+
+/* A second description of the same file, so that what direct I/O cannot do has the other to go to. */
+static int image_raw_open_direct(struct image_raw *raw)
+{
+	char self[40];
+	uint32_t align = raw->image.logical_block;
+	struct statx stx;
+
+	snprintf(self, sizeof(self), "/proc/self/fd/%d", raw->fd);
+	raw->direct_fd = open(self,
+			      O_CLOEXEC | O_DIRECT | (raw->image.readonly ? O_RDONLY : O_RDWR));
+	if (raw->direct_fd < 0 && errno == EINVAL)
+		return image_raw_refuse(raw, -EINVAL,
+					"its file system has no direct I/O; leave out ',direct'");
+	if (raw->direct_fd < 0)
+		return image_raw_refuse(raw, -errno, strerror(errno));
+	raw->image.memory_align = align;
+#ifdef STATX_DIOALIGN
+	if (statx(raw->direct_fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &stx) == 0 &&
+	    (stx.stx_mask & STATX_DIOALIGN) && stx.stx_dio_offset_align > 0) {
+		align = stx.stx_dio_offset_align;
+		raw->image.memory_align = stx.stx_dio_mem_align;
+	}
+#else
+	/* An old C library does not tell. The block size of the file system is enough everywhere. */
+	if (statx(raw->direct_fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &stx) == 0 &&
+	    !raw->is_device && image_raw_power_of_two(stx.stx_blksize) && stx.stx_blksize <= 65536)
+		align = raw->image.memory_align = stx.stx_blksize;
+#endif
+	raw->direct_align = align;
+	/* So that the guest's own requests fit. */
+	if (raw->image.logical_block < align && image_raw_power_of_two(align) && align <= 4096)
+		raw->image.logical_block = align;
+	if (raw->image.physical_block < raw->image.logical_block)
+		raw->image.physical_block = raw->image.logical_block;
+	return 0;
+}
+
+/* ---- operations ---- */
+
+static int image_raw_map(struct image *image, uint64_t offset, uint64_t len,
+			 struct image_extent *extent)
+{
+	const struct image_raw *raw = image_raw_of(image);
+	bool direct = raw->direct_fd >= 0 && (offset | len) % raw->direct_align == 0;
+
+	*extent = (struct image_extent){.place = IMAGE_FILE,
+					.fd = direct ? raw->direct_fd : raw->fd,
+					.offset = offset,
+					.len = len};
+	return 0;
+}
+
+static int image_raw_fallocate(const struct image_raw *raw, int mode, uint64_t offset, uint64_t len)
+{
+	int ret;
+
+	do {
+		ret = fallocate(raw->fd, mode | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)len);
+	} while (ret < 0 && errno == EINTR);
+	return ret < 0 ? -errno : 0;
+}
+
+/*
+ * On a block device the same two calls are those that BLKDISCARD and BLKZEROOUT make, with the promise that zeros are
+ * read afterwards; parts of a logical block are refused with EINVAL there.
+ */
+static int image_raw_zero(struct image *image, uint64_t offset, uint64_t len, bool unmap)
+{
+	const struct image_raw *raw = image_raw_of(image);
+	int err = unmap ? image_raw_fallocate(raw, FALLOC_FL_PUNCH_HOLE, offset, len) : -EOPNOTSUPP;
+
+	if (err == -EOPNOTSUPP || err == -ENOSYS)
+		err = image_raw_fallocate(raw, FALLOC_FL_ZERO_RANGE, offset, len);
+	if (err == -ENOSYS || (err == -EINVAL && raw->is_device))
+		err = -EOPNOTSUPP;
+	return err;
+}
+
+static int image_raw_flush(struct image *image)
+{
+	const struct image_raw *raw = image_raw_of(image);
+	int ret;
+
+	do {
+		ret = fdatasync(raw->fd);
+	} while (ret < 0 && errno == EINTR);
+	return ret < 0 ? -errno : 0;
+}
+
+static int image_raw_resize(struct image *image)
+{
+	struct image_raw *raw = image_raw_of(image);
+	uint64_t size = 0;
+	struct stat st;
+
+	if (raw->is_device ? ioctl(raw->fd, BLKGETSIZE64, &size) < 0 : fstat(raw->fd, &st) < 0)
+		return -errno;
+	if (!raw->is_device)
+		size = (uint64_t)st.st_size;
+	size -= size % IMAGE_SECTOR;
+	if (size == 0)
+		return -EINVAL;
+	__atomic_store_n(&image->size, size, __ATOMIC_RELAXED);
+	return 0;
+}
+
+static void image_raw_close(struct image *image)
+{
+	struct image_raw *raw = image_raw_of(image);
+
+	if (raw->direct_fd >= 0)
+		close(raw->direct_fd);
+	if (raw->fd >= 0)
+		close(raw->fd);
+	free(raw->name);
+	free(raw);
+}
+
+static const struct image_ops image_raw_ops = {
+	.map_read = image_raw_map,
+	.map_write = image_raw_map,
+	.zero = image_raw_zero,
+	.flush = image_raw_flush,
+	.resize = image_raw_resize,
+	.close = image_raw_close,
+};
+
+static const struct image_ops image_raw_readonly_ops = {
+	.map_read = image_raw_map,
+	.flush = image_raw_flush,
+	.resize = image_raw_resize,
+	.close = image_raw_close,
+};
+
+int image_raw_open(const struct image_raw_config *config, struct image **image)
+{
+	struct image_raw *raw = calloc(1, sizeof(*raw));
+	struct statfs fs;
+	struct stat st;
+	int ret;
+
+	*image = NULL;
+	if (!raw || !(raw->name = strdup(config->name))) {
+		free(raw);
+		log_error("cannot open %s: %s", config->name, strerror(ENOMEM));
+		return -ENOMEM;
+	}
+	raw->fd = raw->direct_fd = -1;
+	raw->image.readonly = config->readonly;
+	raw->image.ops = config->readonly ? &image_raw_readonly_ops : &image_raw_ops;
+	ret = image_raw_open_path(raw, config->path, &st);
+	if (ret == 0)
+		ret = image_raw_lock(raw);
+	if (ret == 0)
+		ret = image_raw_measure(raw, &st);
+	if (ret == 0 && config->direct)
+		ret = image_raw_open_direct(raw);
+	if (ret < 0) {
+		image_raw_close(&raw->image);
+		return ret;
+	}
+	if (!raw->is_device)
+		raw->image.changed = st.st_mtim;
+	raw->image.in_memory = !raw->is_device && fstatfs(raw->fd, &fs) == 0 &&
+			       (fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC);
+	*image = &raw->image;
+	return 0;
+}
