@@ -27,8 +27,8 @@ static void vpci_notify_write(struct virtio_pci *vpci, uint64_t offset)
 {
 	unsigned int queue = (unsigned int)offset / VIRTIO_PCI_NOTIFY_STEP;
 
-	if (queue < vpci->dev->n_queues)
-		virtio_device_rekick(vpci->dev, queue);
+	if (queue < vpci->regs.dev->n_queues)
+		virtio_device_rekick(vpci->regs.dev, queue);
 }
 
 /* ---- the BAR ---- */
@@ -37,7 +37,7 @@ static uint64_t vpci_device_read(struct virtio_pci *vpci, uint64_t offset, unsig
 {
 	uint64_t value = 0;
 
-	virtio_device_config_get(vpci->dev, offset, &value, width);
+	virtio_device_config_get(vpci->regs.dev, offset, &value, width);
 	return value;
 }
 
@@ -49,11 +49,11 @@ static uint64_t vpci_bar_read(void *arg, uint64_t offset, unsigned int width)
 
 	switch (offset - in_page) {
 	case VPCI_COMMON:
-		pthread_mutex_lock(&vpci->lock);
+		pthread_mutex_lock(&vpci->regs.lock);
 		value = virtio_pci_common_read(vpci, in_page);
 		if (width == 8)
 			value |= virtio_pci_common_read(vpci, in_page + 4) << 32;
-		pthread_mutex_unlock(&vpci->lock);
+		pthread_mutex_unlock(&vpci->regs.lock);
 		return value;
 	case VPCI_ISR: /* 4.1.4.5: reading clears it */
 		return in_page == 0 ? atomic_exchange(&vpci->isr, 0) : 0;
@@ -75,17 +75,17 @@ static void vpci_bar_write(void *arg, uint64_t offset, unsigned int width, uint6
 
 	switch (offset - in_page) {
 	case VPCI_COMMON:
-		pthread_mutex_lock(&vpci->lock);
+		pthread_mutex_lock(&vpci->regs.lock);
 		virtio_pci_common_write(vpci, in_page, width == 8 ? 4 : width, (uint32_t)value);
 		if (width == 8)
 			virtio_pci_common_write(vpci, in_page + 4, 4, (uint32_t)(value >> 32));
-		pthread_mutex_unlock(&vpci->lock);
+		pthread_mutex_unlock(&vpci->regs.lock);
 		break;
 	case VIRTIO_PCI_NOTIFY:
 		vpci_notify_write(vpci, in_page);
 		break;
 	case VPCI_DEVICE:
-		virtio_device_config_write(vpci->dev, in_page, width, value);
+		virtio_device_config_write(vpci->regs.dev, in_page, width, value);
 		break;
 	case VPCI_MSIX_TABLE:
 		msix_table_write(&vpci->msix, in_page, width, value);
@@ -100,10 +100,10 @@ static void vpci_bar_moved(void *arg, unsigned int bar, uint64_t address)
 	struct virtio_pci *vpci = arg;
 
 	assert(bar == VPCI_BAR);
-	pthread_mutex_lock(&vpci->lock);
+	pthread_mutex_lock(&vpci->regs.lock);
 	vpci->bar = address;
 	virtio_pci_rebind(vpci);
-	pthread_mutex_unlock(&vpci->lock);
+	pthread_mutex_unlock(&vpci->regs.lock);
 }
 
 /* 4.1.4.9: an access to pci_cfg_data is an access to the BAR at the place the capability names. */
@@ -135,10 +135,10 @@ static void vpci_config_reading(void *arg, unsigned int offset, unsigned int wid
  */
 static void vpci_no_master(struct virtio_pci *vpci)
 {
-	pthread_mutex_lock(&vpci->lock);
-	if (vpci->live)
-		virtio_pci_reset(vpci);
-	pthread_mutex_unlock(&vpci->lock);
+	pthread_mutex_lock(&vpci->regs.lock);
+	if (vpci->regs.live)
+		virtio_regs_reset(&vpci->regs);
+	pthread_mutex_unlock(&vpci->regs.lock);
 }
 
 static void vpci_config_written(void *arg, unsigned int offset, unsigned int width)
@@ -175,10 +175,11 @@ static void vpci_add_virtio_caps(struct virtio_pci *vpci)
 						sizeof(common));
 	struct virtio_pci_cap isr = vpci_cap(VIRTIO_PCI_CAP_ISR_CFG, VPCI_ISR, 1, sizeof(isr));
 	struct virtio_pci_cap device = vpci_cap(VIRTIO_PCI_CAP_DEVICE_CFG, VPCI_DEVICE,
-						(uint32_t)vpci->dev->config_size, sizeof(device));
+						(uint32_t)vpci->regs.dev->config_size,
+						sizeof(device));
 	struct virtio_pci_notify_cap notify = {
 		.cap = vpci_cap(VIRTIO_PCI_CAP_NOTIFY_CFG, VIRTIO_PCI_NOTIFY,
-				VIRTIO_PCI_NOTIFY_STEP * vpci->dev->n_queues, sizeof(notify)),
+				VIRTIO_PCI_NOTIFY_STEP * vpci->regs.dev->n_queues, sizeof(notify)),
 		.notify_off_multiplier = VIRTIO_PCI_NOTIFY_STEP,
 	};
 	struct {
@@ -190,7 +191,7 @@ static void vpci_add_virtio_caps(struct virtio_pci *vpci)
 
 	pci_function_add_capability(&vpci->fn, &common, sizeof(common), NULL);
 	pci_function_add_capability(&vpci->fn, &isr, sizeof(isr), NULL);
-	if (vpci->dev->config_size > 0)
+	if (vpci->regs.dev->config_size > 0)
 		pci_function_add_capability(&vpci->fn, &device, sizeof(device), NULL);
 	pci_function_add_capability(&vpci->fn, &notify, sizeof(notify), NULL);
 	vpci->window_cap = pci_function_add_capability(&vpci->fn, &window, sizeof(window),
@@ -236,36 +237,50 @@ static void vpci_interrupt(void *arg, unsigned int queue)
 		   atomic_load_explicit(&vpci->queue_vector[queue], memory_order_relaxed));
 }
 
+static void vpci_notify_config(void *arg)
+{
+	struct virtio_pci *vpci = arg;
+
+	atomic_fetch_or_explicit(&vpci->isr, VIRTIO_PCI_ISR_CONFIG, memory_order_relaxed);
+	msix_raise(&vpci->msix, atomic_load_explicit(&vpci->config_vector, memory_order_relaxed));
+}
+
 static void vpci_config_changed(void *arg)
 {
 	struct virtio_pci *vpci = arg;
 
 	/* 3.1.1: no notifications before DRIVER_OK. A driver reads the configuration after it in any case. */
-	if (!atomic_load_explicit(&vpci->listens, memory_order_relaxed))
-		return;
-	atomic_fetch_or_explicit(&vpci->isr, VIRTIO_PCI_ISR_CONFIG, memory_order_relaxed);
-	msix_raise(&vpci->msix, atomic_load_explicit(&vpci->config_vector, memory_order_relaxed));
+	if (virtio_regs_listens(&vpci->regs))
+		vpci_notify_config(vpci);
 }
 
 static void vpci_on_needs_reset(void *arg)
 {
 	struct virtio_pci *vpci = arg;
 
-	pthread_mutex_lock(&vpci->lock);
-	if (vpci->live)
-		virtio_pci_needs_reset(vpci);
-	pthread_mutex_unlock(&vpci->lock);
+	virtio_regs_on_needs_reset(&vpci->regs);
 }
 
 static void vpci_stopped(void *arg)
 {
 	struct virtio_pci *vpci = arg;
 
-	pthread_mutex_lock(&vpci->lock);
-	virtio_pci_clear(vpci);
-	vpci->resetting = false;
-	pthread_mutex_unlock(&vpci->lock);
+	virtio_regs_on_stopped(&vpci->regs);
 }
+
+static void vpci_live_changed(void *arg)
+{
+	virtio_pci_rebind(arg);
+}
+
+static void vpci_cleared(void *arg)
+{
+	virtio_pci_clear(arg);
+}
+
+static const struct virtio_regs_ops vpci_regs_ops = {.live_changed = vpci_live_changed,
+						     .cleared = vpci_cleared,
+						     .notify_config = vpci_notify_config};
 
 /* ---- life ---- */
 
@@ -286,16 +301,13 @@ void virtio_pci_init(struct virtio_pci *vpci, struct virtio_device *dev,
 		.size = VPCI_BAR_SIZE, .read = vpci_bar_read, .write = vpci_bar_write, .arg = vpci};
 
 	memset(vpci, 0, sizeof(*vpci));
-	vpci->dev = dev;
-	vpci->mem = mem;
 	vpci->host = *host;
-	pthread_mutex_init(&vpci->lock, NULL);
 	msix_init(&vpci->msix, dev->n_queues + 1, &host->msix);
+	virtio_regs_init(&vpci->regs, dev, mem, &vpci_regs_ops, vpci);
 	pci_function_init(&vpci->fn, &ids, &hooks);
 	pci_function_set_bar(&vpci->fn, VPCI_BAR, &bar);
 	vpci_add_virtio_caps(vpci);
 	vpci_add_msix_cap(vpci);
-	virtio_pci_clear(vpci);
 	dev->transport = (struct virtio_transport){.interrupt = vpci_interrupt,
 						   .config_changed = vpci_config_changed,
 						   .needs_reset = vpci_on_needs_reset,
@@ -306,5 +318,5 @@ void virtio_pci_init(struct virtio_pci *vpci, struct virtio_device *dev,
 void virtio_pci_fini(struct virtio_pci *vpci)
 {
 	msix_fini(&vpci->msix);
-	pthread_mutex_destroy(&vpci->lock);
+	virtio_regs_fini(&vpci->regs);
 }

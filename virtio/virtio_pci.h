@@ -5,17 +5,16 @@
  * virtio_pci_host; nothing here knows KVM. The device is borrowed.
  *
  * Threads: registers are accessed on vCPU threads under the lock. The device calls back from its loop thread.
- * Lock order: pci_bus.lock, then virtio_pci.lock, then msix.lock and virtio_device.config_lock. No lock is held
+ * Lock order: pci_bus.lock, then virtio_pci.regs.lock, then msix.lock and virtio_device.config_lock. No lock is held
  * while the device works: start and stop are posted to its loop.
  */
 #pragma once
 
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "virtio/virtio.h"
+#include "virtio/virtio_regs.h"
 #include "vmm/core/msix.h"
 #include "vmm/core/pci.h"
 
@@ -34,22 +33,14 @@ struct virtio_pci_host {
 	struct msix_ops msix;
 };
 
-/* What the driver wrote; what a snapshot saves. */
-struct virtio_pci_state {
-	uint32_t device_feature_select;
-	uint32_t driver_feature_select;
-	uint64_t driver_features;
-	uint16_t config_vector;
-	uint16_t queue_select;
-	uint8_t status;
-	struct virtq_config queue[VIRTIO_MAX_QUEUES];
-	uint16_t queue_vector[VIRTIO_MAX_QUEUES];
+/* What the driver wrote besides struct virtio_regs_state; a snapshot saves it. */
+struct virtio_pci_vectors {
+	uint16_t config;
+	uint16_t queue[VIRTIO_MAX_QUEUES];
 };
 
 struct virtio_pci {
 	/* immutable after init */
-	struct virtio_device *dev;
-	const struct guest_mem *mem;
 	struct virtio_pci_host host;
 	unsigned int msix_cap;	 /* offset in the configuration space */
 	unsigned int window_cap; /* the same, of VIRTIO_PCI_CAP_PCI_CFG */
@@ -57,18 +48,15 @@ struct virtio_pci {
 	struct pci_function fn;
 	/* own locking */
 	struct msix msix;
-	pthread_mutex_t lock;
-	/* under lock */
-	struct virtio_pci_state state;
-	bool live;	/* DRIVER_OK was seen; the device has the queues */
-	bool resetting; /* from the driver's reset until the device has let go */
+	struct virtio_regs regs;
+	/* under regs.lock */
+	struct virtio_pci_vectors vectors;
 	uint64_t bar;	/* guest address of the BAR; 0: unmapped */
 	uint64_t bound; /* guest address at which kicks are bound; 0: not */
-	/* any thread; copies of state, for the interrupt path */
+	/* any thread; copies of vectors, for the interrupt path */
 	_Atomic uint16_t config_vector;
 	_Atomic uint16_t queue_vector[VIRTIO_MAX_QUEUES];
 	_Atomic uint8_t isr;
-	_Atomic bool listens; /* copy of live */
 };
 
 /* Attaches to an initialized device. mem, host's arg and dev outlive this. */
@@ -83,8 +71,6 @@ void virtio_pci_clear(struct virtio_pci *vpci);
 uint64_t virtio_pci_common_read(struct virtio_pci *vpci, uint64_t offset);
 void virtio_pci_common_write(struct virtio_pci *vpci, uint64_t offset, unsigned int width,
 			     uint32_t value);
-void virtio_pci_needs_reset(struct virtio_pci *vpci);
-void virtio_pci_reset(struct virtio_pci *vpci);
 /* The BAR moved, or the device went live or was reset: binds the kicks where they belong now. */
 void virtio_pci_rebind(struct virtio_pci *vpci);
 

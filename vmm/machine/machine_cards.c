@@ -129,7 +129,7 @@ int machine_plug_cards(struct machine *machine)
 		int err = pci_bus_add(&machine->pci, devfn, &card->pci.fn);
 
 		if (err < 0) {
-			log_error("cannot plug in %s: %s", card->pci.dev->name, strerror(-err));
+			log_error("cannot plug in %s: %s", card->pci.regs.dev->name, strerror(-err));
 			return err;
 		}
 	}

@@ -1,0 +1,98 @@
+/*
+ * What every transport of virtio keeps for its driver and does alike: the device status (virtio 1.2, 2.1), the
+ * negotiation of features (2.2), the configuration of the queues, going live and the reset.
+ *
+ * A transport embeds struct virtio_regs, translates its own registers into these calls, and is called back when
+ * kicks have to be bound or the driver has to look at the configuration.
+ *
+ * Owner: the transport. Device and memory are borrowed.
+ *
+ * Threads: registers are accessed on vCPU threads, the device calls back from its loops. All calls are made under
+ * the lock, but for init, fini and the three that say otherwise. The lock is taken before those of the device and of
+ * the interrupt, and never held while the device works: start and stop are posted to its loop.
+ */
+#pragma once
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "virtio/virtio.h"
+
+/* The transport's part; called under the lock. */
+struct virtio_regs_ops {
+	/* regs->live has changed: kicks are bound while it is true */
+	void (*live_changed)(void *arg);
+	/* the device is as after power on: so be the transport's own registers */
+	void (*cleared)(void *arg);
+	/* a configuration change interrupt */
+	void (*notify_config)(void *arg);
+};
+
+/* What the driver wrote; a snapshot saves it. */
+struct virtio_regs_state {
+	uint32_t device_feature_select;
+	uint32_t driver_feature_select;
+	uint64_t driver_features;
+	uint32_t queue_select;
+	uint8_t status;
+	struct virtq_config queue[VIRTIO_MAX_QUEUES];
+};
+
+struct virtio_regs {
+	/* immutable after init */
+	struct virtio_device *dev;
+	const struct guest_mem *mem;
+	const struct virtio_regs_ops *ops;
+	void *arg;
+	pthread_mutex_t lock;
+	/* under lock */
+	struct virtio_regs_state state;
+	bool live; /* DRIVER_OK was seen; the device has the queues */
+	bool resetting; /* from the driver's reset until the device has let go; writes count for nothing */
+	/* any thread */
+	_Atomic bool listens; /* copy of live */
+};
+
+/* ops and arg outlive this. Calls ops->cleared(), without the lock. */
+void virtio_regs_init(struct virtio_regs *regs, struct virtio_device *dev,
+		      const struct guest_mem *mem, const struct virtio_regs_ops *ops, void *arg);
+
+/* The half that the driver has selected; there is nothing above bit 63. */
+uint32_t virtio_regs_device_features(const struct virtio_regs *regs);
+uint32_t virtio_regs_driver_features(const struct virtio_regs *regs);
+void virtio_regs_write_features(struct virtio_regs *regs, uint32_t value);
+
+/* 0 begins the reset: it is complete once status reads 0. */
+void virtio_regs_write_status(struct virtio_regs *regs, uint8_t value);
+void virtio_regs_reset(struct virtio_regs *regs);
+
+/* The selected queue; NULL when there is none. */
+struct virtq_config *virtio_regs_queue(struct virtio_regs *regs);
+/* The same, also NULL while its registers hold still: once it is enabled, and after DRIVER_OK in any case. */
+struct virtq_config *virtio_regs_queue_writable(struct virtio_regs *regs);
+/* 0 to the largest offered; other values change nothing. */
+void virtio_regs_set_queue_size(struct virtio_regs *regs, struct virtq_config *queue,
+				uint32_t size);
+
+/* What of a device's way back is the same everywhere. Any thread, without the lock. */
+bool virtio_regs_listens(const struct virtio_regs *regs);
+void virtio_regs_on_needs_reset(struct virtio_regs *regs);
+void virtio_regs_on_stopped(struct virtio_regs *regs);
+
+void virtio_regs_fini(struct virtio_regs *regs);
+
+/* A register of 64 bits that is accessed in halves. */
+static inline void virtio_regs_set_half(uint64_t *value, bool high, uint32_t half)
+{
+	if (high)
+		*value = (*value & 0xffffffff) | (uint64_t)half << 32;
+	else
+		*value = (*value & ~UINT64_C(0xffffffff)) | half;
+}
+
+static inline uint32_t virtio_regs_half(uint64_t value, bool high)
+{
+	return (uint32_t)(high ? value >> 32 : value);
+}
