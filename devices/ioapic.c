@@ -11,6 +11,8 @@
 #define REG_ARB 0x02
 #define REG_RTE 0x10
 
+static_assert(IOAPIC_PINS <= 64, "a bit for each pin in lines and pending");
+
 #define VERSION	    0x20 /* has EOIR */
 #define VER_MAX_RTE 16	 /* shift */
 #define ID_SHIFT    24
@@ -60,7 +62,7 @@ static void ioapic_service(struct ioapic *ioapic, unsigned int pin)
 {
 	struct ioapic_state *st = &ioapic->state;
 	struct ioapic_route route = ioapic_rte_route(st->rte[pin]);
-	uint32_t bit = UINT32_C(1) << pin;
+	uint64_t bit = UINT64_C(1) << pin;
 	int taken;
 
 	if (route.masked)
@@ -80,7 +82,7 @@ static void ioapic_raise(void *arg)
 {
 	struct ioapic_pin *pin = arg;
 	struct ioapic *ioapic = pin->ioapic;
-	uint32_t bit = UINT32_C(1) << pin->index;
+	uint64_t bit = UINT64_C(1) << pin->index;
 
 	pthread_mutex_lock(&ioapic->lock);
 	if (!(ioapic->state.lines & bit)) {
@@ -95,7 +97,7 @@ static void ioapic_lower(void *arg)
 {
 	struct ioapic_pin *pin = arg;
 	struct ioapic *ioapic = pin->ioapic;
-	uint32_t bit = UINT32_C(1) << pin->index;
+	uint64_t bit = UINT64_C(1) << pin->index;
 
 	pthread_mutex_lock(&ioapic->lock);
 	ioapic->state.lines &= ~bit;

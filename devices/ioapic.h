@@ -2,7 +2,8 @@
  * An I/O APIC in user space, for KVM's split irqchip: Intel 82093AA datasheet (290566-001), with version 0x20's
  * EOI register (ICH9 datasheet, EOIR).
  *
- * 24 pins. A pin's redirection table entry (RTE) is delivered as the MSI that says the same. Polarity is kept
+ * 64 pins, where the 82093AA has 24: drivers read the number in the version register, and with this many no two devices
+ * share one. A pin's redirection table entry (RTE) is delivered as the MSI that says the same. Polarity is kept
  * and ignored: a raised line is an asserted one.
  *
  * Owner: the machine. Any thread may call any function between init and fini; the irq lines as well.
@@ -29,7 +30,7 @@
 
 #include "vmm/core/irq.h"
 
-#define IOAPIC_PINS 24
+#define IOAPIC_PINS 64
 #define IOAPIC_SIZE 0x1000
 
 /* MMIO registers. */
@@ -58,8 +59,8 @@ struct ioapic_config {
 struct ioapic_state {
 	uint8_t regsel;
 	uint8_t id;
-	uint32_t lines;	  /* one bit per pin: asserted */
-	uint32_t pending; /* edges not yet delivered; a subset of lines */
+	uint64_t lines;	  /* one bit per pin: asserted */
+	uint64_t pending; /* edges not yet delivered; a subset of lines */
 	uint64_t rte[IOAPIC_PINS];
 };
 

@@ -81,18 +81,18 @@ START_TEST(test_registers)
 {
 	ck_assert_uint_eq(ioapic_read(&fx.ioapic, IOAPIC_REGSEL, 4), 0);
 	ck_assert_uint_eq(reg_read(0), 5u << 24);
-	ck_assert_uint_eq(reg_read(1), 0x00170020);
+	ck_assert_uint_eq(reg_read(1), 0x003f0020);
 	ck_assert_uint_eq(reg_read(2), 5u << 24);
 	reg_write(0, UINT32_MAX);
 	ck_assert_uint_eq(reg_read(0), 0x0f000000);
 	reg_write(1, 0);
 	reg_write(2, 0);
-	ck_assert_uint_eq(reg_read(1), 0x00170020);
+	ck_assert_uint_eq(reg_read(1), 0x003f0020);
 	ck_assert_uint_eq(reg_read(2), 0x0f000000);
 	ck_assert_uint_eq(reg_read(0x0f), UINT32_MAX);
-	ck_assert_uint_eq(reg_read(0x40), UINT32_MAX);
+	ck_assert_uint_eq(reg_read(0x90), UINT32_MAX);
 	ck_assert_uint_eq(reg_read(0xff), UINT32_MAX);
-	reg_write(0x40, 0);
+	reg_write(0x90, 0);
 	reg_write(0xff, 0);
 	ck_assert_uint_eq(ioapic_read(&fx.ioapic, IOAPIC_REGSEL, 1), 0xff);
 	ck_assert_int_eq(fx.routes, 0);
@@ -131,7 +131,7 @@ START_TEST(test_widths)
 	ck_assert_uint_eq(ioapic_read(&fx.ioapic, 0x04, 4), UINT32_MAX);
 	ioapic_write(&fx.ioapic, IOAPIC_REGSEL, 1, 1);
 	ck_assert_uint_eq(ioapic_read(&fx.ioapic, IOAPIC_WINDOW, 1), 0x20);
-	ck_assert_uint_eq(ioapic_read(&fx.ioapic, IOAPIC_WINDOW, 8), 0xffffffff00170020);
+	ck_assert_uint_eq(ioapic_read(&fx.ioapic, IOAPIC_WINDOW, 8), 0xffffffff003f0020);
 	/* Half a register is not written. */
 	ioapic_write(&fx.ioapic, IOAPIC_REGSEL, 1, 0x10);
 	ioapic_write(&fx.ioapic, IOAPIC_WINDOW, 2, 0);
