@@ -8,7 +8,7 @@
 #include "boot/acpi_tables.h"
 #include "boot/dsdt.h"
 
-#define DSDT_MAX 2048
+#define DSDT_MAX 10240
 
 #define XSDT_REVISION 1
 #define FADT_REVISION 6
@@ -85,7 +85,7 @@ static int acpi_put_dsdt(struct acpi_area *area, const struct acpi_config *cfg, 
 	acpi_init_header(&table.header, "DSDT", DSDT_REVISION);
 	aml_init(&aml, table.bytes + sizeof(table.header), DSDT_MAX - sizeof(table.header));
 	dsdt_write(&aml, cfg);
-	assert(!aml.failed); /* its size hardly depends on cfg */
+	assert(!aml.failed); /* DSDT_MAX is enough for ACPI_MAX_VIRTIO */
 	return acpi_put_table(area, &table.header, sizeof(table.header) + aml.len, gpa);
 }
 

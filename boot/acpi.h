@@ -1,8 +1,8 @@
 /*
  * ACPI tables of a hardware-reduced machine (ACPI 6.3, 4.1 and 5.2): RSDP, XSDT, FADT, MADT and a DSDT.
  *
- * The DSDT tells of one serial port, a power button announced by a generic event device (5.6.9), and a PCI
- * host bridge with one bus behind configuration mechanism 1. There is no MCFG, PM timer, SCI, 8259, 8042,
+ * The DSDT tells of one serial port, a power button announced by a generic event device (5.6.9), virtio-mmio
+ * devices (LNRO0005), and a PCI host bridge with one bus behind configuration mechanism 1. There is no MCFG, PM timer, SCI, 8259, 8042,
  * CMOS clock or VGA.
  *
  * Owner: the tables belong to the guest once it runs. Threads: any, while no vCPU runs.
@@ -21,6 +21,8 @@
 /* The event device's register, one byte in I/O space, cleared by the read (8 bits of pending events). */
 #define ACPI_GED_POWER_BUTTON 0x01
 
+#define ACPI_MAX_VIRTIO 100
+
 struct acpi_config {
 	unsigned int n_cpus; /* APIC ids are 0 to n_cpus - 1 */
 	uint32_t lapic_addr;
@@ -38,6 +40,11 @@ struct acpi_config {
 	uint16_t sleep_status_port;
 	uint16_t reset_port;
 	uint8_t reset_value;
+
+	unsigned int n_virtio; /* virtio-mmio devices, one after another; at most ACPI_MAX_VIRTIO */
+	uint32_t virtio_base;
+	uint32_t virtio_step; /* bytes of each */
+	uint32_t virtio_gsi;  /* of the first; edge, active high */
 
 	uint64_t pci_mmio_base; /* [base, base + size) below 4 GiB */
 	uint64_t pci_mmio_size; /* 0: no PCI host bridge */

@@ -16,6 +16,18 @@ struct resource_io {
 #define RESOURCE_IO	  0x47
 #define RESOURCE_DECODE16 0x01
 
+/* 6.4.3.4 32-Bit Fixed Memory Range Descriptor */
+struct resource_memory {
+	uint8_t tag;
+	uint16_t length;
+	uint8_t flags;
+	uint32_t base;
+	uint32_t size;
+} __attribute__((packed));
+
+#define RESOURCE_MEMORY	   0x86
+#define RESOURCE_MEMORY_RW 0x01
+
 /* 6.4.3.6 Extended Interrupt Descriptor */
 struct resource_interrupt {
 	uint8_t tag;
@@ -115,6 +127,19 @@ void aml_resource_interrupt(struct aml *aml, uint32_t gsi)
 		.flags = RESOURCE_INTERRUPT_CONSUMER | RESOURCE_INTERRUPT_EDGE,
 		.count = 1,
 		.gsi = gsi,
+	};
+
+	aml_bytes(aml, &r, sizeof(r));
+}
+
+void aml_resource_memory(struct aml *aml, uint32_t base, uint32_t size)
+{
+	const struct resource_memory r = {
+		.tag = RESOURCE_MEMORY,
+		.length = sizeof(r) - LONG_HEADER,
+		.flags = RESOURCE_MEMORY_RW,
+		.base = base,
+		.size = size,
 	};
 
 	aml_bytes(aml, &r, sizeof(r));

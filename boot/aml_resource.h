@@ -15,6 +15,8 @@ void aml_resource_end(struct aml *aml);
 void aml_resource_io(struct aml *aml, uint16_t base, uint8_t size);
 void aml_resource_interrupt(struct aml *aml, uint32_t gsi); /* edge, active high, exclusive */
 
+void aml_resource_memory(struct aml *aml, uint32_t base, uint32_t size); /* read and write */
+
 /* What a bridge hands on. size is not 0 and base + size does not wrap. */
 void aml_resource_bus_window(struct aml *aml, uint16_t first, uint16_t last);
 void aml_resource_io_window(struct aml *aml, uint16_t base, uint16_t size);

@@ -1,5 +1,7 @@
 #include "boot/dsdt.h"
 
+#include <assert.h>
+
 #include "boot/aml_resource.h"
 
 #define NOTIFY_BUTTON_PRESSED 0x80 /* 4.8.2.2.1.2 Control Method Power Button */
@@ -73,6 +75,24 @@ static void dsdt_write_pci(struct aml *aml, const struct acpi_config *cfg)
 	aml_end(aml);
 }
 
+/* The id that Linux and EDK II know virtio-mmio by. Its registers are coherent memory (_CCA, 6.2.17). */
+static void dsdt_write_virtio(struct aml *aml, const struct acpi_config *cfg, unsigned int i)
+{
+	const char name[] = {'V', 'R', (char)('0' + i / 10), (char)('0' + i % 10), '\0'};
+
+	aml_begin_device(aml, name);
+	aml_name(aml, "_HID");
+	aml_string(aml, "LNRO0005");
+	aml_name_integer(aml, "_UID", i);
+	aml_name_integer(aml, "_CCA", 1);
+	aml_name(aml, "_CRS");
+	aml_resource_begin(aml);
+	aml_resource_memory(aml, cfg->virtio_base + i * cfg->virtio_step, cfg->virtio_step);
+	aml_resource_interrupt(aml, cfg->virtio_gsi + i);
+	aml_resource_end(aml);
+	aml_end(aml);
+}
+
 /* 7.4.2.6: SLP_TYP for PM1a_CNT, which is the one that a hardware-reduced machine uses. */
 static void dsdt_write_s5(struct aml *aml)
 {
@@ -94,6 +114,9 @@ void dsdt_write(struct aml *aml, const struct acpi_config *cfg)
 	dsdt_write_event_device(aml, cfg);
 	if (cfg->pci_mmio_size > 0)
 		dsdt_write_pci(aml, cfg);
+	assert(cfg->n_virtio <= ACPI_MAX_VIRTIO);
+	for (unsigned int i = 0; i < cfg->n_virtio; i++)
+		dsdt_write_virtio(aml, cfg, i);
 	aml_end(aml);
 	dsdt_write_s5(aml);
 }

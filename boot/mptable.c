@@ -7,8 +7,9 @@
 
 #include "boot/mptable_tables.h"
 
-#define ISA_BUS	 0
-#define ISA_IRQS 16
+#define ISA_BUS	   0
+#define PINS_LEAST 16
+#define PINS_MOST  256
 
 #define APIC_VERSION   0x14
 #define IOAPIC_VERSION 0x11
@@ -20,7 +21,7 @@
 #define TABLE_MAX                                                                                  \
 	(sizeof(struct mp_header) + MPTABLE_MAX_CPUS * sizeof(struct mp_processor) +               \
 	 sizeof(struct mp_bus) + sizeof(struct mp_ioapic) +                                        \
-	 (ISA_IRQS + 2) * sizeof(struct mp_interrupt))
+	 (PINS_MOST + 2) * sizeof(struct mp_interrupt))
 
 static_assert(sizeof(struct mp_floating) == 16, "4.1");
 static_assert(sizeof(struct mp_header) == 44, "4.2");
@@ -84,14 +85,14 @@ static void mptable_add_isa(struct mptable *table, const struct mptable_config *
 
 	mptable_add(table, &bus, sizeof(bus));
 	mptable_add(table, &ioapic, sizeof(ioapic));
-	for (uint8_t irq = 0; irq < ISA_IRQS; irq++) {
+	for (unsigned int irq = 0; irq < cfg->n_pins; irq++) {
 		const struct mp_interrupt entry = {
 			.type = MP_TYPE_INTERRUPT,
 			.kind = MP_KIND_INT,
 			.bus = ISA_BUS,
-			.bus_irq = irq,
+			.bus_irq = (uint8_t)irq,
 			.apic_id = cfg->ioapic_id,
-			.apic_pin = irq,
+			.apic_pin = (uint8_t)irq,
 		};
 
 		mptable_add(table, &entry, sizeof(entry));
@@ -159,6 +160,7 @@ int mptable_write(const struct guest_mem *mem, const struct mptable_config *cfg)
 	int ret;
 
 	assert(cfg->area % 16 == 0 && cfg->area + cfg->area_size <= 0x100000);
+	assert(cfg->n_pins >= PINS_LEAST && cfg->n_pins <= PINS_MOST);
 	if (!table)
 		return -ENOMEM;
 	table->len = sizeof(struct mp_header); /* filled in when the rest is known */

@@ -1,8 +1,8 @@
 /*
  * The Intel MultiProcessor Specification 1.4 tables, for kernels that have no ACPI.
  *
- * They tell of the CPUs, one ISA bus, and one IO-APIC whose pins 0 to 15 are the ISA interrupts of the same
- * number.
+ * They tell of the CPUs, one ISA bus, and one IO-APIC whose pins are the interrupts of the same number: 0 to
+ * 15 as a PC has them, and as many more as the machine's devices need. All are edges, as ISA has them.
  *
  * Owner: the tables belong to the guest once it runs. Threads: any, while no vCPU runs.
  */
@@ -19,6 +19,7 @@ struct mptable_config {
 	uint32_t lapic_addr;
 	uint32_t ioapic_addr;
 	uint8_t ioapic_id;
+	unsigned int n_pins; /* that are told of, from 0; 16 to 256 */
 	/*
 	 * The floating pointer goes to its beginning, a multiple of 16. Kernels look for it in the first KiB of
 	 * the EBDA, the last KiB of base memory, and 0xf0000 to 0xfffff (chapter 4).

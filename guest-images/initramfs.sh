@@ -25,12 +25,12 @@ fi
 one_at_a_time "$name-$1"
 kernel_of "$1"
 image=$images/$name-$1.cpio
-fresh "$image" "$kernel/version" "$guest_images/init/init.c" "$guest_images/lib.sh" && exit 0
+fresh "$image" "$kernel/version" "$guest_images/init/init.c" "$guest_images/lib.sh" "$guest_images/initramfs.sh" && exit 0
 need "${image_tools[@]}"
 scratch_dir
 tree=$scratch/tree
 mkdir -p "$tree"/{dev,proc,sys,root}
-copy_modules "$tree" ext4 crc32c_generic crc32c_intel virtio_pci virtio_blk virtio_net af_packet \
+copy_modules "$tree" ext4 crc32c_generic crc32c_intel virtio_pci virtio_mmio virtio_blk virtio_net af_packet \
 	button evdev pvpanic_mmio
 build_init "$tree"
 if [ "$name" = initramfs-shell ]; then

@@ -5,7 +5,7 @@
  * transport carries it. The transport negotiates on the vCPU threads, then hands complete queues to the
  * device. A device has a loop for what concerns all of it, and each queue has a loop that serves it, often the same; from
  * start to stop a queue belongs to its loop's thread alone. A reset is asynchronous: the driver reads status 0 only after the device has let go of its queues (2.1.2, 4.1.4.3.1),
- * and no vCPU ever waits for disk or network.
+ * and no vCPU waits for disk or network, but for the one that resets a device on MMIO (see virtio_mmio.h).
  *
  * Life: the device's own init calls virtio_device_init(); then the transport's init attaches to it; fini in the
  * opposite order, after the loop was stopped.

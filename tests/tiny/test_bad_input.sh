@@ -90,7 +90,7 @@ refused '--console in a missing directory' "console file 'no/console'" "${good[@
 refused '--console on a directory' "console file 'directory'" "${good[@]}" --console file=directory
 refused '--log-level' '--log-level takes' "${good[@]}" --log-level loud
 refused '--transport' '--transport takes' "${good[@]}" --transport isa
-for unsupported in --transport=mmio --events=fd=1 --net=user --disk=disk.img,overlay \
+for unsupported in --events=fd=1 --net=user --disk=disk.img,overlay \
 	--disk=disk.img,direct --disk=disk.img,format=qcow2; do
 	refused "$unsupported" 'not supported by this version' "${good[@]}" "$unsupported"
 done

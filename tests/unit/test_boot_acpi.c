@@ -241,6 +241,34 @@ START_TEST(describes_what_is_there)
 }
 END_TEST
 
+/* Each with its registers and its interrupt, an edge; as many as there may be. */
+START_TEST(describes_virtio_mmio)
+{
+	static const unsigned int counts[] = {1, 48, ACPI_MAX_VIRTIO};
+	unsigned int n = counts[_i];
+
+	cfg.virtio_base = 0xd0000000;
+	cfg.virtio_step = 0x1000;
+	cfg.virtio_gsi = 16;
+	cfg.pci_mmio_size = 0;
+	write_tables();
+	ck_assert(!dsdt_has("LNRO0005", 8));
+	cfg.n_virtio = n;
+	write_tables();
+	for (unsigned int i = 0; i < n; i++) {
+		uint32_t base = 0xd0000000 + i * 0x1000, gsi = 16 + i;
+		char name[8], crs[23] = "\x86\x09\0\x01....\0\x10\0\0\x89\x06\0\x03\x01....";
+
+		snprintf(name, sizeof(name), "VR%02u", i % 100);
+		memcpy(crs + 4, &base, 4);
+		memcpy(crs + 17, &gsi, 4);
+		ck_assert(dsdt_has(name, 4));
+		ck_assert(dsdt_has(crs, 21));
+	}
+	ck_assert(!dsdt_has("PCI0", 4));
+}
+END_TEST
+
 static void dump(const char *dir, const char *name, const struct acpi_header *header)
 {
 	char path[256];
@@ -264,6 +292,10 @@ START_TEST(passes_iasl)
 	ck_assert_ptr_nonnull(mkdtemp(dir));
 	cfg.pci_io_base = 0x1000;
 	cfg.pci_io_size = 0xf000;
+	cfg.n_virtio = 48;
+	cfg.virtio_base = 0xd0000000;
+	cfg.virtio_step = 0x1000;
+	cfg.virtio_gsi = 16;
 	write_tables();
 	dump(keep ? keep : dir, "dsdt", dsdt());
 	dump(keep ? keep : dir, "facp", &fadt()->header);
@@ -304,6 +336,7 @@ int main(void)
 	tcase_add_test(tc, keeps_to_its_area);
 	tcase_add_test(tc, refuses_an_area_outside_ram);
 	tcase_add_test(tc, describes_what_is_there);
+	tcase_add_loop_test(tc, describes_virtio_mmio, 0, 3);
 	tcase_add_test(tc, passes_iasl);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_NORMAL);

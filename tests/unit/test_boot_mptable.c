@@ -21,6 +21,7 @@ static void setup(void)
 	memset(guest_mem_ptr(&mem, AREA, 0x10000), 0xee, 0x10000);
 	cfg = (struct mptable_config){
 		.n_cpus = 2,
+		.n_pins = 16,
 		.lapic_addr = 0xfee00000,
 		.ioapic_addr = 0xfec00000,
 		.ioapic_id = 9,
@@ -88,7 +89,7 @@ static const uint8_t *expect_interrupts(const uint8_t *p, uint8_t bus)
 {
 	const struct mp_interrupt *entry = (const struct mp_interrupt *)p;
 
-	for (unsigned int irq = 0; irq < 16; irq++, entry++) {
+	for (unsigned int irq = 0; irq < cfg.n_pins; irq++, entry++) {
 		ck_assert_uint_eq(entry->type, 3);
 		ck_assert_uint_eq(entry->kind, 0);
 		ck_assert_uint_eq(entry->flags, 0);
@@ -129,6 +130,23 @@ START_TEST(lists_the_machine)
 }
 END_TEST
 
+START_TEST(lists_further_pins)
+{
+	const struct mp_header *h;
+	const uint8_t *p;
+
+	cfg.n_pins = _i ? 256 : 64;
+	ck_assert_int_eq(mptable_write(&mem, &cfg), 0);
+	h = header();
+	ck_assert_uint_eq(h->length, 44 + 2 * 20 + 8 + 8 + (cfg.n_pins + 2) * 8);
+	ck_assert_uint_eq(h->entry_count, 2 + 1 + 1 + cfg.n_pins + 2);
+	ck_assert_uint_eq(sum(h, h->length), 0);
+	p = expect_cpus((const uint8_t *)(h + 1), 2);
+	p = expect_interrupts(expect_isa(p), ((const struct mp_bus *)p)->id);
+	ck_assert_ptr_eq(p, (const uint8_t *)h + h->length);
+}
+END_TEST
+
 START_TEST(keeps_to_its_area)
 {
 	const size_t need = 16 + 44 + 2 * 20 + 8 + 8 + 18 * 8;
@@ -164,6 +182,7 @@ int main(void)
 	suite_add_tcase(suite, tc);
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_loop_test(tc, lists_the_machine, 0, 6);
+	tcase_add_loop_test(tc, lists_further_pins, 0, 2);
 	tcase_add_test(tc, keeps_to_its_area);
 	tcase_add_test(tc, refuses_an_area_outside_ram);
 	runner = srunner_create(suite);

@@ -277,7 +277,6 @@ START_TEST(test_unsupported)
 	REFUSED("not supported", "--kernel", "k", "--", "true");
 	REFUSED("not supported", "--kernel", "k", "--");
 	REFUSED("not supported", "--kernel", "k", "--events", "fd=3");
-	REFUSED("not supported", "--kernel", "k", "--transport", "mmio");
 	REFUSED("not supported", "--kernel", "k", "--disk", "d,overlay");
 	REFUSED("not supported", "--kernel", "k", "--disk", "d,direct");
 	REFUSED("not supported", "--kernel", "k", "--disk", "d,format=qcow2");
@@ -488,8 +487,14 @@ END_TEST
 
 START_TEST(test_transport)
 {
-	REFUSED("--transport takes pci", "--kernel", "k", "--transport", "isa");
-	REFUSED("--transport takes pci", "--kernel", "k", "--transport", "");
+	ck_assert_int_eq(PARSE("--kernel", "k"), 0);
+	ck_assert(!o.config.mmio_transport);
+	ck_assert_int_eq(PARSE("--kernel", "k", "--transport", "pci"), 0);
+	ck_assert(!o.config.mmio_transport);
+	ck_assert_int_eq(PARSE("--kernel", "k", "--transport", "mmio"), 0);
+	ck_assert(o.config.mmio_transport);
+	REFUSED("--transport takes pci or mmio", "--kernel", "k", "--transport", "isa");
+	REFUSED("--transport takes pci or mmio", "--kernel", "k", "--transport", "");
 }
 END_TEST
 

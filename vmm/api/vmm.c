@@ -46,6 +46,7 @@ static struct machine_config vmm_translate(const struct vmm_config *c)
 				       .balloon = c->balloon,
 				       .console_virtio = c->console_virtio,
 				       .console_socket = c->console_socket,
+				       .mmio_transport = c->mmio_transport,
 				       .console_in = c->console_in,
 				       .console_out = c->console_out,
 				       .console_keys = c->console_keys};

@@ -74,6 +74,7 @@ struct vmm_config {
 		io_threads; /* that serve the devices; 0 (default): one for each disk and net; at most VMM_MAX_IO_THREADS */
 	bool rng; /* an entropy source; default true */
 	bool balloon; /* memory that the guest frees goes back to the host; see vmm_balloon_set(); default true */
+	bool mmio_transport; /* virtio over MMIO, and no PCI; default false */
 	/* The console is hvc0, a virtio console, which is fast; default false: the serial port. The serial port is there in
 	 * any case; what the guest writes to it goes to the same place. */
 	bool console_virtio;

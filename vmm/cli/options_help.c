@@ -21,7 +21,7 @@ void options_print_help(void)
 	      "  --io-threads N       threads that serve the devices (default: one for each)\n"
 	      "  --rng on|off         entropy source (default on)\n"
 	      "  --balloon on|off     give memory that the guest frees to the host (default on)\n"
-	      "  --transport pci      how the guest finds its devices (default pci)\n"
+	      "  --transport pci|mmio how the guest finds its devices (default pci)\n"
 	      "  --timeout SECONDS    end the machine after this time, with status 124\n"
 	      "  --console [virtio,]stdio|none|file=FILE|pty|socket=PATH\n"
 	      "                       where the console goes (default stdio); it is the serial\n"

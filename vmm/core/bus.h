@@ -17,7 +17,7 @@
 typedef uint64_t bus_read_fn(void *arg, uint64_t offset, unsigned int width);
 typedef void bus_write_fn(void *arg, uint64_t offset, unsigned int width, uint64_t value);
 
-#define BUS_MAX_REGIONS 32
+#define BUS_MAX_REGIONS 64
 
 struct bus_region {
 	uint64_t base;

@@ -12,6 +12,8 @@
 #define LAYOUT_RAM_LOW_MAX     UINT64_C(0xc0000000) /* RAM below the hole ends here at the latest */
 #define LAYOUT_PCI_WINDOW      UINT64_C(0xc0000000) /* BARs of PCI functions */
 #define LAYOUT_PCI_WINDOW_SIZE UINT64_C(0x10000000)
+#define LAYOUT_VIRTIO	       UINT64_C(0xd0000000) /* with --transport mmio: a page of registers a card */
+#define LAYOUT_VIRTIO_STEP     UINT64_C(0x1000)
 #define LAYOUT_IOAPIC	       UINT64_C(0xfec00000)
 #define LAYOUT_IOAPIC_SIZE     UINT64_C(0x1000)
 #define LAYOUT_LAPIC	       UINT64_C(0xfee00000)
@@ -43,5 +45,6 @@
 /* Interrupts: pins of the IO-APIC, which are also the first global system interrupts */
 #define LAYOUT_GSI_SERIAL 4
 #define LAYOUT_GSI_POWER  9
+#define LAYOUT_GSI_VIRTIO 16 /* and on: a pin for each card, with --transport mmio */
 #define LAYOUT_IOAPIC_ID  0  /* has its own number space on CPUs of today */
-#define LAYOUT_GSI_MSI	  24 /* numbers from here on stand for MSI messages */
+#define LAYOUT_GSI_MSI	  64 /* numbers from here on stand for MSI messages */

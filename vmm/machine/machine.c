@@ -223,9 +223,13 @@ static int make_pci(struct machine *machine, const struct machine_config *config
 	struct pci_ids bridge = {.vendor = 0x1b36, .device = 0x0008, .class_code = 0x060000};
 	int err;
 
-	(void)config;
+	machine->mmio_transport = config->mmio_transport;
 	reset_port_init(&machine->reset_port, machine_on_reset, machine);
 	pci_bus_init(&machine->pci, LAYOUT_PCI_WINDOW, LAYOUT_PCI_WINDOW_SIZE);
+	/* Without a bridge a kernel that looks for PCI finds nothing at its ports. */
+	if (machine->mmio_transport)
+		return machine_map(&machine->ports, PCI_PORT_BASE + 1, RESET_PORT_SIZE,
+				   reset_port_read, reset_port_write, &machine->reset_port);
 	pci_function_init(&machine->host_bridge, &bridge, NULL);
 	err = pci_bus_add(&machine->pci, PCI_DEVFN(0, 0), &machine->host_bridge);
 	if (err == 0)

@@ -26,6 +26,7 @@
 #include "devices/i8042.h"
 #include "devices/ioapic.h"
 #include "devices/serial.h"
+#include "virtio/virtio_mmio.h"
 #include "virtio/virtio_pci.h"
 #include "vmm/core/bus.h"
 #include "vmm/core/evloop.h"
@@ -81,6 +82,7 @@ struct machine_config {
 	bool balloon;
 	bool console_virtio; /* hvc0 is the console; the serial port has the early messages alone */
 	int console_socket; /* -1, or a socket that listens once the machine starts; then the other two are -1 */
+	bool mmio_transport; /* virtio over MMIO, and no PCI */
 	int console_in;
 	int console_out;
 	bool console_keys;
@@ -99,10 +101,16 @@ struct machine_balloon_stats {
 	uint64_t minor_faults;
 };
 
-/* A virtio device in a PCI slot: the first member of each kind's own struct. */
+/* A virtio device on its transport: the first member of each kind's own struct. */
 struct machine_card {
-	struct vm_msi msi;
-	struct virtio_pci pci;
+	struct virtio_device *dev;
+	union { /* as machine.mmio_transport says */
+		struct {
+			struct vm_msi msi;
+			struct virtio_pci pci;
+		};
+		struct virtio_mmio mmio;
+	};
 	void (*remove)(struct machine_card *card); /* undoes and frees the device */
 };
 
@@ -118,6 +126,7 @@ struct machine {
 	struct vcpu *vcpus;
 	unsigned int n_io_loops;
 	struct evloop *io_loops;
+	bool mmio_transport;
 	unsigned int n_cards;
 	struct machine_card *cards[MACHINE_MAX_CARDS];
 	struct machine_balloon *balloon;	/* one of the cards; NULL: none */

@@ -54,22 +54,57 @@ static const char *machine_console_words(const struct machine_config *config)
 	return "console=hvc0 earlycon=uart8250,io,0x3f8,115200";
 }
 
-/* Returns the command line, to be freed; NULL when there is no memory. */
-static char *machine_make_cmdline(const struct machine_config *config)
+static bool machine_has_word(const char *line, const char *word)
 {
-	bool root = config->n_disks > 0 && !config->initrd;
-	char *line;
+	size_t len = strlen(word);
+
+	for (const char *at = line; (at = strstr(at, word)); at += len) {
+		if ((at == line || at[-1] == ' ') && (at[len] == ' ' || at[len] == '\0'))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * A kernel told not to use ACPI finds virtio-mmio by words on its command line and the MP table. With ACPI it would find
+ * each device twice and complain that the second one's registers are taken.
+ */
+static void machine_print_devices(FILE *line, const struct machine *machine,
+				  const struct machine_config *config)
+{
+	if (!machine->mmio_transport || !config->append ||
+	    !machine_has_word(config->append, "acpi=off"))
+		return;
+	for (unsigned int i = 0; i < machine->n_cards; i++)
+		fprintf(line, " virtio_mmio.device=%lluK@0x%llx:%u",
+			(unsigned long long)(LAYOUT_VIRTIO_STEP >> 10),
+			(unsigned long long)(LAYOUT_VIRTIO + i * LAYOUT_VIRTIO_STEP),
+			LAYOUT_GSI_VIRTIO + i);
+}
+
+/* Returns the command line, to be freed; NULL when there is no memory. */
+static char *machine_make_cmdline(const struct machine *machine,
+				  const struct machine_config *config)
+{
+	char *text = NULL;
+	size_t len;
+	FILE *line;
 
 	if (config->cmdline)
 		return strdup(config->cmdline);
-	if (asprintf(&line, "%s %s%s%s%s%s", machine_console_words(config), BOOT_CMDLINE,
-		     root ? " root=/dev/vda" : "",
-		     !root			 ? ""
-		     : config->disks[0].readonly ? " ro"
-						 : " rw",
-		     config->append ? " " : "", config->append ? config->append : "") < 0)
+	line = open_memstream(&text, &len);
+	if (!line)
 		return NULL;
-	return line;
+	fprintf(line, "%s %s", machine_console_words(config), BOOT_CMDLINE);
+	if (config->n_disks > 0 && !config->initrd)
+		fprintf(line, " root=/dev/vda %s", config->disks[0].readonly ? "ro" : "rw");
+	machine_print_devices(line, machine, config);
+	if (config->append)
+		fprintf(line, " %s", config->append);
+	if (fclose(line) == 0)
+		return text;
+	free(text);
+	return NULL;
 }
 
 /* RAM below 1 MiB up to the extended BIOS data area, above it, and above 4 GiB. */
@@ -107,8 +142,12 @@ static int machine_write_acpi(struct machine *machine, gpa_t *rsdp)
 		.sleep_status_port = LAYOUT_PORT_POWER + ACPI_POWER_SLEEP_STATUS,
 		.reset_port = LAYOUT_PORT_POWER + ACPI_POWER_RESET,
 		.reset_value = ACPI_POWER_RESET_VALUE,
+		.n_virtio = machine->mmio_transport ? machine->n_cards : 0,
+		.virtio_base = (uint32_t)LAYOUT_VIRTIO,
+		.virtio_step = (uint32_t)LAYOUT_VIRTIO_STEP,
+		.virtio_gsi = LAYOUT_GSI_VIRTIO,
 		.pci_mmio_base = LAYOUT_PCI_WINDOW,
-		.pci_mmio_size = LAYOUT_PCI_WINDOW_SIZE,
+		.pci_mmio_size = machine->mmio_transport ? 0 : LAYOUT_PCI_WINDOW_SIZE,
 		.area = LAYOUT_ACPI,
 		.area_size = LAYOUT_MPTABLE - LAYOUT_ACPI,
 	};
@@ -126,6 +165,8 @@ static int machine_write_mptable(struct machine *machine)
 					 .lapic_addr = LAYOUT_LAPIC,
 					 .ioapic_addr = LAYOUT_IOAPIC,
 					 .ioapic_id = LAYOUT_IOAPIC_ID,
+					 .n_pins = LAYOUT_GSI_VIRTIO +
+						   (machine->mmio_transport ? machine->n_cards : 0),
 					 .area = LAYOUT_MPTABLE,
 					 .area_size = LAYOUT_BIOS_END - LAYOUT_MPTABLE};
 
@@ -202,7 +243,7 @@ int machine_load(struct machine *machine, const struct machine_config *config,
 	if (err < 0)
 		return err;
 	guest_mem_write(&machine->mem, LAYOUT_RESET_FLAG, &flag, sizeof(flag));
-	cmdline = machine_make_cmdline(config);
+	cmdline = machine_make_cmdline(machine, config);
 	if (!cmdline) {
 		log_error("out of memory");
 		return -ENOMEM;

@@ -1,10 +1,12 @@
-/* Cards: virtio devices in PCI slots, and the I/O threads that serve them. */
+/* Cards: virtio devices, each in a PCI slot or a page of MMIO, and the I/O threads that serve them. */
 #include "vmm/machine/machine.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "vmm/machine/layout_x86.h"
 
 #define MACHINE_SLOT_FIRST     1 /* slot 0 is the host bridge */
 #define MACHINE_SLOTS	       31
@@ -95,8 +97,17 @@ static void card_unbind_kick(void *arg, uint64_t gpa, int fd)
 	vm_unbind_kick(arg, gpa, fd);
 }
 
-int machine_add_card(struct machine *machine, struct machine_card *card, struct virtio_device *dev,
-		     void (*remove)(struct machine_card *card))
+static int card_bind_queue(void *arg, uint64_t gpa, unsigned int queue, int fd)
+{
+	return vm_bind_kick_value(arg, gpa, queue, fd);
+}
+
+static void card_unbind_queue(void *arg, uint64_t gpa, unsigned int queue, int fd)
+{
+	vm_unbind_kick_value(arg, gpa, queue, fd);
+}
+
+static int card_init_pci(struct machine_card *card, struct machine *machine)
 {
 	struct virtio_pci_host host = {
 		.bind_kick = card_bind_kick,
@@ -104,16 +115,51 @@ int machine_add_card(struct machine *machine, struct machine_card *card, struct 
 		.arg = &machine->vm,
 		.msix = {.route = vm_msi_route, .signal = vm_msi_signal, .arg = &card->msi}};
 	/* One vector for each queue and one for changes of the configuration */
-	int err = machine->n_cards < MACHINE_MAX_CARDS
-			  ? vm_msi_init(&card->msi, &machine->vm, dev->n_queues + 1)
-			  : -ENOSPC;
+	int err = vm_msi_init(&card->msi, &machine->vm, card->dev->n_queues + 1);
 
+	if (err == 0)
+		virtio_pci_init(&card->pci, card->dev, &machine->mem, &host);
+	return err;
+}
+
+/* The cards' registers and interrupts are as numerous as MACHINE_MAX_CARDS, and in the order of the cards. */
+static int card_init_mmio(struct machine_card *card, struct machine *machine)
+{
+	unsigned int i = machine->n_cards;
+	struct virtio_mmio_host host = {
+		.base = LAYOUT_VIRTIO + i * LAYOUT_VIRTIO_STEP,
+		.bind_kick = card_bind_queue,
+		.unbind_kick = card_unbind_queue,
+		.arg = &machine->vm,
+		.irq = ioapic_irq_line(&machine->ioapic, LAYOUT_GSI_VIRTIO + i)};
+	struct bus_region region = {.base = host.base,
+				    .size = VIRTIO_MMIO_SIZE,
+				    .read = virtio_mmio_read,
+				    .write = virtio_mmio_write,
+				    .arg = &card->mmio};
+	int err = bus_add(&machine->mmio, &region);
+
+	_Static_assert(LAYOUT_GSI_VIRTIO + MACHINE_MAX_CARDS <= IOAPIC_PINS, "a pin for each card");
+	_Static_assert(LAYOUT_VIRTIO_STEP == VIRTIO_MMIO_SIZE, "the cards' registers lie together");
+	if (err == 0)
+		virtio_mmio_init(&card->mmio, card->dev, &machine->mem, &host);
+	return err;
+}
+
+int machine_add_card(struct machine *machine, struct machine_card *card, struct virtio_device *dev,
+		     void (*remove)(struct machine_card *card))
+{
+	int err = -ENOSPC;
+
+	card->dev = dev;
+	card->remove = remove;
+	if (machine->n_cards < MACHINE_MAX_CARDS)
+		err = machine->mmio_transport ? card_init_mmio(card, machine)
+					      : card_init_pci(card, machine);
 	if (err < 0) {
 		log_error("cannot make the interrupts of %s: %s", dev->name, strerror(-err));
 		return err;
 	}
-	virtio_pci_init(&card->pci, dev, &machine->mem, &host);
-	card->remove = remove;
 	machine->cards[machine->n_cards++] = card;
 	return 0;
 }
@@ -123,13 +169,13 @@ int machine_plug_cards(struct machine *machine)
 {
 	unsigned int per_slot = machine->n_cards <= MACHINE_SLOTS ? 1 : MACHINE_SLOT_FUNCTIONS;
 
-	for (unsigned int i = 0; i < machine->n_cards; i++) {
+	for (unsigned int i = 0; i < machine->n_cards && !machine->mmio_transport; i++) {
 		struct machine_card *card = machine->cards[i];
 		unsigned int devfn = PCI_DEVFN(MACHINE_SLOT_FIRST + i / per_slot, i % per_slot);
 		int err = pci_bus_add(&machine->pci, devfn, &card->pci.fn);
 
 		if (err < 0) {
-			log_error("cannot plug in %s: %s", card->pci.regs.dev->name, strerror(-err));
+			log_error("cannot plug in %s: %s", card->dev->name, strerror(-err));
 			return err;
 		}
 	}
@@ -141,8 +187,12 @@ void machine_remove_cards(struct machine *machine)
 	while (machine->n_cards > 0) {
 		struct machine_card *card = machine->cards[--machine->n_cards];
 
-		virtio_pci_fini(&card->pci);
-		vm_msi_fini(&card->msi);
+		if (machine->mmio_transport) {
+			virtio_mmio_fini(&card->mmio);
+		} else {
+			virtio_pci_fini(&card->pci);
+			vm_msi_fini(&card->msi);
+		}
 		card->remove(card);
 	}
 }

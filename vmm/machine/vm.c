@@ -208,3 +208,24 @@ int vm_unbind_kick(struct vm *vm, uint64_t gpa, int fd)
 
 	return ioctl(vm->fd, KVM_IOEVENTFD, &io) < 0 ? -errno : 0;
 }
+
+static int vm_kick_value(struct vm *vm, uint64_t gpa, uint32_t value, int fd, uint32_t flags)
+{
+	struct kvm_ioeventfd io = {.addr = gpa,
+				   .len = 4,
+				   .datamatch = value,
+				   .fd = fd,
+				   .flags = KVM_IOEVENTFD_FLAG_DATAMATCH | flags};
+
+	return ioctl(vm->fd, KVM_IOEVENTFD, &io) < 0 ? -errno : 0;
+}
+
+int vm_bind_kick_value(struct vm *vm, uint64_t gpa, uint32_t value, int fd)
+{
+	return vm_kick_value(vm, gpa, value, fd, 0);
+}
+
+int vm_unbind_kick_value(struct vm *vm, uint64_t gpa, uint32_t value, int fd)
+{
+	return vm_kick_value(vm, gpa, value, fd, KVM_IOEVENTFD_FLAG_DEASSIGN);
+}

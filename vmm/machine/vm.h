@@ -20,7 +20,7 @@
 #include "vmm/core/log.h"
 #include "vmm/core/msix.h"
 
-#define VM_IOAPIC_PINS 24
+#define VM_IOAPIC_PINS 64
 #define VM_MAX_GSIS    1024
 
 struct vm {
@@ -55,6 +55,10 @@ int vm_route_pin(struct vm *vm, unsigned int pin, uint64_t address, uint32_t dat
 /* Writes of any width to gpa signal fd without leaving the kernel. Return 0 or negative errno. */
 int vm_bind_kick(struct vm *vm, uint64_t gpa, int fd);
 int vm_unbind_kick(struct vm *vm, uint64_t gpa, int fd);
+
+/* The same for writes of 32 bits of this value alone. */
+int vm_bind_kick_value(struct vm *vm, uint64_t gpa, uint32_t value, int fd);
+int vm_unbind_kick_value(struct vm *vm, uint64_t gpa, uint32_t value, int fd);
 
 /* The MSI-X vectors of one device: a global system interrupt each, and an irqfd once it is used. */
 struct vm_msi {
