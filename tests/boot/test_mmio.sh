@@ -28,19 +28,19 @@ boot acpi '
 	dd if=/tmp/random of=/dev/vdb bs=64k oflag=direct
 	sync /dev/vdb
 	echo "sum: $(sha256sum </tmp/random)"
-	echo "ping: $(ping -q -c 5 -i 0.2 -W 5 10.9.0.1 | grep -o "[0-9]* received")"
+	echo "ping: $(ping -q -c 5 -W 5 10.9.0.1 | grep -o "[0-9]* packets received")"
 	echo "edges: $(grep -c "IO-APIC.*edge.*virtio" /proc/interrupts)"
-	echo vdb >/tmp/x; cd /sys/bus/virtio/drivers/virtio_blk
+	cd /sys/bus/virtio/drivers/virtio_blk
 	echo virtio1 >unbind; echo virtio1 >bind
 	echo "again: $(sha256sum </dev/vdb)"
-	echo "warnings: $(dmesg | grep -cE "WARNING|nobody cared|virtio.*(failed|error)")"
+	echo "warnings: $(dmesg | grep -E "WARNING|nobody cared|virtio.*(failed|error)" | tr "\n" ";")"
 ' --transport mmio --cpus 2 --disk "$tmp/data" "${many[@]}" --net tap=boot0
 equal 'devices on virtio, on PCI, in ACPI' '34 0 34' "$(value buses)"
 equal 'CPUs' 2 "$(value cpus)"
 equal 'the last of 31 disks' small29 "$(value last)"
 equal 'a second disk is written' "$(sha256sum <"$tmp/data")" "$(value sum)"
-equal 'ping' '5 received' "$(value ping)"
-equal 'interrupts of their own' 34 "$(value edges)"
+equal 'ping' '5 packets received' "$(value ping)"
+equal 'interrupts of disks and card, which have drivers' 32 "$(value edges)"
 equal 'a driver that begins anew' "$(sha256sum <"$tmp/data")" "$(value again)"
-equal 'complaints of the kernel' 0 "$(value warnings)"
+equal 'complaints of the kernel' '' "$(value warnings)"
 finish
