@@ -190,6 +190,11 @@ int virtq_pop(struct virtq *vq, struct virtq_chain *chain, struct iovec *iov, un
 	return 1;
 }
 
+void virtq_unpop(struct virtq *vq, unsigned int n)
+{
+	vq->state.next_avail = (uint16_t)(vq->state.next_avail - n);
+}
+
 void virtq_push(struct virtq *vq, uint16_t head, uint32_t written)
 {
 	volatile struct vring_used_elem *elem =

@@ -75,6 +75,9 @@ int virtq_init(struct virtq *vq, const struct guest_mem *mem, const struct virtq
  */
 int virtq_pop(struct virtq *vq, struct virtq_chain *chain, struct iovec *iov, unsigned int max_iov);
 
+/* Puts the n chains popped last back, of which none was pushed: they are popped, and checked, again. */
+void virtq_unpop(struct virtq *vq, unsigned int n);
+
 /* Gives the chain back: written bytes were stored in its writable part. Not visible before virtq_publish(). */
 void virtq_push(struct virtq *vq, uint16_t head, uint32_t written);
 

@@ -1,0 +1,398 @@
+/* virtio/vsock: streams both ways, half-closes, credit, resets. */
+#include "tests/unit/vsock_fixture.h"
+
+#define BOTH (VIRTIO_VSOCK_SHUTDOWN_RCV | VIRTIO_VSOCK_SHUTDOWN_SEND)
+
+static uint8_t bytes[1 << 20], got[1 << 20];
+static int listener;
+
+static void setup(void)
+{
+	open_device(0);
+	listener = listen_at(5, 128);
+	for (size_t i = 0; i < sizeof(bytes); i++)
+		bytes[i] = (uint8_t)(i * 167 + (i >> 8));
+}
+
+static void teardown(void)
+{
+	ck_assert_uint_eq(fix.needs_reset, 0);
+	unlisten(listener, 5);
+	close_device();
+}
+
+START_TEST(configuration)
+{
+	uint64_t cid;
+	struct stat st;
+
+	virtio_device_config_get(&vs.dev, 0, &cid, sizeof(cid));
+	ck_assert_uint_eq(cid, CID);
+	ck_assert_int_eq(stat(path, &st), 0);
+	ck_assert_uint_eq(st.st_mode & 07777, 0600);
+}
+END_TEST
+
+START_TEST(guest_to_host_and_back)
+{
+	int fd = guest_opens(listener, 5, 1000);
+	struct seen seen;
+
+	send_data(5, 1000, "hello", 5);
+	expect_text(fd, "hello");
+	ck_assert_int_eq(write(fd, "world!", 6), 6);
+	seen = expect(VIRTIO_VSOCK_OP_RW, 5, 1000);
+	ck_assert_uint_eq(seen.hdr.len, 6);
+	ck_assert_mem_eq(seen.data, "world!", 6);
+	ck_assert_uint_eq(seen.hdr.fwd_cnt, 5);
+	ck_assert_uint_ge(seen.hdr.buf_alloc, 65536);
+	/* the guest closes */
+	send_shutdown(5, 1000, BOTH);
+	expect(VIRTIO_VSOCK_OP_RST, 5, 1000);
+	expect_eof(fd);
+	ck_assert_uint_eq(vs.n_conns, 0);
+	close(fd);
+}
+END_TEST
+
+START_TEST(host_to_guest)
+{
+	uint32_t port;
+	int fd = host_opens(77, &port);
+
+	ck_assert_uint_ge(port, 1u << 30);
+	ck_assert_int_eq(write(fd, "ping", 4), 4);
+	ck_assert_mem_eq(expect(VIRTIO_VSOCK_OP_RW, port, 77).data, "ping", 4);
+	send_data(port, 77, "pong", 4);
+	expect_text(fd, "pong");
+	/* the host closes, the guest acknowledges */
+	close(fd);
+	ck_assert_uint_eq(expect(VIRTIO_VSOCK_OP_SHUTDOWN, port, 77).hdr.flags, BOTH);
+	ck_assert_uint_eq(vs.n_conns, 1);
+	send_op(VIRTIO_VSOCK_OP_RST, port, 77);
+	expect_nothing();
+	ck_assert_uint_eq(vs.n_conns, 0);
+}
+END_TEST
+
+START_TEST(refusals)
+{
+	static const char *const lines[] = {
+		"CONNECT\n",	"CONNECT \n",		"CONNECT x\n",
+		"CONNECT -1\n", "CONNECT 4294967296\n", "connect 5\n",
+		"\n",		"CONNECT 5 \n",		"CONNECT 000000000000000000000000005\n"};
+	struct seen seen;
+	int fd;
+
+	/* the guest refuses */
+	fd = client("CONNECT 77\n");
+	ck_assert(next(&seen));
+	send_op(VIRTIO_VSOCK_OP_RST, seen.hdr.src_port, 77);
+	expect_eof(fd);
+	close(fd);
+	/* no listener on the host */
+	send_op(VIRTIO_VSOCK_OP_REQUEST, 6, 1000);
+	expect(VIRTIO_VSOCK_OP_RST, 6, 1000);
+	/* no sense */
+	for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+		fd = client(lines[i]);
+		expect_eof(fd);
+		close(fd);
+	}
+	expect_nothing();
+	ck_assert_uint_eq(vs.n_conns, 0);
+	ck_assert_uint_eq(vs.host.n_clients, 0);
+}
+END_TEST
+
+/* The line may come in pieces, and what is behind it belongs to the stream. */
+START_TEST(line_in_pieces)
+{
+	struct seen seen;
+	int fd = client("CONN");
+
+	ck_assert_int_eq(write(fd, "ECT 7", 5), 5);
+	expect_nothing();
+	ck_assert_int_eq(write(fd, "7\nearly", 7), 7);
+	ck_assert(next(&seen));
+	ck_assert_uint_eq(seen.hdr.op, VIRTIO_VSOCK_OP_REQUEST);
+	send_op(VIRTIO_VSOCK_OP_RESPONSE, seen.hdr.src_port, 77);
+	ck_assert_mem_eq(expect(VIRTIO_VSOCK_OP_RW, seen.hdr.src_port, 77).data, "early", 5);
+	close(fd);
+}
+END_TEST
+
+/* Silent ones are closed in time, even when there are more than may wait, and then others get in. */
+START_TEST(silent_clients)
+{
+	int fds[VSOCK_HOST_CLIENTS + 20];
+	const unsigned int n = sizeof(fds) / sizeof(fds[0]);
+
+	for (unsigned int i = 0; i < n; i++)
+		fds[i] = client("CONNECT");
+	ck_assert_uint_eq(vs.host.n_clients, VSOCK_HOST_CLIENTS);
+	for (unsigned int i = 0; i < n; i++) {
+		expect_eof(fds[i]);
+		close(fds[i]);
+	}
+	evloop_settle(&fix.loop);
+	ck_assert_uint_eq(vs.host.n_clients, 0);
+	close(client("CONNECT 1\n"));
+	expect(VIRTIO_VSOCK_OP_REQUEST, vs.map.next_port - 1, 1);
+}
+END_TEST
+
+/* The client gives up before the guest has answered. */
+START_TEST(client_leaves_early)
+{
+	struct seen seen;
+	int fd = client("CONNECT 77\n");
+
+	ck_assert(next(&seen));
+	close(fd);
+	expect(VIRTIO_VSOCK_OP_RST, seen.hdr.src_port, 77);
+	send_op(VIRTIO_VSOCK_OP_RESPONSE, seen.hdr.src_port, 77);
+	expect(VIRTIO_VSOCK_OP_RST, seen.hdr.src_port, 77);
+	ck_assert_uint_eq(vs.n_conns, 0);
+}
+END_TEST
+
+START_TEST(host_half_closes)
+{
+	int fd = guest_opens(listener, 5, 1000);
+
+	ck_assert_int_eq(write(fd, "last", 4), 4);
+	shutdown(fd, SHUT_WR);
+	ck_assert_uint_eq(expect(VIRTIO_VSOCK_OP_RW, 5, 1000).hdr.len, 4);
+	ck_assert_uint_eq(expect(VIRTIO_VSOCK_OP_SHUTDOWN, 5, 1000).hdr.flags,
+			  VIRTIO_VSOCK_SHUTDOWN_SEND);
+	/* the other direction goes on */
+	for (int i = 0; i < 10; i++) {
+		send_data(5, 1000, "more", 4);
+		expect_text(fd, "more");
+	}
+	expect_nothing();
+	send_shutdown(5, 1000, BOTH);
+	expect(VIRTIO_VSOCK_OP_RST, 5, 1000);
+	expect_eof(fd);
+	close(fd);
+}
+END_TEST
+
+START_TEST(guest_half_closes)
+{
+	int fd = guest_opens(listener, 5, 1000);
+
+	send_data(5, 1000, "last", 4);
+	send_shutdown(5, 1000, VIRTIO_VSOCK_SHUTDOWN_SEND);
+	expect_text(fd, "last");
+	expect_eof(fd);
+	for (int i = 0; i < 10; i++) {
+		ck_assert_int_eq(write(fd, "more", 4), 4);
+		ck_assert_uint_eq(expect(VIRTIO_VSOCK_OP_RW, 5, 1000).hdr.len, 4);
+	}
+	/* and now the host: both directions are over */
+	close(fd);
+	ck_assert_uint_eq(expect(VIRTIO_VSOCK_OP_SHUTDOWN, 5, 1000).hdr.flags, BOTH);
+	send_op(VIRTIO_VSOCK_OP_RST, 5, 1000);
+	ck_assert_uint_eq(vs.n_conns, 0);
+}
+END_TEST
+
+/* The guest reads no more: the host's writes fail, the guest's own get through. */
+START_TEST(guest_is_deaf)
+{
+	int fd = guest_opens(listener, 5, 1000);
+
+	send_shutdown(5, 1000, VIRTIO_VSOCK_SHUTDOWN_RCV);
+	ck_assert_int_eq(send(fd, "x", 1, MSG_NOSIGNAL), -1);
+	ck_assert_int_eq(errno, EPIPE);
+	send_data(5, 1000, "still", 5);
+	expect_text(fd, "still");
+	expect_nothing();
+	close(fd);
+	ck_assert_uint_eq(expect(VIRTIO_VSOCK_OP_SHUTDOWN, 5, 1000).hdr.flags, BOTH);
+}
+END_TEST
+
+/* The host reads no more: the guest is told; what it sent meanwhile does no harm. */
+START_TEST(host_is_deaf)
+{
+	int fd = guest_opens(listener, 5, 1000);
+
+	shutdown(fd, SHUT_RD);
+	send_data(5, 1000, "lost", 4);
+	ck_assert_uint_eq(expect(VIRTIO_VSOCK_OP_SHUTDOWN, 5, 1000).hdr.flags,
+			  VIRTIO_VSOCK_SHUTDOWN_RCV);
+	send_data(5, 1000, "lost", 4);
+	ck_assert_int_eq(write(fd, "heard", 5), 5);
+	ck_assert_uint_eq(expect(VIRTIO_VSOCK_OP_RW, 5, 1000).hdr.fwd_cnt, 8);
+	close(fd);
+}
+END_TEST
+
+/* What the guest sends before it closes reaches a host that reads later. */
+START_TEST(drains_after_close)
+{
+	int fd = guest_opens(listener, 5, 1000);
+	size_t sent = 0, have = 0;
+	ssize_t n;
+
+	while (vs.all.tqh_first->buf_len < 100000) {
+		send_data(5, 1000, bytes + sent, 60000);
+		sent += 60000;
+	}
+	while (vsock_conn_has_packet(vs.all.tqh_first))
+		evloop_settle(&fix.loop);
+	send_shutdown(5, 1000, BOTH);
+	for (struct seen seen = {0}; seen.hdr.op != VIRTIO_VSOCK_OP_RST;)
+		ck_assert(next(&seen));
+	ck_assert_uint_eq(vs.n_conns, 1);
+	while ((n = read(fd, got + have, sizeof(got) - have)) > 0)
+		have += (size_t)n;
+	ck_assert_uint_eq(have, sent);
+	ck_assert_mem_eq(got, bytes, sent);
+	evloop_settle(&fix.loop);
+	ck_assert_uint_eq(vs.n_conns, 0);
+	close(fd);
+}
+END_TEST
+
+/* A host that does not read: the buffer stays within the credit, and one byte more is the guest's fault. */
+START_TEST(credit_of_the_guest)
+{
+	int fd = guest_opens(listener, 5, 1000);
+	struct vsock_conn *conn = TAILQ_FIRST(&vs.all);
+	uint32_t sent = 0, told = 0;
+	struct seen seen;
+
+	for (uint32_t room = conn->buf_alloc; room > 0;) {
+		uint32_t len = room < 65536 ? room : 65536;
+
+		send_data(5, 1000, bytes, len);
+		sent += len;
+		while (next(&seen))
+			told = seen.hdr.fwd_cnt;
+		room = conn->buf_alloc - (sent - told);
+		ck_assert_uint_le(conn->buf_len, conn->buf_alloc);
+	}
+	ck_assert_uint_gt(conn->buf_len, 0);
+	/* asked, the device says what it has */
+	send_op(VIRTIO_VSOCK_OP_CREDIT_REQUEST, 5, 1000);
+	seen = expect(VIRTIO_VSOCK_OP_CREDIT_UPDATE, 5, 1000);
+	ck_assert_uint_eq(seen.hdr.buf_alloc, conn->buf_alloc);
+	send_data(5, 1000, bytes, conn->buf_alloc - conn->buf_len);
+	ck_assert_uint_eq(conn->buf_len, conn->buf_alloc);
+	send_data(5, 1000, "!", 1);
+	expect(VIRTIO_VSOCK_OP_RST, 5, 1000);
+	ck_assert_uint_eq(vs.n_conns, 0);
+	close(fd);
+}
+END_TEST
+
+/* A guest without room: the device stops at its credit, asks once, goes on with news, and the sender waits. */
+START_TEST(credit_of_the_host)
+{
+	int fd = guest_opens(listener, 5, 1000);
+	struct virtio_vsock_hdr hdr = header(VIRTIO_VSOCK_OP_CREDIT_UPDATE, 5, 1000);
+	size_t have = 0, sent = 0, room = GUEST_ROOM;
+	unsigned int asked = 0;
+	struct seen seen;
+	ssize_t n;
+
+	fcntl(fd, F_SETFL, O_NONBLOCK);
+	while (have < sizeof(bytes)) {
+		n = write(fd, bytes + sent, sizeof(bytes) - sent);
+		sent += n > 0 ? (size_t)n : 0;
+		while (next(&seen)) {
+			asked += seen.hdr.op == VIRTIO_VSOCK_OP_CREDIT_REQUEST;
+			if (seen.hdr.op != VIRTIO_VSOCK_OP_RW)
+				continue;
+			memcpy(got + have, seen.data, seen.hdr.len);
+			have += seen.hdr.len;
+			ck_assert_uint_le(have, room);
+		}
+		ck_assert(have == room || have == sizeof(bytes));
+		ck_assert_uint_eq(asked, have / GUEST_ROOM);
+		room = have + GUEST_ROOM;
+		hdr.fwd_cnt = (uint32_t)have;
+		send_hdr(&hdr, NULL, 0);
+	}
+	ck_assert_mem_eq(got, bytes, sizeof(bytes));
+	/* nonsense is no credit */
+	hdr.fwd_cnt = (uint32_t)have + 1;
+	send_hdr(&hdr, NULL, 0);
+	ck_assert_int_eq(write(fd, "x", 1), 1);
+	expect_nothing();
+	close(fd);
+	ck_assert_uint_eq(vs.n_conns, 1);
+}
+END_TEST
+
+/* The host closes while the guest has no room: everything still arrives, and then the end. */
+START_TEST(host_closes_before_credit)
+{
+	int fd = guest_opens(listener, 5, 1000);
+	struct virtio_vsock_hdr hdr = header(VIRTIO_VSOCK_OP_CREDIT_UPDATE, 5, 1000);
+	struct seen seen;
+	size_t have = 0;
+
+	ck_assert_int_eq(write(fd, bytes, GUEST_ROOM + 1000), GUEST_ROOM + 1000);
+	close(fd);
+	while (next(&seen))
+		have += seen.hdr.len;
+	ck_assert_uint_eq(have, GUEST_ROOM);
+	hdr.fwd_cnt = GUEST_ROOM;
+	send_hdr(&hdr, NULL, 0);
+	ck_assert_uint_eq(expect(VIRTIO_VSOCK_OP_RW, 5, 1000).hdr.len, 1000);
+	do
+		ck_assert(next(&seen));
+	while (seen.hdr.op != VIRTIO_VSOCK_OP_SHUTDOWN || seen.hdr.flags != BOTH);
+	expect_nothing();
+}
+END_TEST
+
+/* Updates are for many bytes, not for each packet. */
+START_TEST(few_credit_updates)
+{
+	int fd = guest_opens(listener, 5, 1000);
+	unsigned int n = 0;
+	struct seen seen;
+
+	for (int i = 0; i < 256; i++) {
+		send_data(5, 1000, bytes, 4096);
+		ck_assert_int_eq(recv(fd, got, 4096, MSG_WAITALL), 4096);
+	}
+	while (next(&seen))
+		n += seen.hdr.op == VIRTIO_VSOCK_OP_CREDIT_UPDATE;
+	ck_assert_uint_eq(n, 8);
+	close(fd);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("virtio_vsock");
+	TCase *tc = tcase_create("streams");
+
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_set_timeout(tc, 30);
+	tcase_add_test(tc, configuration);
+	tcase_add_test(tc, guest_to_host_and_back);
+	tcase_add_test(tc, host_to_guest);
+	tcase_add_test(tc, refusals);
+	tcase_add_test(tc, line_in_pieces);
+	tcase_add_test(tc, silent_clients);
+	tcase_add_test(tc, client_leaves_early);
+	tcase_add_test(tc, host_half_closes);
+	tcase_add_test(tc, guest_half_closes);
+	tcase_add_test(tc, guest_is_deaf);
+	tcase_add_test(tc, host_is_deaf);
+	tcase_add_test(tc, drains_after_close);
+	tcase_add_test(tc, credit_of_the_guest);
+	tcase_add_test(tc, credit_of_the_host);
+	tcase_add_test(tc, host_closes_before_credit);
+	tcase_add_test(tc, few_credit_updates);
+	suite_add_tcase(s, tc);
+	return device_run(s);
+}

@@ -1,0 +1,569 @@
+#include "virtio/vsock.h"
+
+#include <assert.h>
+#include <endian.h>
+#include <errno.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#include <linux/virtio_ids.h>
+
+/* What one callback may do before the loop gets its turn, and after how much the driver learns of it. */
+#define VSOCK_KICK_PACKETS 256
+#define VSOCK_KICK_BYTES   (UINT64_C(4) << 20)
+#define VSOCK_TURNS	   128
+#define VSOCK_PUBLISH	   16
+
+/* The credit of one connection, and what it is divided from when there are many. */
+#define VSOCK_CREDIT_MAX   (UINT32_C(256) << 10)
+#define VSOCK_CREDIT_MIN   (UINT32_C(16) << 10)
+#define VSOCK_CREDIT_SHARE (UINT32_C(64) << 20)
+
+#define VSOCK_RETRY	  UINT64_C(5000000) /* ns */
+#define VSOCK_RETRY_BATCH 64
+
+/* 5.10.2 */
+enum {
+	VSOCK_QUEUE_RX,
+	VSOCK_QUEUE_TX,
+	VSOCK_QUEUE_EVENT,
+	VSOCK_QUEUES,
+};
+
+static void virtio_vsock_serve(struct virtio_vsock *vs);
+
+static struct virtio_vsock *virtio_vsock_of(struct virtio_device *dev)
+{
+	return (struct virtio_vsock *)(void *)((char *)dev - offsetof(struct virtio_vsock, dev));
+}
+
+/* ---- connections ---- */
+
+static void virtio_vsock_stop_waiting(struct virtio_vsock *vs, struct vsock_conn *conn)
+{
+	if (conn->in_wait)
+		TAILQ_REMOVE(&vs->waits, conn, wait);
+	conn->in_wait = false;
+}
+
+/* All wait equally long, so the list is in order. */
+static void virtio_vsock_update_wait(struct virtio_vsock *vs, struct vsock_conn *conn)
+{
+	bool waits = conn->state == VSOCK_CONN_ASKING || conn->state == VSOCK_CONN_CONNECTING ||
+		     conn->state == VSOCK_CONN_CLOSING;
+
+	if (waits && conn->in_wait && conn->wait_state == conn->state)
+		return;
+	virtio_vsock_stop_waiting(vs, conn);
+	if (!waits)
+		return;
+	conn->in_wait = true;
+	conn->wait_state = conn->state;
+	conn->wait_end = evloop_now() + VIRTIO_VSOCK_PATIENCE;
+	TAILQ_INSERT_TAIL(&vs->waits, conn, wait);
+	if (!vs->wait_timer.armed)
+		evloop_timer_set(vs->dev.loop, &vs->wait_timer, VIRTIO_VSOCK_PATIENCE);
+}
+
+static void virtio_vsock_forget(struct virtio_vsock *vs, struct vsock_conn *conn)
+{
+	if (conn->in_map)
+		vsock_map_remove(&vs->map, conn);
+	if (conn->in_turn)
+		TAILQ_REMOVE(&vs->turns, conn, turn);
+	virtio_vsock_stop_waiting(vs, conn);
+	TAILQ_REMOVE(&vs->all, conn, all);
+	evloop_del(vs->dev.loop, &conn->watch);
+	vsock_conn_free(conn);
+	vs->n_conns--;
+}
+
+static void virtio_vsock_forget_all(struct virtio_vsock *vs)
+{
+	while (!TAILQ_EMPTY(&vs->all))
+		virtio_vsock_forget(vs, TAILQ_FIRST(&vs->all));
+	evloop_timer_cancel(vs->dev.loop, &vs->wait_timer);
+	evloop_timer_cancel(vs->dev.loop, &vs->retry_timer);
+	vs->n_resets = 0;
+	vs->tx_paused = false;
+}
+
+static void virtio_vsock_take_turn(struct virtio_vsock *vs, struct vsock_conn *conn)
+{
+	if (conn->in_turn)
+		return;
+	conn->in_turn = true;
+	TAILQ_INSERT_TAIL(&vs->turns, conn, turn);
+}
+
+/* One that queues up already need not be told again that its socket is readable. Most get their turn at once: to queue up
+ * costs no system call, to be told a second time does. */
+static void virtio_vsock_watch(struct virtio_vsock *vs, struct vsock_conn *conn)
+{
+	uint32_t events = vsock_conn_events(conn);
+
+	if (conn->in_turn && vsock_conn_may_read(conn) > 0)
+		events &= ~(uint32_t)EPOLLIN;
+	if (evloop_mod(vs->dev.loop, &conn->watch, events) < 0) {
+		evloop_del(vs->dev.loop, &conn->watch);
+		vsock_conn_reset(conn);
+	}
+}
+
+/* After anything happened to a connection: everything about it that is ours follows its state. It may be freed. */
+static void virtio_vsock_settle(struct virtio_vsock *vs, struct vsock_conn *conn)
+{
+	bool unknown;
+
+	virtio_vsock_watch(vs, conn);
+	unknown = conn->state == VSOCK_CONN_DRAINING || conn->state == VSOCK_CONN_OVER;
+	if (unknown && conn->in_map)
+		vsock_map_remove(&vs->map, conn);
+	if (conn->state == VSOCK_CONN_OVER && !vsock_conn_has_packet(conn)) {
+		virtio_vsock_forget(vs, conn);
+		return;
+	}
+	if (conn->state == VSOCK_CONN_OVER || conn->state == VSOCK_CONN_CLOSING) {
+		evloop_del(vs->dev.loop, &conn->watch);
+		vsock_conn_close_fd(conn);
+	}
+	if (vsock_conn_has_packet(conn) || vsock_conn_may_read(conn) > 0)
+		virtio_vsock_take_turn(vs, conn);
+	virtio_vsock_update_wait(vs, conn);
+}
+
+static void virtio_vsock_on_conn(void *arg, uint32_t events)
+{
+	struct vsock_conn *conn = arg;
+	struct virtio_vsock *vs = conn->owner;
+
+	vsock_conn_host_event(conn, events);
+	virtio_vsock_settle(vs, conn);
+	virtio_vsock_serve(vs);
+}
+
+static void virtio_vsock_add(struct virtio_vsock *vs, struct vsock_conn *conn)
+{
+	conn->owner = vs;
+	conn->watch = (struct evloop_fd){.fd = conn->fd, .fn = virtio_vsock_on_conn, .arg = conn};
+	vsock_map_add(&vs->map, conn);
+	TAILQ_INSERT_TAIL(&vs->all, conn, all);
+	vs->n_conns++;
+}
+
+static uint32_t virtio_vsock_credit(const struct virtio_vsock *vs)
+{
+	uint32_t share = VSOCK_CREDIT_SHARE / (vs->n_conns + 1);
+
+	if (share > VSOCK_CREDIT_MAX)
+		return VSOCK_CREDIT_MAX;
+	return share < VSOCK_CREDIT_MIN ? VSOCK_CREDIT_MIN : share;
+}
+
+static void virtio_vsock_on_wait(void *arg)
+{
+	struct virtio_vsock *vs = arg;
+	uint64_t now = evloop_now();
+	struct vsock_conn *conn;
+
+	while ((conn = TAILQ_FIRST(&vs->waits)) && conn->wait_end <= now) {
+		vsock_conn_reset(conn);
+		virtio_vsock_settle(vs, conn);
+	}
+	if (conn)
+		evloop_timer_set(vs->dev.loop, &vs->wait_timer, conn->wait_end - now);
+	virtio_vsock_serve(vs);
+}
+
+/* ---- connections that the host begins ---- */
+
+static void virtio_vsock_on_client(void *arg, int fd, uint32_t port)
+{
+	struct virtio_vsock *vs = arg;
+	struct vsock_conn *conn = NULL;
+
+	if (vs->dev.started && !vs->dev.broken && vs->n_conns < vs->max_conns)
+		conn = vsock_conn_ask(fd, vsock_map_port(&vs->map, port), port,
+				      virtio_vsock_credit(vs));
+	if (!conn) {
+		close(fd);
+		return;
+	}
+	virtio_vsock_add(vs, conn);
+	virtio_vsock_settle(vs, conn);
+	virtio_vsock_serve(vs);
+}
+
+/* ---- connections that the guest begins ---- */
+
+/* There is always room: the transmit queue is not served without. */
+static void virtio_vsock_refuse(struct virtio_vsock *vs, const struct vsock_packet *packet)
+{
+	if (packet->op == VIRTIO_VSOCK_OP_RST)
+		return;
+	assert(vs->n_resets < VIRTIO_VSOCK_RESETS);
+	vs->resets[vs->n_resets++] = (struct vsock_packet){.host_port = packet->host_port,
+							   .guest_port = packet->guest_port,
+							   .type = packet->type,
+							   .op = VIRTIO_VSOCK_OP_RST};
+}
+
+static void virtio_vsock_try_connect(struct virtio_vsock *vs, struct vsock_conn *conn)
+{
+	int err = vsock_host_connect(&vs->host, conn->fd, conn->host_port);
+
+	if (err == 0)
+		vsock_conn_connected(conn);
+	else if (err != -EAGAIN)
+		vsock_conn_reset(conn);
+	else if (!vs->retry_timer.armed)
+		evloop_timer_set(vs->dev.loop, &vs->retry_timer, VSOCK_RETRY);
+}
+
+/* Those that waited longest go first. */
+static void virtio_vsock_on_retry(void *arg)
+{
+	struct virtio_vsock *vs = arg;
+	struct vsock_conn *conn, *next;
+	unsigned int n = 0;
+
+	for (conn = TAILQ_FIRST(&vs->waits); conn && n < VSOCK_RETRY_BATCH; conn = next) {
+		next = TAILQ_NEXT(conn, wait);
+		if (conn->state != VSOCK_CONN_CONNECTING)
+			continue;
+		n++;
+		virtio_vsock_try_connect(vs, conn);
+		virtio_vsock_settle(vs, conn);
+	}
+	virtio_vsock_serve(vs);
+}
+
+static void virtio_vsock_request(struct virtio_vsock *vs, const struct vsock_packet *packet)
+{
+	struct vsock_conn *conn = NULL;
+	int fd = -1;
+
+	if (vs->n_conns < vs->max_conns)
+		fd = vsock_host_socket(&vs->host);
+	if (fd >= 0)
+		conn = vsock_conn_accept(fd, packet, virtio_vsock_credit(vs));
+	if (!conn) {
+		if (fd >= 0)
+			close(fd);
+		virtio_vsock_refuse(vs, packet);
+		return;
+	}
+	virtio_vsock_add(vs, conn);
+	virtio_vsock_try_connect(vs, conn);
+	virtio_vsock_settle(vs, conn);
+}
+
+/* ---- the transmit queue ---- */
+
+static void virtio_vsock_dispatch(struct virtio_vsock *vs, const struct vsock_packet *packet,
+				  struct iov_cursor *payload)
+{
+	struct vsock_conn *conn = vsock_map_find(&vs->map, packet->host_port, packet->guest_port);
+
+	if (conn && conn->state == VSOCK_CONN_CLOSING && packet->op == VIRTIO_VSOCK_OP_REQUEST) {
+		/* The guest has forgotten the old stream already, and uses its port again. */
+		virtio_vsock_forget(vs, conn);
+		conn = NULL;
+	}
+	if (conn) {
+		vsock_conn_receive(conn, packet, payload);
+		virtio_vsock_settle(vs, conn);
+	} else if (packet->op == VIRTIO_VSOCK_OP_REQUEST) {
+		virtio_vsock_request(vs, packet);
+	} else {
+		virtio_vsock_refuse(vs, packet);
+	}
+}
+
+static void virtio_vsock_malformed(struct virtio_vsock *vs, const struct vsock_packet *packet)
+{
+	struct vsock_conn *conn = vsock_map_find(&vs->map, packet->host_port, packet->guest_port);
+
+	log_guest(&vs->dev.log,
+		  "%s: reset a stream for a malformed packet (type %u, op %u, %u bytes)",
+		  vs->dev.name, packet->type, packet->op, packet->len);
+	if (conn) {
+		vsock_conn_reset(conn);
+		virtio_vsock_settle(vs, conn);
+	} else {
+		virtio_vsock_refuse(vs, packet);
+	}
+}
+
+/* One packet. Returns 1, 0 when there is none, or a negative errno when the driver is at fault. */
+static int virtio_vsock_transmit(struct virtio_vsock *vs, uint64_t *bytes)
+{
+	struct virtq *vq = &vs->dev.queue[VSOCK_QUEUE_TX];
+	struct vsock_packet packet;
+	struct virtq_chain chain;
+	struct iov_cursor cur;
+	int r = virtq_pop(vq, &chain, vs->tx_iov, VIRTIO_VSOCK_QUEUE_SIZE);
+
+	if (r <= 0)
+		return r;
+	iov_cursor_init(&cur, chain.readable, chain.n_readable);
+	if (chain.n_writable > 0)
+		return -EBADMSG;
+	switch (vsock_packet_parse(&packet, &cur, vs->cid)) {
+	case VSOCK_PACKET_UNREADABLE:
+		return -EBADMSG;
+	case VSOCK_PACKET_RESET:
+		virtio_vsock_malformed(vs, &packet);
+		break;
+	case VSOCK_PACKET_IGNORED:
+		log_guest(&vs->dev.log, "%s: ignored a packet that is not for the host",
+			  vs->dev.name);
+		break;
+	case VSOCK_PACKET_GOOD:
+		virtio_vsock_dispatch(vs, &packet, &cur);
+		*bytes += packet.len;
+		break;
+	}
+	virtq_push(vq, chain.head, 0);
+	return 1;
+}
+
+static void virtio_vsock_fail(struct virtio_vsock *vs, const char *why)
+{
+	virtio_device_broken(&vs->dev, why);
+	virtio_vsock_forget_all(vs);
+}
+
+static void virtio_vsock_kick_tx(struct virtio_vsock *vs)
+{
+	struct virtq *vq = &vs->dev.queue[VSOCK_QUEUE_TX];
+	unsigned int n = 0;
+	uint64_t bytes = 0;
+	int r = 1;
+
+	virtq_disable_kick(vq);
+	while (r > 0 && n < VSOCK_KICK_PACKETS && bytes < VSOCK_KICK_BYTES) {
+		vs->tx_paused = vs->n_resets == VIRTIO_VSOCK_RESETS;
+		if (vs->tx_paused)
+			break;
+		r = virtio_vsock_transmit(vs, &bytes);
+		if (r == 0 || ++n % VSOCK_PUBLISH == 0)
+			virtio_device_publish(&vs->dev, VSOCK_QUEUE_TX);
+		if (r == 0 && virtq_enable_kick(vq)) {
+			virtq_disable_kick(vq);
+			r = 1;
+		}
+	}
+	if (r < 0) {
+		virtio_vsock_fail(vs, r == -EBADMSG
+					      ? "a transmit buffer is writable or has no header"
+					      : "the transmit ring is malformed");
+		return;
+	}
+	virtio_device_publish(&vs->dev, VSOCK_QUEUE_TX);
+	virtio_vsock_serve(vs);
+	/* Paused or not by now, serving may have woken the queue already. */
+	if (r > 0 && !vs->tx_paused)
+		virtio_device_rekick(&vs->dev, VSOCK_QUEUE_TX);
+}
+
+/* ---- the receive queue ---- */
+
+/* One packet without payload. Returns 1, 0 when there is no buffer, or a negative errno. */
+static int virtio_vsock_send(struct virtio_vsock *vs, struct vsock_conn *conn)
+{
+	struct vsock_packet packet;
+	int r = vsock_rx_take(&vs->rx, 1);
+
+	if (r <= 0)
+		return r;
+	if (conn)
+		vsock_conn_take_packet(conn, &packet);
+	else
+		packet = vs->resets[--vs->n_resets];
+	vsock_rx_push(&vs->rx, 0, &packet);
+	vsock_rx_release(&vs->rx, 1);
+	return 1;
+}
+
+/* Cuts what was read into packets. Returns how many buffers they take. */
+static unsigned int virtio_vsock_push_data(struct virtio_vsock *vs, struct vsock_conn *conn,
+					   size_t len)
+{
+	unsigned int n = 0;
+
+	while (len > 0) {
+		size_t room = vs->rx.buffer[n].room;
+		uint32_t part = (uint32_t)(len < room ? len : room);
+		struct vsock_packet packet;
+
+		vsock_conn_data_packet(conn, &packet, part);
+		vsock_rx_push(&vs->rx, n, &packet);
+		len -= part;
+		n++;
+	}
+	return n;
+}
+
+/* Bytes of one connection: few buffers at first, and more when it fills them. Returns as virtio_vsock_send(). */
+static int virtio_vsock_send_data(struct virtio_vsock *vs, struct vsock_conn *conn)
+{
+	size_t len = vsock_conn_may_read(conn), done;
+	int r = vsock_rx_take(&vs->rx, conn->reach);
+	unsigned int n, used;
+
+	if (r <= 0)
+		return r;
+	n = vsock_rx_payload(&vs->rx, &len);
+	done = vsock_conn_read(conn, vs->rx.payload, n, len);
+	used = virtio_vsock_push_data(vs, conn, done);
+	if (done < len)
+		conn->reach = used > 0 ? used : 1;
+	else if (conn->reach < VSOCK_RX_BUFFERS)
+		conn->reach *= 2;
+	if (conn->reach > VSOCK_RX_BUFFERS)
+		conn->reach = VSOCK_RX_BUFFERS;
+	vsock_rx_release(&vs->rx, used);
+	return 1;
+}
+
+static int virtio_vsock_turn(struct virtio_vsock *vs)
+{
+	struct vsock_conn *conn = TAILQ_FIRST(&vs->turns);
+	int r = 1;
+
+	while (r > 0 && vsock_conn_has_packet(conn))
+		r = virtio_vsock_send(vs, conn);
+	if (r > 0 && vsock_conn_may_read(conn) > 0)
+		r = virtio_vsock_send_data(vs, conn);
+	if (r <= 0)
+		return r;
+	TAILQ_REMOVE(&vs->turns, conn, turn);
+	conn->in_turn = false;
+	virtio_vsock_settle(vs, conn);
+	return 1;
+}
+
+static bool virtio_vsock_has_work(const struct virtio_vsock *vs)
+{
+	return vs->n_resets > 0 || !TAILQ_EMPTY(&vs->turns);
+}
+
+/* Gives the guest what is due, with a bound. While there is nothing due, the guest need not tell of new buffers. */
+static void virtio_vsock_serve(struct virtio_vsock *vs)
+{
+	struct virtq *vq = &vs->dev.queue[VSOCK_QUEUE_RX];
+	unsigned int n = 0;
+	int r = 1;
+
+	if (!vs->dev.started || vs->dev.broken || !vs->dev.enabled[VSOCK_QUEUE_RX])
+		return;
+	virtq_disable_kick(vq);
+	while (r > 0 && n < VSOCK_TURNS && virtio_vsock_has_work(vs)) {
+		r = vs->n_resets > 0 ? virtio_vsock_send(vs, NULL) : virtio_vsock_turn(vs);
+		if (++n % VSOCK_PUBLISH == 0)
+			virtio_device_publish(&vs->dev, VSOCK_QUEUE_RX);
+		if (r == 0 && virtq_enable_kick(vq)) {
+			virtq_disable_kick(vq);
+			r = 1;
+		}
+	}
+	if (r < 0) {
+		virtio_vsock_fail(vs, r == -EBADMSG ? "a receive buffer is readable or too small"
+						    : "the receive ring is malformed");
+		return;
+	}
+	virtio_device_publish(&vs->dev, VSOCK_QUEUE_RX);
+	if (r > 0 && virtio_vsock_has_work(vs))
+		virtio_device_rekick(&vs->dev, VSOCK_QUEUE_RX);
+	if (vs->tx_paused && vs->n_resets < VIRTIO_VSOCK_RESETS) {
+		vs->tx_paused = false;
+		virtio_device_rekick(&vs->dev, VSOCK_QUEUE_TX);
+	}
+}
+
+/* ---- the device ---- */
+
+static void virtio_vsock_start(struct virtio_device *dev)
+{
+	struct virtio_vsock *vs = virtio_vsock_of(dev);
+
+	vsock_rx_init(&vs->rx, &dev->queue[VSOCK_QUEUE_RX], vs->cid);
+}
+
+static void virtio_vsock_kick(struct virtio_device *dev, unsigned int queue)
+{
+	struct virtio_vsock *vs = virtio_vsock_of(dev);
+
+	if (queue == VSOCK_QUEUE_TX)
+		virtio_vsock_kick_tx(vs);
+	else if (queue == VSOCK_QUEUE_RX)
+		virtio_vsock_serve(vs);
+	/* The one event there is tells of a move to another host, which we never make: its buffers stay in the ring. */
+}
+
+static void virtio_vsock_stop(struct virtio_device *dev)
+{
+	virtio_vsock_forget_all(virtio_vsock_of(dev));
+}
+
+static const struct virtio_device_ops virtio_vsock_ops = {
+	.start = virtio_vsock_start,
+	.kick = virtio_vsock_kick,
+	.stop = virtio_vsock_stop,
+};
+
+int virtio_vsock_init(struct virtio_vsock *vs, const struct virtio_vsock_options *options)
+{
+	struct virtio_vsock_config config = {.guest_cid = htole64(options->cid)};
+	struct vsock_host_options host = {.loop = options->loop,
+					  .name = vs->name,
+					  .path = options->path,
+					  .connect = virtio_vsock_on_client,
+					  .arg = vs};
+	int err;
+
+	memset(vs, 0, sizeof(*vs));
+	vs->cid = options->cid;
+	vs->max_conns = options->max_connections ? options->max_connections
+						 : VIRTIO_VSOCK_MAX_CONNECTIONS;
+	snprintf(vs->name, sizeof(vs->name), "vsock %u", options->cid);
+	if (options->cid < VIRTIO_VSOCK_CID_MIN || options->cid > VIRTIO_VSOCK_CID_MAX) {
+		log_error("%s: a guest's CID is a number from %u to %u", vs->name,
+			  VIRTIO_VSOCK_CID_MIN, VIRTIO_VSOCK_CID_MAX);
+		return -EINVAL;
+	}
+	vsock_map_init(&vs->map);
+	TAILQ_INIT(&vs->all);
+	TAILQ_INIT(&vs->turns);
+	TAILQ_INIT(&vs->waits);
+	vs->wait_timer = (struct evloop_timer){.fn = virtio_vsock_on_wait, .arg = vs};
+	vs->retry_timer = (struct evloop_timer){.fn = virtio_vsock_on_retry, .arg = vs};
+	vs->dev = (struct virtio_device){
+		.ops = &virtio_vsock_ops,
+		.name = vs->name,
+		.loop = options->loop,
+		.id = VIRTIO_ID_VSOCK,
+		.queue_size = VIRTIO_VSOCK_QUEUE_SIZE,
+		.n_queues = VSOCK_QUEUES,
+		.config_size = sizeof(config),
+	};
+	err = virtio_device_init(&vs->dev);
+	if (err < 0) {
+		log_error("cannot set up %s: %s", vs->name, strerror(-err));
+		return err;
+	}
+	virtio_device_config_set(&vs->dev, 0, &config, sizeof(config));
+	err = vsock_host_init(&vs->host, &host);
+	if (err < 0)
+		virtio_device_fini(&vs->dev);
+	return err;
+}
+
+void virtio_vsock_fini(struct virtio_vsock *vs)
+{
+	virtio_vsock_forget_all(vs);
+	vsock_host_fini(&vs->host);
+	virtio_device_fini(&vs->dev);
+}
