@@ -181,7 +181,7 @@ START_TEST(test_help_text)
 		"--kernel",  "--initrd",    "--append",	    "--cmdline",   "--disk",
 		"--net",     "--cpus",	    "--memory",	    "--transport", "--timeout",
 		"--console", "--log-level", "--io-threads", "--rng",	   "--balloon",
-		"--help",    "--version",   "Exit status",  "Ctrl-A x"};
+		"--vsock",   "--help",	    "--version",    "Exit status", "Ctrl-A x"};
 	char text[8192];
 
 	capture(STDOUT_FILENO, text, sizeof(text), print_help, NULL);
@@ -218,10 +218,10 @@ START_TEST(test_no_kernel)
 }
 END_TEST
 
-static const char *const valued[] = {"--kernel",    "--initrd",	    "--cmdline", "--append",
-				     "--disk",	    "--net",	    "--cpus",	 "--memory",
-				     "--transport", "--timeout",    "--console", "--events",
-				     "--log-level", "--io-threads", "--rng",	 "--balloon"};
+static const char *const valued[] = {
+	"--kernel",    "--initrd",     "--cmdline",   "--append",  "--disk",	"--net",
+	"--cpus",      "--memory",     "--transport", "--timeout", "--console", "--events",
+	"--log-level", "--io-threads", "--rng",	      "--balloon", "--vsock"};
 
 START_TEST(test_missing_value)
 {
@@ -248,10 +248,13 @@ END_TEST
 static const struct {
 	const char *option, *value;
 } once[] = {
-	{"--kernel", "a"},     {"--initrd", "a"},	{"--cmdline", "a"},	{"--append", "a"},
-	{"--cpus", "1"},       {"--memory", "64M"},	{"--transport", "pci"}, {"--timeout", "1"},
-	{"--console", "none"}, {"--log-level", "warn"}, {"--io-threads", "2"},	{"--rng", "on"},
-	{"--balloon", "off"},
+	{"--kernel", "a"},	{"--initrd", "a"},
+	{"--cmdline", "a"},	{"--append", "a"},
+	{"--cpus", "1"},	{"--memory", "64M"},
+	{"--transport", "pci"}, {"--timeout", "1"},
+	{"--console", "none"},	{"--log-level", "warn"},
+	{"--io-threads", "2"},	{"--rng", "on"},
+	{"--balloon", "off"},	{"--vsock", "cid=3,socket=s"},
 };
 
 START_TEST(test_repeated)
@@ -469,6 +472,30 @@ START_TEST(test_switches)
 		REFUSED("--rng takes on or off", "--kernel", "k", "--rng", bad[i]);
 		REFUSED("--balloon takes on or off", "--kernel", "k", "--balloon", bad[i]);
 	}
+}
+END_TEST
+
+START_TEST(test_vsock)
+{
+	static const char *const bad[] = {"",
+					  "cid=3",
+					  "socket=s",
+					  "cid=2,socket=s",
+					  "cid=4294967295,socket=s",
+					  "cid=x,socket=s",
+					  "cid=3,cid=4,socket=s",
+					  "cid=3,socket=s,socket=t",
+					  "cid=3,socket=",
+					  "cid=3,socket=s,",
+					  "cid=3,path=s"};
+
+	ck_assert_int_eq(PARSE("--kernel", "k"), 0);
+	ck_assert_ptr_null(o.config.vsock);
+	ck_assert_int_eq(PARSE("--kernel", "k", "--vsock", "socket=/a/b,,c,cid=4294967294"), 0);
+	ck_assert_uint_eq(o.config.vsock->cid, UINT32_C(4294967294));
+	ck_assert_str_eq(o.config.vsock->path, "/a/b,c");
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		REFUSED("--vsock", "--kernel", "k", "--vsock", bad[i]);
 }
 END_TEST
 
@@ -773,6 +800,7 @@ int main(void)
 	tcase_add_test(tc, test_console);
 	tcase_add_test(tc, test_log_level);
 	tcase_add_test(tc, test_switches);
+	tcase_add_test(tc, test_vsock);
 	tcase_add_test(tc, test_io_threads);
 	tcase_add_test(tc, test_transport);
 	tcase_add_loop_test(tc, test_disk, 0, COUNT(disks));

@@ -58,6 +58,7 @@ static int vmm_create_machine(const struct vmm_config *config, struct machine **
 	struct machine_config mc = vmm_translate(config);
 	struct machine_disk_config disks[MACHINE_MAX_DISKS_AND_NETS];
 	struct machine_net_config nets[MACHINE_MAX_DISKS_AND_NETS];
+	struct machine_vsock_config vsock;
 
 	for (unsigned int i = 0; i < config->n_disks && i < MACHINE_MAX_DISKS_AND_NETS; i++) {
 		const struct vmm_disk *d = &config->disks[i];
@@ -70,6 +71,11 @@ static int vmm_create_machine(const struct vmm_config *config, struct machine **
 
 		nets[i] = (struct machine_net_config){
 			.tap = n->tap, .tap_fd = n->tap_fd, .mac = n->mac, .mtu = n->mtu};
+	}
+	if (config->vsock) {
+		vsock = (struct machine_vsock_config){.cid = config->vsock->cid,
+						      .path = config->vsock->path};
+		mc.vsock = &vsock;
 	}
 	mc.disks = disks;
 	mc.nets = nets;

@@ -41,6 +41,8 @@ extern "C" {
 #define VMM_MAX_DISKS_AND_NETS 32
 #define VMM_MAX_CPUS	       254
 #define VMM_MAX_IO_THREADS     32
+#define VMM_MIN_CID	       UINT32_C(3)
+#define VMM_MAX_CID	       UINT32_C(0xfffffffe)
 #define VMM_MIN_MEMORY	       (UINT64_C(2) << 20)
 
 /* A disk on a host file or block device; appears as vda, vdb, ... in the order given. */
@@ -58,6 +60,17 @@ struct vmm_net {
 	uint16_t mtu;	    /* bytes, 68 to 65535; 0: that of the interface */
 };
 
+/*
+ * A socket device (AF_VSOCK in the guest). A client of the host that connects to path and writes "CONNECT PORT\n" reaches
+ * that port of the guest and then reads "OK HOSTPORT\n"; the guest reaches port P of CID 2 at the unix socket path_P. 4096
+ * streams at most, each of which needs a file descriptor of the process.
+ */
+struct vmm_vsock {
+	uint32_t cid; /* of the guest, VMM_MIN_CID to VMM_MAX_CID */
+	const char *
+		path; /* of the socket, made for the user alone and removed at the end; one that nobody uses is replaced */
+};
+
 struct vmm_config {
 	const char *kernel;  /* bzImage or vmlinux; required */
 	const char *initrd;  /* NULL: none */
@@ -71,8 +84,9 @@ struct vmm_config {
 	const struct vmm_net *nets;
 	unsigned int n_nets; /* disks and nets together: VMM_MAX_DISKS_AND_NETS */
 	unsigned int
-		io_threads; /* that serve the devices; 0 (default): one for each disk and net; at most VMM_MAX_IO_THREADS */
-	bool rng; /* an entropy source; default true */
+		io_threads; /* that serve the devices; 0 (default): one for each disk, net and vsock; at most VMM_MAX_IO_THREADS */
+	const struct vmm_vsock *vsock; /* NULL (default): none */
+	bool rng;		       /* an entropy source; default true */
 	bool balloon; /* memory that the guest frees goes back to the host; see vmm_balloon_set(); default true */
 	bool mmio_transport; /* virtio over MMIO, and no PCI; default false */
 	/* The console is hvc0, a virtio console, which is fast; default false: the serial port. The serial port is there in

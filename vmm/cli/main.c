@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <time.h>
 #include <unistd.h>
@@ -180,6 +181,17 @@ static int take_over(struct run *run, const struct options *options)
 	return err;
 }
 
+/* Each stream of a socket device needs a descriptor, and the usual soft limit is there for select(), which we do not use. */
+static void allow_descriptors(const struct options *options)
+{
+	struct rlimit limit;
+
+	if (!options->config.vsock || getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 static int run_vm(struct options *options, struct host_console *console)
 {
 	struct run run = {
@@ -226,6 +238,7 @@ int main(int argc, char **argv)
 		break;
 	}
 	vmm_log_set_level(options.log_level);
+	allow_descriptors(&options);
 	if (host_console_open(&console, &options) < 0)
 		return EXIT_STATUS_FAILED;
 	return run_vm(&options, &console);

@@ -18,6 +18,8 @@ int option_console(struct options *o, char *value);
 int option_disk(struct options *o, char *value);
 /* options_net.c */
 int option_net(struct options *o, char *value);
+/* options_vsock.c */
+int option_vsock(struct options *o, char *value);
 
 /* Whether there is no room for one more disk or network card; then it was said. */
 bool options_full(const struct options *o);

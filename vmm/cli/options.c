@@ -174,6 +174,7 @@ static const struct option {
 	{"append", option_append, true, false},
 	{"disk", option_disk, true, true},
 	{"net", option_net, true, true},
+	{"vsock", option_vsock, true, false},
 	{"cpus", option_cpus, true, false},
 	{"memory", option_memory, true, false},
 	{"io-threads", option_io_threads, true, false},

@@ -34,6 +34,7 @@ struct options {
 	/* what config points to */
 	struct vmm_disk disks[VMM_MAX_DISKS_AND_NETS];
 	struct vmm_net nets[VMM_MAX_DISKS_AND_NETS];
+	struct vmm_vsock vsock;
 	uint8_t macs[VMM_MAX_DISKS_AND_NETS][6];
 	/* options that may be given once, as seen so far */
 	uint32_t seen;

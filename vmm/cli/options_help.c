@@ -16,6 +16,8 @@ void options_print_help(void)
 	      "                       raw disk image or block device (vda, vdb, ...)\n"
 	      "  --net tap=NAME|tap-fd=N[,mac=M][,mtu=N]\n"
 	      "                       network card on a TAP interface (eth0, eth1, ...)\n"
+	      "  --vsock cid=N,socket=PATH\n"
+	      "                       sockets between guest and host (AF_VSOCK, PATH)\n"
 	      "  --cpus N             virtual CPUs (default 1)\n"
 	      "  --memory SIZE        guest memory, such as 512M or 4G (default 256M)\n"
 	      "  --io-threads N       threads that serve the devices (default: one for each)\n"

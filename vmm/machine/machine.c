@@ -254,6 +254,8 @@ static int make_cards(struct machine *machine, const struct machine_config *conf
 		err = machine_add_disk(machine, &config->disks[i]);
 	for (unsigned int i = 0; i < config->n_nets && err == 0; i++)
 		err = machine_add_net(machine, &config->nets[i]);
+	if (config->vsock && err == 0)
+		err = machine_add_vsock(machine, config->vsock);
 	if (config->rng && err == 0)
 		err = machine_add_rng(machine);
 	if (config->balloon && err == 0)

@@ -65,6 +65,11 @@ struct machine_net_config {
 	unsigned int mtu;   /* 0: the interface's */
 };
 
+struct machine_vsock_config {
+	uint32_t cid;
+	const char *path;
+};
+
 /* Borrowed during machine_create(), but for the console's descriptors, which stay the caller's. */
 struct machine_config {
 	const char *kernel;
@@ -77,7 +82,8 @@ struct machine_config {
 	unsigned int n_disks;
 	const struct machine_net_config *nets;
 	unsigned int n_nets;
-	unsigned int io_threads; /* 0: as many as disks and network cards */
+	unsigned int io_threads; /* 0: as many as disks, network cards and socket devices */
+	const struct machine_vsock_config *vsock; /* NULL: none */
 	bool rng;
 	bool balloon;
 	bool console_virtio; /* hvc0 is the console; the serial port has the early messages alone */
@@ -218,6 +224,7 @@ void machine_remove_cards(struct machine *machine);
 /* One file for each kind of card, machine_KIND.c. Each opens what the device needs and adds it as a card. */
 int machine_add_disk(struct machine *machine, const struct machine_disk_config *config);
 int machine_add_net(struct machine *machine, const struct machine_net_config *config);
+int machine_add_vsock(struct machine *machine, const struct machine_vsock_config *config);
 int machine_add_rng(struct machine *machine);
 int machine_add_balloon(struct machine *machine);
 int machine_add_console(struct machine *machine);

@@ -34,9 +34,9 @@ int machine_init_io(struct machine *machine, const struct machine_config *config
 	unsigned int n = config->io_threads;
 	int err;
 
-	/* Disks and network cards block one another less on threads of their own. */
+	/* Disks, network cards and sockets block one another less on threads of their own. */
 	if (n == 0)
-		n = config->n_disks + config->n_nets;
+		n = config->n_disks + config->n_nets + (config->vsock != NULL);
 	if (n == 0)
 		n = 1;
 	err = machine_make_io_loops(machine, n);

@@ -1,0 +1,56 @@
+/* --vsock */
+#include "vmm/cli/option.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "vmm/cli/report.h"
+#include "vmm/cli/value.h"
+
+static int option_vsock_cid(struct vmm_vsock *vsock, const char *cid)
+{
+	uint64_t n;
+
+	if (vsock->cid || value_number(cid, VMM_MIN_CID, VMM_MAX_CID, &n) < 0) {
+		report("--vsock cid= takes a number from %u to %u, once; not '%s'", VMM_MIN_CID,
+		       VMM_MAX_CID, cid);
+		return -EINVAL;
+	}
+	vsock->cid = (uint32_t)n;
+	return 0;
+}
+
+static int option_vsock_item(struct vmm_vsock *vsock, char *item)
+{
+	char *cid = value_of(item, "cid"), *path = value_of(item, "socket");
+
+	if (cid)
+		return option_vsock_cid(vsock, cid);
+	if (!path) {
+		report("--vsock has no option '%s'; there are cid=N and socket=PATH", item);
+		return -EINVAL;
+	}
+	if (vsock->path || *path == '\0') {
+		report("--vsock socket= takes the path of a unix socket to make, once; not '%s'",
+		       path);
+		return -EINVAL;
+	}
+	vsock->path = path;
+	return 0;
+}
+
+int option_vsock(struct options *o, char *value)
+{
+	while (value) {
+		int err = option_vsock_item(&o->vsock, value_next_item(&value));
+
+		if (err < 0)
+			return err;
+	}
+	if (!o->vsock.cid || !o->vsock.path) {
+		report("--vsock needs cid=N and socket=PATH");
+		return -EINVAL;
+	}
+	o->config.vsock = &o->vsock;
+	return 0;
+}

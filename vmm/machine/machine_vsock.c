@@ -1,0 +1,45 @@
+/* The socket device, on an I/O thread: streams may carry much. */
+#include "vmm/machine/machine.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "virtio/vsock.h"
+
+struct machine_vsock {
+	struct machine_card card;
+	struct virtio_vsock vsock;
+};
+
+static void machine_remove_vsock(struct machine_card *card)
+{
+	struct machine_vsock *v = (struct machine_vsock *)card;
+
+	virtio_vsock_fini(&v->vsock);
+	free(v);
+}
+
+int machine_add_vsock(struct machine *machine, const struct machine_vsock_config *config)
+{
+	struct virtio_vsock_options options = {.cid = config->cid, .path = config->path};
+	struct machine_vsock *v = calloc(1, sizeof(*v));
+	int err;
+
+	if (!v) {
+		log_error("out of memory");
+		return -ENOMEM;
+	}
+	options.loop = machine_next_io_loop(machine);
+	err = virtio_vsock_init(&v->vsock, &options);
+	if (err < 0)
+		goto fail;
+	err = machine_add_card(machine, &v->card, &v->vsock.dev, machine_remove_vsock);
+	if (err < 0)
+		goto fail_vsock;
+	return 0;
+fail_vsock:
+	virtio_vsock_fini(&v->vsock);
+fail:
+	free(v);
+	return err;
+}
