@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes build/images/initramfs-FLAVOUR.cpio: our init, and the modules of that kernel for a virtio disk and
-# network card, ext4, the power button and the notice of a panic.
+# Makes build/images/initramfs-FLAVOUR.cpio: our init, and the modules of that kernel for a virtio disk,
+# network card and socket device, ext4, the power button and the notice of a panic.
 #   --shell  makes initramfs-shell-FLAVOUR.cpio instead, with busybox besides, for a guest without a disk
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib.sh
@@ -31,7 +31,7 @@ scratch_dir
 tree=$scratch/tree
 mkdir -p "$tree"/{dev,proc,sys,root}
 copy_modules "$tree" ext4 crc32c_generic crc32c_intel virtio_pci virtio_mmio virtio_blk virtio_net af_packet \
-	button evdev pvpanic_mmio
+	virtio_rng virtio_balloon virtio_console vmw_vsock_virtio_transport button evdev pvpanic_mmio
 build_init "$tree"
 if [ "$name" = initramfs-shell ]; then
 	add_shell "$tree"

@@ -42,12 +42,12 @@ compile() {
 stage_root() {
 	local root=$VMM_IMAGES/root.ext4 program fresh=yes
 	make_or_skip "$repo/guest-images/disk.sh"
-	for program in "$root" "$stage"/{records,tcp}; do
+	for program in "$root" "$stage"/{records,tcp,vsock}; do
 		[ "$stage/root.tar" -nt "$program" ] || fresh=
 	done
 	[ -z "$fresh" ] || return 0
 	make_or_skip cp --sparse=always "$root" "$stage/root.ext4"
-	for program in records tcp; do
+	for program in records tcp vsock; do
 		make_or_skip debugfs -w -R "write $stage/$program /bin/$program" "$stage/root.ext4"
 	done
 	make_or_skip tar -C "$stage" -cSf "$stage/root.tar" root.ext4
@@ -71,6 +71,7 @@ enter_lab() {
 	done
 	compile records -static
 	compile tcp -static
+	compile vsock -static
 	compile tapfd -static
 	compile count_syncs -shared -fPIC
 	stage_root
