@@ -1,12 +1,12 @@
 #include "virtio/net.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
-#include <linux/if_tun.h>
 #include <linux/virtio_ids.h>
-#include <linux/virtio_net.h>
 
 #include "virtio/mac.h"
 
@@ -14,56 +14,96 @@
 
 #define NET_BIT(feature) (UINT64_C(1) << (feature))
 
-/* 5.1.2: the order of the queues */
-enum {
-	NET_QUEUE_RX,
-	NET_QUEUE_TX,
-	NET_QUEUES,
-};
-
 /* What a receiver can be asked to do, in the words of both sides. */
 static const struct {
 	unsigned int feature;
 	unsigned int tun;
 } net_offloads[] = {
-	{VIRTIO_NET_F_GUEST_CSUM, TUN_F_CSUM},
-	{VIRTIO_NET_F_GUEST_TSO4, TUN_F_TSO4},
-	{VIRTIO_NET_F_GUEST_TSO6, TUN_F_TSO6},
-	{VIRTIO_NET_F_GUEST_ECN, TUN_F_TSO_ECN},
+	{VIRTIO_NET_F_GUEST_CSUM, TUN_F_CSUM}, {VIRTIO_NET_F_GUEST_TSO4, TUN_F_TSO4},
+	{VIRTIO_NET_F_GUEST_TSO6, TUN_F_TSO6}, {VIRTIO_NET_F_GUEST_ECN, TUN_F_TSO_ECN},
+	{VIRTIO_NET_F_GUEST_USO4, TUN_F_USO4}, {VIRTIO_NET_F_GUEST_USO6, TUN_F_USO6},
 };
 
 #define NET_N_OFFLOADS (sizeof(net_offloads) / sizeof(net_offloads[0]))
 
-/* The kernel takes any header of 5.1.6 from us; only what it gives depends on what it was asked. */
-static uint64_t virtio_net_features(const struct tap *tap)
+/* The kernel takes any header of 5.1.6 that it knows from us; only what it gives depends on what it was asked. */
+static uint64_t virtio_net_features(const struct virtio_net *net)
 {
-	uint64_t features = NET_BIT(VIRTIO_NET_F_CSUM) | NET_BIT(VIRTIO_NET_F_HOST_TSO4) |
-			    NET_BIT(VIRTIO_NET_F_HOST_TSO6) | NET_BIT(VIRTIO_NET_F_HOST_ECN) |
-			    NET_BIT(VIRTIO_NET_F_MRG_RXBUF) | NET_BIT(VIRTIO_NET_F_MAC) |
-			    NET_BIT(VIRTIO_NET_F_STATUS);
+	const struct net_backend *be = net->backend;
+	uint64_t features = NET_BIT(VIRTIO_NET_F_MRG_RXBUF) | NET_BIT(VIRTIO_NET_F_MAC) |
+			    NET_BIT(VIRTIO_NET_F_STATUS) | NET_BIT(VIRTIO_NET_F_CTRL_VQ) |
+			    NET_BIT(VIRTIO_NET_F_CTRL_RX) | NET_BIT(VIRTIO_NET_F_CTRL_RX_EXTRA) |
+			    NET_BIT(VIRTIO_NET_F_CTRL_MAC_ADDR) |
+			    NET_BIT(VIRTIO_NET_F_GUEST_ANNOUNCE);
 
+	if (be->sends_offloaded)
+		features |= NET_BIT(VIRTIO_NET_F_CSUM) | NET_BIT(VIRTIO_NET_F_HOST_TSO4) |
+			    NET_BIT(VIRTIO_NET_F_HOST_TSO6) | NET_BIT(VIRTIO_NET_F_HOST_ECN);
+	/* A kernel that segments UDP does it both ways. */
+	if (be->sends_offloaded && (be->offloads & TUN_F_USO4))
+		features |= NET_BIT(VIRTIO_NET_F_HOST_USO);
 	for (size_t i = 0; i < NET_N_OFFLOADS; i++) {
-		if (tap->offloads & net_offloads[i].tun)
+		if (be->offloads & net_offloads[i].tun)
 			features |= NET_BIT(net_offloads[i].feature);
 	}
-	if (tap->mtu)
+	if (be->offloads)
+		features |= NET_BIT(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS);
+	if (be->mtu)
 		features |= NET_BIT(VIRTIO_NET_F_MTU);
+	if (net->n_pairs > 1)
+		features |= NET_BIT(VIRTIO_NET_F_MQ);
 	return features;
 }
 
-static void virtio_net_set_link(struct virtio_net *net, bool up)
+/* 5.1.2: the control queue comes last, behind the pairs that the driver knows of. */
+static unsigned int virtio_net_ctrl_queue(const struct virtio_net *net)
 {
-	uint16_t status = up ? VIRTIO_NET_S_LINK_UP : 0;
+	return net->dev.negotiated & NET_BIT(VIRTIO_NET_F_MQ) ? 2 * net->n_pairs : 2;
+}
 
+/* ---- status ---- */
+
+static void virtio_net_update_status(struct virtio_net *net)
+{
+	uint16_t status = 0;
+
+	if (atomic_load(&net->link_up))
+		status |= VIRTIO_NET_S_LINK_UP;
+	if (net->announce)
+		status |= VIRTIO_NET_S_ANNOUNCE;
 	virtio_device_config_set(&net->dev, offsetof(struct virtio_net_config, status), &status,
 				 sizeof(status));
 }
 
+static void virtio_net_set_link(struct virtio_net *net, bool up)
+{
+	atomic_store(&net->link_up, up);
+	virtio_net_update_status(net);
+}
+
+static void virtio_net_on_announce(void *arg)
+{
+	struct virtio_net *net = arg;
+
+	if (!net->dev.started || !(net->dev.negotiated & NET_BIT(VIRTIO_NET_F_GUEST_ANNOUNCE)))
+		return;
+	net->announce = true;
+	virtio_net_update_status(net);
+}
+
+void virtio_net_announce(struct virtio_net *net)
+{
+	evloop_post(net->dev.loop, &net->announce_task);
+}
+
+/* The loop of any pair. */
 static void virtio_net_on_gone(void *arg, int err)
 {
 	struct virtio_net *net = arg;
 
-	log_error("%s: lost the TAP interface: %s", net->name, strerror(-err));
+	if (atomic_exchange(&net->dead, true))
+		return;
+	log_error("%s: lost the %s: %s", net->name, net->backend->kind, strerror(-err));
 	virtio_net_set_link(net, false);
 }
 
@@ -72,9 +112,66 @@ static void virtio_net_on_link(void *arg, uint32_t events)
 	struct virtio_net *net = arg;
 
 	(void)events;
-	if (tap_link_read(&net->tap->link) && !net->rx.dead)
-		virtio_net_set_link(net, net->tap->link.up);
+	if (!net->backend->ops->read_link(net->backend) || atomic_load(&net->dead))
+		return;
+	virtio_net_set_link(net, net->backend->link_up);
+	/* What was plugged in again may hang on another switch now. */
+	if (net->backend->link_up)
+		virtio_net_on_announce(net);
 }
+
+/* ---- requests of the control queue ---- */
+
+static int virtio_net_set_mac(void *arg, const uint8_t mac[ETH_ALEN])
+{
+	struct virtio_net *net = arg;
+
+	virtio_device_config_set(&net->dev, offsetof(struct virtio_net_config, mac), mac, ETH_ALEN);
+	return 0;
+}
+
+static int virtio_net_set_pairs(void *arg, unsigned int pairs)
+{
+	struct virtio_net *net = arg;
+	int err;
+
+	for (unsigned int i = pairs; i < net->n_pairs; i++)
+		net_rx_set_active(&net->pair[i].rx, false);
+	err = net->backend->ops->set_queues ? net->backend->ops->set_queues(net->backend, pairs)
+					    : 0;
+	for (unsigned int i = 0; i < pairs && err == 0; i++)
+		net_rx_set_active(&net->pair[i].rx, true);
+	return err;
+}
+
+static int virtio_net_set_offloads(void *arg, uint64_t features)
+{
+	struct virtio_net *net = arg;
+	unsigned int tun = 0;
+
+	for (size_t i = 0; i < NET_N_OFFLOADS; i++) {
+		if (features & NET_BIT(net_offloads[i].feature))
+			tun |= net_offloads[i].tun;
+	}
+	return net_backend_set_offloads(net->backend, tun);
+}
+
+static void virtio_net_announced(void *arg)
+{
+	struct virtio_net *net = arg;
+
+	net->announce = false;
+	virtio_net_update_status(net);
+}
+
+static const struct net_ctrl_ops virtio_net_ctrl_ops = {
+	.set_mac = virtio_net_set_mac,
+	.set_pairs = virtio_net_set_pairs,
+	.set_offloads = virtio_net_set_offloads,
+	.announced = virtio_net_announced,
+};
+
+/* ---- operations ---- */
 
 static struct virtio_net *virtio_net_of(struct virtio_device *dev)
 {
@@ -84,44 +181,65 @@ static struct virtio_net *virtio_net_of(struct virtio_device *dev)
 static void virtio_net_start(struct virtio_device *dev)
 {
 	struct virtio_net *net = virtio_net_of(dev);
-	unsigned int tun = 0;
-	int err;
+	int err = virtio_net_set_offloads(net, dev->negotiated);
 
-	for (size_t i = 0; i < NET_N_OFFLOADS; i++) {
-		if (dev->negotiated & NET_BIT(net_offloads[i].feature))
-			tun |= net_offloads[i].tun;
-	}
-	err = tap_set_offloads(net->tap, tun);
-	if (err < 0 && !net->rx.dead)
+	if (err < 0 && !atomic_load(&net->dead))
 		log_guest(&dev->log, "%s: cannot turn on offloads: %s", dev->name, strerror(-err));
-	net_rx_start(&net->rx);
+	for (unsigned int i = 0; i < net->n_pairs; i++)
+		net_rx_start(&net->pair[i].rx);
 }
 
 static void virtio_net_kick(struct virtio_device *dev, unsigned int queue)
 {
 	struct virtio_net *net = virtio_net_of(dev);
 
-	if (queue == NET_QUEUE_RX)
-		net_rx_serve(&net->rx);
-	else
-		net_tx_serve(&net->tx);
+	if (queue == virtio_net_ctrl_queue(net)) {
+		if (dev->negotiated & NET_BIT(VIRTIO_NET_F_CTRL_VQ))
+			net_ctrl_serve(&net->ctrl, queue);
+	} else if (queue / 2 >= net->n_pairs) {
+		return; /* the last one, of which a driver without MQ knows nothing */
+	} else if (queue % 2 == 0) {
+		net_rx_serve(&net->pair[queue / 2].rx);
+	} else {
+		net_tx_serve(&net->pair[queue / 2].tx);
+	}
+}
+
+static void virtio_net_quiesce(struct virtio_device *dev, unsigned int queue)
+{
+	struct virtio_net *net = virtio_net_of(dev);
+
+	if (queue / 2 < net->n_pairs && queue % 2 == 0)
+		net_rx_stop(&net->pair[queue / 2].rx);
+	else if (queue / 2 < net->n_pairs)
+		net_tx_stop(&net->pair[queue / 2].tx);
+	virtio_device_quiesced(dev);
 }
 
 /* The next driver may know of no offloads: the frames that this one was to get are lost with its buffers. */
 static void virtio_net_stop(struct virtio_device *dev)
 {
 	struct virtio_net *net = virtio_net_of(dev);
+	bool offloads = net->backend->offloads_on;
 
-	net_rx_stop(&net->rx);
-	if (net->tap->offloads_on && !net->rx.dead && tap_set_offloads(net->tap, 0) == 0)
-		tap_discard(net->tap);
+	if (memcmp(net->ctrl.state.mac, net->mac, ETH_ALEN) != 0)
+		virtio_net_set_mac(net, net->mac);
+	net_ctrl_reset(&net->ctrl, net->mac);
+	if (net->announce)
+		virtio_net_announced(net);
+	virtio_net_set_pairs(net, 1);
+	if (offloads && !atomic_load(&net->dead) && net_backend_set_offloads(net->backend, 0) == 0)
+		net->backend->ops->discard(net->backend);
 }
 
 static const struct virtio_device_ops virtio_net_ops = {
 	.start = virtio_net_start,
 	.kick = virtio_net_kick,
+	.quiesce = virtio_net_quiesce,
 	.stop = virtio_net_stop,
 };
+
+/* ---- life ---- */
 
 struct virtio_net_watch {
 	struct virtio_net *net;
@@ -133,64 +251,110 @@ static void virtio_net_watch_link(void *arg)
 	struct virtio_net_watch *watch = arg;
 	struct virtio_net *net = watch->net;
 
-	net->link_watch =
-		(struct evloop_fd){.fd = net->tap->link.fd, .fn = virtio_net_on_link, .arg = net};
-	watch->err = evloop_add(net->dev.loop, &net->link_watch,
-				net->link_watch.fd < 0 ? 0 : EPOLLIN);
+	net->link_watch = (struct evloop_fd){
+		.fd = net->backend->link_fd, .fn = virtio_net_on_link, .arg = net};
+	if (net->link_watch.fd >= 0)
+		watch->err = evloop_add(net->dev.loop, &net->link_watch, EPOLLIN);
 }
 
-static void virtio_net_unwatch(void *arg)
+static void virtio_net_unwatch_link(void *arg)
 {
 	struct virtio_net *net = arg;
 
 	evloop_del(net->dev.loop, &net->link_watch);
-	net_rx_stop(&net->rx);
 }
 
-int virtio_net_init(struct virtio_net *net, const struct virtio_net_options *options)
+static void virtio_net_unwatch_rx(void *arg)
 {
-	struct virtio_net_watch watch = {.net = net};
-	uint16_t mtu = (uint16_t)options->tap->mtu;
-	int err;
+	net_rx_stop(arg);
+}
 
-	net->tap = options->tap;
-	snprintf(net->name, sizeof(net->name), "net '%s'", net->tap->name);
+static void virtio_net_unwatch_tx(void *arg)
+{
+	net_tx_stop(arg);
+}
+
+static void virtio_net_describe(struct virtio_net *net, const struct virtio_net_options *options)
+{
+	snprintf(net->name, sizeof(net->name), "net '%s'", net->backend->name);
 	if (options->mac)
 		memcpy(net->mac, options->mac, ETH_ALEN);
 	else
-		mac_default(net->mac, net->tap->name);
+		mac_default(net->mac, net->backend->name);
 	net->dev = (struct virtio_device){
 		.ops = &virtio_net_ops,
 		.name = net->name,
 		.loop = options->loop,
 		.id = VIRTIO_ID_NET,
 		.queue_size = NET_QUEUE_SIZE,
-		.n_queues = NET_QUEUES,
+		.n_queues = 2 * net->n_pairs + 1,
 		.config_size = offsetof(struct virtio_net_config, speed),
-		.features = virtio_net_features(net->tap),
+		.features = virtio_net_features(net),
 	};
-	err = virtio_device_init(&net->dev);
-	if (err < 0) {
-		log_error("cannot set up %s: %s", net->name, strerror(-err));
+	for (unsigned int i = 2; i < 2 * net->n_pairs; i++)
+		net->dev.queue_loop[i] = options->pair_loop[i / 2];
+}
+
+static int virtio_net_init_device(struct virtio_net *net)
+{
+	uint16_t mtu = (uint16_t)net->backend->mtu, pairs = (uint16_t)net->n_pairs;
+	int err = virtio_device_init(&net->dev);
+
+	if (err < 0)
 		return err;
-	}
 	virtio_device_config_set(&net->dev, offsetof(struct virtio_net_config, mac), net->mac,
 				 ETH_ALEN);
 	virtio_device_config_set(&net->dev, offsetof(struct virtio_net_config, mtu), &mtu,
 				 sizeof(mtu));
-	virtio_net_set_link(net, net->tap->link.up);
-	net_rx_init(&net->rx, &net->dev, NET_QUEUE_RX, net->tap, virtio_net_on_gone, net);
-	net_tx_init(&net->tx, &net->dev, NET_QUEUE_TX, net->tap);
+	virtio_device_config_set(&net->dev, offsetof(struct virtio_net_config, max_virtqueue_pairs),
+				 &pairs, sizeof(pairs));
+	atomic_store(&net->link_up, net->backend->link_up);
+	virtio_net_update_status(net);
+	return 0;
+}
+
+int virtio_net_init(struct virtio_net *net, const struct virtio_net_options *options)
+{
+	struct virtio_net_watch watch = {.net = net};
+	int err;
+
+	net->backend = options->backend;
+	net->n_pairs = net->backend->n_queues;
+	assert(net->n_pairs >= 1 && net->n_pairs <= NET_MAX_PAIRS);
+	atomic_init(&net->dead, false);
+	net->announce = false;
+	net->announce_task = (struct evloop_task){.fn = virtio_net_on_announce, .arg = net};
+	net->pair = calloc(net->n_pairs, sizeof(*net->pair));
+	virtio_net_describe(net, options);
+	err = net->pair ? virtio_net_init_device(net) : -ENOMEM;
+	if (err < 0) {
+		log_error("cannot set up %s: %s", net->name, strerror(-err));
+		free(net->pair);
+		return err;
+	}
+	for (unsigned int i = 0; i < net->n_pairs; i++) {
+		net_rx_init(&net->pair[i].rx, &net->dev, net->backend, i, virtio_net_on_gone, net);
+		net_tx_init(&net->pair[i].tx, &net->dev, net->backend, i);
+	}
+	net_ctrl_init(&net->ctrl, &net->dev, net->backend, net->n_pairs, &virtio_net_ctrl_ops, net);
+	net_ctrl_reset(&net->ctrl, net->mac);
 	evloop_call(options->loop, virtio_net_watch_link, &watch);
 	if (watch.err < 0) {
 		log_error("cannot watch the link of %s: %s", net->name, strerror(-watch.err));
 		virtio_device_fini(&net->dev);
+		free(net->pair);
 	}
 	return watch.err;
 }
 
 void virtio_net_fini(struct virtio_net *net)
 {
-	evloop_call(net->dev.loop, virtio_net_unwatch, net);
+	evloop_call(net->dev.loop, virtio_net_unwatch_link, net);
+	for (unsigned int i = 0; i < net->n_pairs; i++) {
+		evloop_call(net->dev.queue_loop[2 * i], virtio_net_unwatch_rx, &net->pair[i].rx);
+		evloop_call(net->dev.queue_loop[2 * i + 1], virtio_net_unwatch_tx,
+			    &net->pair[i].tx);
+	}
 	virtio_device_fini(&net->dev);
+	free(net->pair);
 }

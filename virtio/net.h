@@ -1,47 +1,66 @@
 /*
- * A network card on a TAP (virtio 1.2, 5.1): one receiveq, one transmitq, checksum and segmentation offloads
- * both ways, mergeable receive buffers, MAC, MTU and link status.
+ * A network card (virtio 1.2, 5.1): one or more pairs of queues and a control queue; checksum and segmentation offloads both
+ * ways, mergeable receive buffers, MAC, MTU, link status, filters, announcements.
  *
- * Offered are the offloads that the host's kernel takes. What it may leave undone on the way to the guest is set
+ * Offered are the offloads that the backend takes. What it may leave undone on the way to the guest is set
  * anew for each driver, so that a driver without offloads, as in firmware, gets plain frames.
  *
- * Owner: the machine. It owns the TAP too, which outlives the device. Threads: init and fini by the owner, not
- * on the loop's thread; the rest happens on the loop.
+ * Owner: the machine. It owns the backend too, which outlives the device. Threads: init and fini by the owner, not
+ * on a loop's thread; virtio_net_announce() by any; the rest happens on the loops: each pair of queues on its own, the
+ * link and the control queue on the first pair's.
  *
- * Snapshot: the configuration space and the queues in struct virtio_device, and struct net_window_state.
+ * Snapshot: the configuration space and the queues in struct virtio_device, struct net_window_state of each pair, and
+ * struct net_ctrl_state.
  */
 #pragma once
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <linux/if_ether.h>
 
+#include "virtio/net_backend.h"
+#include "virtio/net_ctrl.h"
 #include "virtio/net_rx.h"
 #include "virtio/net_tx.h"
-#include "virtio/tap.h"
 #include "virtio/virtio.h"
 
 /* struct virtio_net_config is the kernel's name for the configuration space. */
 struct virtio_net_options {
-	struct evloop *loop; /* borrowed, as is tap */
-	struct tap *tap;
-	const uint8_t *mac; /* ETH_ALEN bytes; NULL: mac_default() for this TAP */
+	struct evloop *loop;			 /* borrowed, as is backend */
+	struct evloop *pair_loop[NET_MAX_PAIRS]; /* NULL: loop; the first is loop in any case */
+	struct net_backend *backend;
+	const uint8_t *mac; /* ETH_ALEN bytes; NULL: mac_default() for this backend */
+};
+
+struct net_pair {
+	struct net_rx rx;
+	struct net_tx tx;
 };
 
 struct virtio_net {
 	struct virtio_device dev;
 	/* immutable after init */
-	struct tap *tap;
+	struct net_backend *backend;
 	char name[32]; /* net 'tap0' */
 	uint8_t mac[ETH_ALEN];
+	unsigned int n_pairs;
+	struct net_pair *pair;
+	/* any thread */
+	_Atomic bool dead; /* the backend is gone */
+	_Atomic bool link_up;
+	struct evloop_task announce_task;
 	/* owned by the loop thread */
+	bool announce; /* the driver was asked to, and has not said that it did */
 	struct evloop_fd link_watch;
-	struct net_rx rx;
-	struct net_tx tx;
+	struct net_ctrl ctrl;
 };
 
 /* Needs no cleared memory. Returns 0 or negative errno. */
 int virtio_net_init(struct virtio_net *net, const struct virtio_net_options *options);
 
-/* Leaves the TAP open. */
+/* Any thread. Asks the driver to tell the network where the guest is now, as after a restore elsewhere. */
+void virtio_net_announce(struct virtio_net *net);
+
+/* Leaves the backend open. */
 void virtio_net_fini(struct virtio_net *net);

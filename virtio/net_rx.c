@@ -18,19 +18,33 @@ static void net_rx_on_readable(void *arg, uint32_t events)
 	net_rx_serve(arg);
 }
 
-void net_rx_init(struct net_rx *rx, struct virtio_device *dev, unsigned int queue, struct tap *tap,
-		 void (*gone)(void *arg, int err), void *arg)
+void net_rx_init(struct net_rx *rx, struct virtio_device *dev, struct net_backend *backend,
+		 unsigned int pair, void (*gone)(void *arg, int err), void *arg)
 {
 	rx->dev = dev;
-	rx->tap = tap;
-	rx->queue = queue;
+	rx->backend = backend;
+	rx->queue = 2 * pair;
+	rx->pair = pair;
 	rx->gone = gone;
 	rx->gone_arg = arg;
-	rx->watch = (struct evloop_fd){.fd = tap->fd, .fn = net_rx_on_readable, .arg = rx};
+	rx->watch =
+		(struct evloop_fd){.fd = backend->fd[pair], .fn = net_rx_on_readable, .arg = rx};
+	atomic_init(&rx->active, pair == 0);
 	rx->dead = false;
 	rx->unpublished = 0;
 	rx->held = 0;
 	net_window_reset(&rx->window, 1);
+}
+
+void net_rx_set_active(struct net_rx *rx, bool active)
+{
+	unsigned int old = atomic_load(&rx->active);
+
+	if ((old & 1) == active)
+		return;
+	atomic_store(&rx->active, old + 1);
+	if (active && rx->dev->enabled[rx->queue])
+		virtio_device_rekick(rx->dev, rx->queue);
 }
 
 static bool net_rx_has(const struct net_rx *rx, unsigned int feature)
@@ -41,12 +55,12 @@ static bool net_rx_has(const struct net_rx *rx, unsigned int feature)
 void net_rx_start(struct net_rx *rx)
 {
 	bool merge = net_rx_has(rx, VIRTIO_NET_F_MRG_RXBUF);
-	size_t mtu = rx->tap->mtu ? rx->tap->mtu : ETH_DATA_LEN;
+	size_t mtu = rx->backend->mtu ? rx->backend->mtu : ETH_DATA_LEN;
 
 	rx->clear_flags = !net_rx_has(rx, VIRTIO_NET_F_GUEST_CSUM);
-	rx->packet_max = TAP_PACKET_MAX;
-	if (!(rx->tap->offloads_on & (TUN_F_TSO4 | TUN_F_TSO6)))
-		rx->packet_max -= TAP_MTU_MAX - mtu;
+	rx->packet_max = NET_PACKET_MAX;
+	if (!(rx->backend->offloads_on & (TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_USO4)))
+		rx->packet_max -= NET_MTU_MAX - mtu;
 	net_window_reset(&rx->window, merge ? NET_WINDOW_CHAINS : 1);
 }
 
@@ -77,8 +91,8 @@ static void net_rx_deliver(struct net_rx *rx, size_t len)
 	uint8_t flags = 0;
 
 	/*
-	 * 5.1.6.4.1: flags are zero without GUEST_CSUM, but the TAP may set DATA_VALID; num_buffers is always
-	 * set, and the TAP does not know of it.
+	 * 5.1.6.4.1: flags are zero without GUEST_CSUM, but the backend may set DATA_VALID; num_buffers is always
+	 * set, and the backend does not know of it.
 	 */
 	iov_cursor_init(&cur, net_window_iov(&rx->window), net_window_n_first(&rx->window));
 	if (rx->clear_flags)
@@ -92,19 +106,17 @@ static void net_rx_deliver(struct net_rx *rx, size_t len)
 		net_rx_publish(rx);
 }
 
-/* Reads into the window and the spill. Returns the length, 0 when nothing waits, or why the TAP is gone. */
+/* Reads into the window and the spill. Returns the length, 0 when nothing waits, or why the backend is gone. */
 static ssize_t net_rx_read(struct net_rx *rx)
 {
 	struct iovec *iov = net_window_iov(&rx->window);
+	unsigned int active = atomic_load(&rx->active);
 	ssize_t n;
 
 	iov[rx->window.n_iov] = (struct iovec){.iov_base = rx->spill, .iov_len = sizeof(rx->spill)};
-	n = readv(rx->tap->fd, iov, (int)rx->window.n_iov + 1);
-	if (n > 0)
-		return n;
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return 0;
-	return n < 0 ? -errno : -EPIPE;
+	n = rx->backend->ops->read(rx->backend, rx->pair, iov, rx->window.n_iov + 1);
+	/* A queue that the driver turns off meanwhile fails too; when it is turned on again there is a kick. */
+	return n < 0 && atomic_load(&rx->active) != active ? 0 : n;
 }
 
 /* The held packet, once there is room for it. Returns 1 when done with it, -ENOBUFS to wait on. */
@@ -146,7 +158,7 @@ static int net_rx_step(struct net_rx *rx)
 		net_rx_fail(rx, (int)len);
 	if (len <= 0)
 		return 0;
-	/* Nothing that a TAP gives; a header alone would be harmless, less would be no header. */
+	/* Nothing that a backend gives; a header alone would be harmless, less would be no header. */
 	if ((size_t)len < sizeof(struct virtio_net_hdr_v1))
 		return 1;
 	if ((size_t)len <= rx->window.bytes) {
@@ -160,14 +172,22 @@ static int net_rx_step(struct net_rx *rx)
 
 static void net_rx_watch(struct net_rx *rx, bool on)
 {
-	int err = evloop_mod(rx->dev->loop, &rx->watch, on ? EPOLLIN : 0);
+	int err = evloop_mod(rx->dev->queue_loop[rx->queue], &rx->watch, on ? EPOLLIN : 0);
 
 	if (err < 0)
 		net_rx_fail(rx, err);
 }
 
+/* Whether there is more to do than the backend's descriptor tells. */
+static bool net_rx_must_return(struct net_rx *rx)
+{
+	const struct net_backend_ops *ops = rx->backend->ops;
+
+	return rx->held || (ops->pending && ops->pending(rx->backend, rx->pair));
+}
+
 /*
- * While the TAP is watched we need no kicks: the window is filled before each packet. While it is not, for want
+ * While the backend is watched we need no kicks: the window is filled before each packet. While it is not, for want
  * of buffers, a kick brings us back here.
  */
 void net_rx_serve(struct net_rx *rx)
@@ -176,7 +196,11 @@ void net_rx_serve(struct net_rx *rx)
 	int r = 1;
 
 	if (rx->dead || rx->dev->broken) {
-		evloop_del(rx->dev->loop, &rx->watch);
+		evloop_del(rx->dev->queue_loop[rx->queue], &rx->watch);
+		return;
+	}
+	if (!(atomic_load(&rx->active) & 1)) {
+		evloop_del(rx->dev->queue_loop[rx->queue], &rx->watch);
 		return;
 	}
 	virtq_disable_kick(vq);
@@ -196,14 +220,14 @@ void net_rx_serve(struct net_rx *rx)
 	else if (r == -EBADMSG)
 		virtio_device_broken(rx->dev,
 				     "a receive buffer is readable or has no room for a header");
-	else if (r > 0 && rx->held)
-		virtio_device_rekick(rx->dev, rx->queue); /* no reading of the TAP can help it */
+	else if (r > 0 && net_rx_must_return(rx))
+		virtio_device_rekick(rx->dev, rx->queue);
 	net_rx_watch(rx, r >= 0 && !rx->dead && !rx->held);
 }
 
 void net_rx_stop(struct net_rx *rx)
 {
-	evloop_del(rx->dev->loop, &rx->watch);
+	evloop_del(rx->dev->queue_loop[rx->queue], &rx->watch);
 	rx->unpublished = 0;
 	rx->held = 0;
 	net_window_reset(&rx->window, 1);

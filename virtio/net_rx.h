@@ -1,45 +1,54 @@
 /*
- * The receive side of a virtio network card: one receiveq fed from one TAP (virtio 1.2, 5.1.6.4).
+ * The receive side of a virtio network card: one receiveq fed from one queue of a backend (virtio 1.2, 5.1.6.4).
  *
- * A frame goes from the TAP into the guest's buffers in one readv(), into as many as it needs when mergeable
+ * A frame goes from the backend into the guest's buffers in one readv(), into as many as it needs when mergeable
  * buffers were negotiated, else into one. What the buffers at hand do not hold lands in the spill behind them, so
  * that no frame is cut without notice. Such a frame is held until the driver adds buffers; it is dropped when
- * more would not help: without merging, or when the window is full. While the driver has no buffers the TAP is
- * not read; frames wait in its queue, and are dropped there, by the host's kernel.
+ * more would not help: without merging, or when the window is full. While the driver has no buffers the
+ * backend is not read; frames wait there, and a TAP drops those that find its queue full.
  *
- * Owner: struct virtio_net. Loop thread only, but net_rx_init().
+ * Owner: struct virtio_net. The queue's loop thread only, but net_rx_init(), net_rx_start(), which comes before the
+ * queue is served, and net_rx_set_active().
  */
 #pragma once
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "virtio/net_window.h"
-#include "virtio/tap.h"
+#include "virtio/net_backend.h"
 #include "virtio/virtio.h"
 
 struct net_rx {
 	/* immutable after init */
 	struct virtio_device *dev;
-	struct tap *tap;
-	unsigned int queue;
-	void (*gone)(void *arg, int err); /* the TAP failed for good */
+	struct net_backend *backend;
+	unsigned int queue;		  /* of the device */
+	unsigned int pair;		  /* queue of the backend */
+	void (*gone)(void *arg, int err); /* the backend failed for good */
 	void *gone_arg;
+	/* written by the card's thread; odd: the backend's queue is in use */
+	_Atomic unsigned int active;
 	/* owned by the loop thread */
 	struct evloop_fd watch;
 	bool dead;		  /* gone was called; for the rest of our life */
 	bool clear_flags;	  /* the driver takes no notes about checksums */
-	size_t packet_max;	  /* of what the TAP gives while this driver runs */
+	size_t packet_max;	  /* of what the backend gives while this driver runs */
 	unsigned int unpublished; /* packets */
 	size_t held;		  /* bytes of the packet that waits for buffers; 0: none */
 	size_t held_inside; /* so many of them lie in the window already, the others in spill */
 	struct net_window window;
-	uint8_t spill[TAP_PACKET_MAX];
+	uint8_t spill[NET_PACKET_MAX];
 };
 
-void net_rx_init(struct net_rx *rx, struct virtio_device *dev, unsigned int queue, struct tap *tap,
-		 void (*gone)(void *arg, int err), void *arg);
+/* Serves the device's queue 2 * pair. */
+void net_rx_init(struct net_rx *rx, struct virtio_device *dev, struct net_backend *backend,
+		 unsigned int pair, void (*gone)(void *arg, int err), void *arg);
+
+/* The card's thread. Whether the backend's queue is read at all; a queue that becomes active is kicked. */
+void net_rx_set_active(struct net_rx *rx, bool active);
 
 /* The driver is up; its queue is served from the first net_rx_serve() on. */
 void net_rx_start(struct net_rx *rx);

@@ -10,11 +10,21 @@
 
 #define NET_TX_MIN (sizeof(struct virtio_net_hdr_v1) + ETH_HLEN)
 
-void net_tx_init(struct net_tx *tx, struct virtio_device *dev, unsigned int queue, struct tap *tap)
+static void net_tx_on_writable(void *arg, uint32_t events)
+{
+	(void)events;
+	net_tx_serve(arg);
+}
+
+void net_tx_init(struct net_tx *tx, struct virtio_device *dev, struct net_backend *backend,
+		 unsigned int pair)
 {
 	tx->dev = dev;
-	tx->tap = tap;
-	tx->queue = queue;
+	tx->backend = backend;
+	tx->queue = 2 * pair + 1;
+	tx->pair = pair;
+	tx->watch = (struct evloop_fd){
+		.fd = backend->write_fd[pair], .fn = net_tx_on_writable, .arg = tx};
 }
 
 /*
@@ -23,12 +33,15 @@ void net_tx_init(struct net_tx *tx, struct virtio_device *dev, unsigned int queu
  */
 static void net_tx_send(struct net_tx *tx, const struct virtq_chain *chain)
 {
-	if (chain->readable_bytes < NET_TX_MIN || chain->readable_bytes > TAP_PACKET_MAX) {
+	struct net_backend *be = tx->backend;
+
+	if (chain->readable_bytes < NET_TX_MIN || chain->readable_bytes > NET_PACKET_MAX) {
 		log_guest(&tx->dev->log, "%s: dropped a packet of %zu bytes, header included",
 			  tx->dev->name, chain->readable_bytes);
 		return;
 	}
-	if (writev(tx->tap->fd, chain->readable, (int)chain->n_readable) < 0 && errno == EINVAL)
+	if (be->ops->write(be, tx->pair, chain->readable, chain->n_readable,
+			   chain->readable_bytes) == -EINVAL)
 		log_guest(&tx->dev->log, "%s: dropped a packet of %zu bytes with an invalid header",
 			  tx->dev->name, chain->readable_bytes);
 }
@@ -49,13 +62,36 @@ static int net_tx_step(struct net_tx *tx)
 	return 1;
 }
 
+/* Whether to go on; else this is called again when the backend has room. */
+static bool net_tx_ready(struct net_tx *tx)
+{
+	struct evloop *loop = tx->dev->queue_loop[tx->queue];
+
+	if (!tx->backend->ops->ready || tx->backend->ops->ready(tx->backend, tx->pair)) {
+		if (tx->watch.added)
+			evloop_del(loop, &tx->watch);
+		return true;
+	}
+	if (!tx->watch.added && evloop_add(loop, &tx->watch, EPOLLOUT) < 0)
+		virtio_device_rekick(tx->dev, tx->queue); /* no better way to come back */
+	return false;
+}
+
 void net_tx_serve(struct net_tx *tx)
 {
 	struct virtq *vq = &tx->dev->queue[tx->queue];
+	bool ready = true;
 	int r = 1;
 
+	if (atomic_load_explicit(&tx->dev->broken, memory_order_relaxed)) {
+		net_tx_stop(tx);
+		return;
+	}
 	virtq_disable_kick(vq);
 	for (unsigned int i = 1; i <= NET_TX_BUDGET && r > 0; i++) {
+		ready = net_tx_ready(tx);
+		if (!ready)
+			break;
 		r = net_tx_step(tx);
 		if (r <= 0 || i % NET_TX_BATCH == 0)
 			virtio_device_publish(tx->dev, tx->queue);
@@ -64,9 +100,16 @@ void net_tx_serve(struct net_tx *tx)
 			r = 1;
 		}
 	}
-	if (r > 0)
+	if (!ready)
+		virtio_device_publish(tx->dev, tx->queue);
+	else if (r > 0)
 		virtio_device_rekick(tx->dev, tx->queue);
 	else if (r < 0)
 		virtio_device_broken(tx->dev, r == -EBADMSG ? "a transmit buffer is writable"
 							    : "the transmit ring is malformed");
+}
+
+void net_tx_stop(struct net_tx *tx)
+{
+	evloop_del(tx->dev->queue_loop[tx->queue], &tx->watch);
 }

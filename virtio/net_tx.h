@@ -1,28 +1,37 @@
 /*
- * The transmit side of a virtio network card: one transmitq that feeds one TAP (virtio 1.2, 5.1.6.2).
+ * The transmit side of a virtio network card: one transmitq that feeds one queue of a backend (virtio 1.2, 5.1.6.2).
  *
- * A packet goes from the guest's buffers to the TAP in one writev(), with the guest's own header, which the host's
- * kernel copies and checks. A packet that cannot be sent is dropped, as on any wire.
+ * A packet goes from the guest's buffers to the backend at once, with the guest's own header, which the host's
+ * kernel copies and checks. A packet that cannot be sent is dropped, as on any wire; but a backend that says beforehand
+ * that it has no room is waited for, and the guest's queue fills meanwhile.
  *
- * Owner: struct virtio_net. Loop thread only, but net_tx_init().
+ * Owner: struct virtio_net. The queue's loop thread only, but net_tx_init().
  */
 #pragma once
 
+#include <stdbool.h>
 #include <sys/uio.h>
 
-#include "virtio/tap.h"
+#include "virtio/net_backend.h"
 #include "virtio/virtio.h"
 
 struct net_tx {
 	/* immutable after init */
 	struct virtio_device *dev;
-	struct tap *tap;
-	unsigned int queue;
-	/* owned by the loop thread; no state outlives a call */
-	struct iovec iov[VIRTQ_MAX_SIZE];
+	struct net_backend *backend;
+	unsigned int queue; /* of the device */
+	unsigned int pair;  /* queue of the backend */
+	/* owned by the loop thread */
+	struct evloop_fd watch;		  /* for backends that are not always ready */
+	struct iovec iov[VIRTQ_MAX_SIZE]; /* no state outlives a call */
 };
 
-void net_tx_init(struct net_tx *tx, struct virtio_device *dev, unsigned int queue, struct tap *tap);
+/* Serves the device's queue 2 * pair + 1. */
+void net_tx_init(struct net_tx *tx, struct virtio_device *dev, struct net_backend *backend,
+		 unsigned int pair);
 
 /* Sends what the driver has queued, a bounded number of packets; has itself called again for the rest. */
 void net_tx_serve(struct net_tx *tx);
+
+/* Waits for nothing any more. */
+void net_tx_stop(struct net_tx *tx);

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -18,10 +19,95 @@
 
 #define TAP_DEVICE "/dev/net/tun"
 
-#define TAP_OFFLOADS (TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN)
+#define TAP_TSO (TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6)
+#define TAP_USO (TUN_F_USO4 | TUN_F_USO6)
 
 /* More than any sane transmit queue length of an interface. */
 #define TAP_DISCARD_MAX 8192
+
+/* ---- operations ---- */
+
+static ssize_t tap_read(struct net_backend *be, unsigned int queue, const struct iovec *iov,
+			unsigned int n)
+{
+	ssize_t len = readv(be->fd[queue], iov, (int)n);
+
+	if (len > 0)
+		return len;
+	if (len < 0 && (errno == EAGAIN || errno == EINTR))
+		return 0;
+	return len < 0 ? -errno : -EPIPE;
+}
+
+static int tap_write(struct net_backend *be, unsigned int queue, const struct iovec *iov,
+		     unsigned int n, size_t bytes)
+{
+	(void)bytes;
+	return writev(be->fd[queue], iov, (int)n) < 0 ? -errno : 0;
+}
+
+static int tap_set_offloads(struct net_backend *be, unsigned int offloads)
+{
+	return ioctl(be->fd[0], TUNSETOFFLOAD, (unsigned long)offloads) < 0 ? -errno : 0;
+}
+
+/* One that is attached already refuses to be attached, and the other way round: neither is worth a word. */
+static int tap_set_queues(struct net_backend *be, unsigned int n)
+{
+	for (unsigned int i = 1; i < be->n_queues; i++) {
+		struct ifreq ifr = {.ifr_flags = i < n ? IFF_ATTACH_QUEUE : IFF_DETACH_QUEUE};
+
+		if (ioctl(be->fd[i], TUNSETQUEUE, &ifr) < 0 && errno != EINVAL)
+			return -errno;
+	}
+	return 0;
+}
+
+/* No address at all stands for everything. What is no TAP (macvtap) has no filter, and gives more. */
+static int tap_set_filter(struct net_backend *be, const struct net_filter *filter)
+{
+	struct {
+		struct tun_filter head;
+		uint8_t addr[NET_FILTER_MAX][ETH_ALEN];
+	} tun = {.head = {.flags = filter->allmulti ? TUN_FLT_ALLMULTI : 0}};
+
+	if (!filter->all) {
+		tun.head.count = (uint16_t)filter->n;
+		memcpy(tun.addr, filter->addr, filter->n * sizeof(filter->addr[0]));
+	}
+	return ioctl(be->fd[0], TUNSETTXFILTER, &tun) < 0 ? -errno : 0;
+}
+
+static bool tap_read_link(struct net_backend *be)
+{
+	struct tap *tap = (struct tap *)((char *)be - offsetof(struct tap, be));
+	bool changed = tap_link_read(&tap->link);
+
+	be->link_up = tap->link.up;
+	return changed;
+}
+
+static void tap_discard(struct net_backend *be)
+{
+	char frame[128]; /* the kernel drops the rest */
+
+	for (unsigned int i = 0; i < TAP_DISCARD_MAX; i++) {
+		if (read(be->fd[0], frame, sizeof(frame)) <= 0)
+			return;
+	}
+}
+
+static const struct net_backend_ops tap_ops = {
+	.read = tap_read,
+	.write = tap_write,
+	.set_offloads = tap_set_offloads,
+	.set_queues = tap_set_queues,
+	.set_filter = tap_set_filter,
+	.read_link = tap_read_link,
+	.discard = tap_discard,
+};
+
+/* ---- opening ---- */
 
 static int tap_refuse(const struct tap *tap, int err, const char *why)
 {
@@ -105,27 +191,65 @@ static bool tap_is_shared(const struct tap *tap)
 	return shared;
 }
 
-/* TUNSETIFF would make a new interface when there is none, hence the look before. */
-static int tap_attach(struct tap *tap)
+static int tap_attach_queue(const struct tap *tap, short flags, int *out)
 {
-	struct ifreq ifr = {.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR};
+	struct ifreq ifr = {.ifr_flags = (short)(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | flags)};
+	int fd = tap_open_device();
+	int err;
+
+	if (fd < 0)
+		return fd;
+	memcpy(ifr.ifr_name, tap->name, IFNAMSIZ);
+	if (ioctl(fd, TUNSETIFF, &ifr) == 0) {
+		*out = fd;
+		return 0;
+	}
+	err = -errno;
+	close(fd);
+	/* -EINVAL is for the caller to understand */
+	return err == -EINVAL ? err : tap_refuse_attach(tap, err);
+}
+
+/* The others of an interface made with multi_queue, as many as it gives. Detached until the guest asks for them. */
+static void tap_attach_more(struct tap *tap, unsigned int want)
+{
+	struct ifreq detach = {.ifr_flags = IFF_DETACH_QUEUE};
+	struct ifreq ifr = {
+		.ifr_flags = (short)(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | IFF_MULTI_QUEUE)};
+
+	memcpy(ifr.ifr_name, tap->name, IFNAMSIZ);
+	while (tap->be.n_queues < want) {
+		int fd = open(TAP_DEVICE, O_RDWR | O_CLOEXEC | O_NONBLOCK);
+
+		if (fd < 0)
+			return;
+		if (ioctl(fd, TUNSETIFF, &ifr) < 0 || ioctl(fd, TUNSETQUEUE, &detach) < 0) {
+			close(fd);
+			return;
+		}
+		tap->be.fd[tap->be.n_queues++] = fd;
+	}
+}
+
+/* TUNSETIFF would make a new interface when there is none, hence the look before. */
+static int tap_attach(struct tap *tap, unsigned int want)
+{
+	int err;
 
 	if (if_nametoindex(tap->name) == 0)
 		return errno == ENODEV ? tap_refuse_missing(tap->name)
 				       : tap_refuse(tap, -errno, strerror(errno));
-	tap->fd = tap_open_device();
-	if (tap->fd < 0)
-		return tap->fd;
-	memcpy(ifr.ifr_name, tap->name, IFNAMSIZ);
-	if (ioctl(tap->fd, TUNSETIFF, &ifr) == 0)
-		return 0;
-	if (errno != EINVAL)
-		return tap_refuse_attach(tap, -errno);
-	/* Also refused for an interface made with multi_queue, of which we use one queue. */
-	ifr.ifr_flags = (short)(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | IFF_MULTI_QUEUE);
-	if (ioctl(tap->fd, TUNSETIFF, &ifr) < 0)
-		return tap_refuse_attach(tap, -errno);
-	return tap_is_shared(tap) ? tap_refuse_attach(tap, -EBUSY) : 0;
+	err = tap_attach_queue(tap, 0, &tap->be.fd[0]);
+	if (err != -EINVAL)
+		return err;
+	/* Also refused for an interface made with multi_queue. */
+	err = tap_attach_queue(tap, IFF_MULTI_QUEUE, &tap->be.fd[0]);
+	if (err < 0)
+		return err == -EINVAL ? tap_refuse_attach(tap, err) : err;
+	if (tap_is_shared(tap))
+		return tap_refuse_attach(tap, -EBUSY);
+	tap_attach_more(tap, want);
+	return 0;
 }
 
 /*
@@ -168,8 +292,8 @@ static int tap_adopt(struct tap *tap, int fd)
 		return tap_refuse(tap, -EINVAL, "it was not opened with IFF_NO_PI");
 	if (!(flags & IFF_VNET_HDR))
 		return tap_refuse(tap, -EINVAL, "it was not opened with IFF_VNET_HDR");
-	tap->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-	if (tap->fd < 0 || fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) < 0)
+	tap->be.fd[0] = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	if (tap->be.fd[0] < 0 || fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) < 0)
 		return tap_refuse(tap, -errno, strerror(errno));
 	memcpy(tap->name, ifr.ifr_name, IFNAMSIZ);
 	return 0;
@@ -178,19 +302,21 @@ static int tap_adopt(struct tap *tap, int fd)
 /* The header of virtio 1 (5.1.6), and what the kernel can do with it. The interface may have had another user. */
 static int tap_set_header(struct tap *tap)
 {
-	static const unsigned int tries[] = {TAP_OFFLOADS, TAP_OFFLOADS & ~TUN_F_TSO_ECN,
-					     TUN_F_CSUM};
+	static const unsigned int tries[] = {TAP_TSO | TUN_F_TSO_ECN | TAP_USO,
+					     TAP_TSO | TUN_F_TSO_ECN, TAP_TSO, TUN_F_CSUM};
+	struct net_backend *be = &tap->be;
 	int size = sizeof(struct virtio_net_hdr_v1);
 	int little = 1;
 
-	if (ioctl(tap->fd, TUNSETVNETHDRSZ, &size) < 0 || ioctl(tap->fd, TUNSETVNETLE, &little) < 0)
+	if (ioctl(be->fd[0], TUNSETVNETHDRSZ, &size) < 0 ||
+	    ioctl(be->fd[0], TUNSETVNETLE, &little) < 0)
 		return tap_refuse(tap, -errno, strerror(errno));
-	for (unsigned int i = 0; i < sizeof(tries) / sizeof(tries[0]) && !tap->offloads; i++) {
-		if (ioctl(tap->fd, TUNSETOFFLOAD, (unsigned long)tries[i]) == 0)
-			tap->offloads = tries[i];
+	for (unsigned int i = 0; i < sizeof(tries) / sizeof(tries[0]) && !be->offloads; i++) {
+		if (ioctl(be->fd[0], TUNSETOFFLOAD, (unsigned long)tries[i]) == 0)
+			be->offloads = tries[i];
 	}
-	tap->offloads_on = tap->offloads;
-	return tap_set_offloads(tap, 0);
+	be->offloads_on = be->offloads;
+	return net_backend_set_offloads(be, 0);
 }
 
 /*
@@ -203,7 +329,7 @@ static void tap_open_link(struct tap *tap)
 
 	if (tap_link_open(&tap->link, tap->name) < 0)
 		return;
-	if (ioctl(tap->fd, SIOCGIFHWADDR, &ifr) == 0 &&
+	if (ioctl(tap->be.fd[0], SIOCGIFHWADDR, &ifr) == 0 &&
 	    memcmp(ifr.ifr_hwaddr.sa_data, tap->link.mac, ETH_ALEN) == 0)
 		return;
 	tap_link_close(&tap->link);
@@ -214,9 +340,9 @@ static int tap_set_mtu(struct tap *tap, unsigned int mtu)
 {
 	unsigned int own = tap->link.mtu;
 
-	if (mtu != 0 && (mtu < TAP_MTU_MIN || mtu > TAP_MTU_MAX)) {
+	if (mtu != 0 && (mtu < NET_MTU_MIN || mtu > NET_MTU_MAX)) {
 		log_error("cannot use MTU %u for TAP '%s': it must be from %u to %u", mtu,
-			  tap->name, TAP_MTU_MIN, TAP_MTU_MAX);
+			  tap->name, NET_MTU_MIN, NET_MTU_MAX);
 		return -EINVAL;
 	}
 	if (own != 0 && mtu > own)
@@ -224,31 +350,66 @@ static int tap_set_mtu(struct tap *tap, unsigned int mtu)
 			 "ip link "
 			 "set %s mtu %u",
 			 mtu, tap->name, own, tap->name, mtu);
-	if (mtu == 0 && own >= TAP_MTU_MIN && own <= TAP_MTU_MAX)
+	if (mtu == 0 && own >= NET_MTU_MIN && own <= NET_MTU_MAX)
 		mtu = own;
-	tap->mtu = mtu;
+	tap->be.mtu = mtu;
 	return 0;
+}
+
+static int tap_check_queues(const struct tap *tap, unsigned int want)
+{
+	if (want <= tap->be.n_queues)
+		return 0;
+	log_error("TAP '%s' has room for %u of %u queues; make it anew with: ip tuntap add dev %s "
+		  "mode "
+		  "tap multi_queue",
+		  tap->name, tap->be.n_queues, want, tap->name);
+	return -EINVAL;
+}
+
+static int tap_connect(struct tap *tap, const struct tap_config *config)
+{
+	unsigned int want = config->queues ? config->queues : config->max_queues;
+	int err;
+
+	if (!config->name) {
+		err = tap_adopt(tap, config->fd);
+	} else {
+		err = tap_check_name(config->name);
+		if (err < 0)
+			return err;
+		memcpy(tap->name, config->name, strlen(config->name));
+		err = tap_attach(tap, want < NET_MAX_PAIRS ? want : NET_MAX_PAIRS);
+	}
+	if (err == 0)
+		err = tap_check_queues(tap, config->queues);
+	return err == 0 ? tap_set_header(tap) : err;
+}
+
+void tap_init(struct tap *tap)
+{
+	*tap = (struct tap){.be = {.ops = &tap_ops,
+				   .kind = "TAP interface",
+				   .n_queues = 1,
+				   .sends_offloaded = true,
+				   .link_fd = -1,
+				   .link_up = true}};
+	tap->be.name = tap->name;
+	for (unsigned int i = 0; i < NET_MAX_PAIRS; i++)
+		tap->be.fd[i] = tap->be.write_fd[i] = -1;
+	tap_link_init(&tap->link);
 }
 
 int tap_open(struct tap *tap, const struct tap_config *config)
 {
 	int err;
 
-	*tap = (struct tap){.fd = -1};
-	tap_link_init(&tap->link);
-	if (config->name) {
-		err = tap_check_name(config->name);
-		if (err < 0)
-			return err;
-		memcpy(tap->name, config->name, strlen(config->name));
-		err = tap_attach(tap);
-	} else {
-		err = tap_adopt(tap, config->fd);
-	}
-	if (err == 0)
-		err = tap_set_header(tap);
+	tap_init(tap);
+	err = tap_connect(tap, config);
 	if (err == 0) {
 		tap_open_link(tap);
+		tap->be.link_fd = tap->link.fd;
+		tap->be.link_up = tap->link.up;
 		err = tap_set_mtu(tap, config->mtu);
 	}
 	if (err < 0)
@@ -256,35 +417,13 @@ int tap_open(struct tap *tap, const struct tap_config *config)
 	return err;
 }
 
-int tap_set_offloads(struct tap *tap, unsigned int offloads)
-{
-	offloads &= tap->offloads;
-	if (!(offloads & TUN_F_CSUM))
-		offloads = 0;
-	if (!(offloads & (TUN_F_TSO4 | TUN_F_TSO6)))
-		offloads &= ~(unsigned int)TUN_F_TSO_ECN;
-	if (offloads == tap->offloads_on)
-		return 0;
-	if (ioctl(tap->fd, TUNSETOFFLOAD, (unsigned long)offloads) < 0)
-		return -errno;
-	tap->offloads_on = offloads;
-	return 0;
-}
-
-void tap_discard(struct tap *tap)
-{
-	char frame[128]; /* the kernel drops the rest */
-
-	for (unsigned int i = 0; i < TAP_DISCARD_MAX; i++) {
-		if (read(tap->fd, frame, sizeof(frame)) <= 0)
-			return;
-	}
-}
-
 void tap_close(struct tap *tap)
 {
 	tap_link_close(&tap->link);
-	if (tap->fd >= 0)
-		close(tap->fd);
-	tap->fd = -1;
+	tap->be.link_fd = -1;
+	for (unsigned int i = 0; i < NET_MAX_PAIRS; i++) {
+		if (tap->be.fd[i] >= 0)
+			close(tap->be.fd[i]);
+		tap->be.fd[i] = -1;
+	}
 }

@@ -21,6 +21,7 @@
 
 #include "tests/unit/virtq_driver.h"
 #include "virtio/net.h"
+#include "virtio/tap.h"
 
 #define NET_HDR	     sizeof(struct virtio_net_hdr_v1)
 #define NET_SLOTS    256u
@@ -47,7 +48,7 @@ struct net_fixture {
 	bool slot_busy[NET_SLOTS];
 	unsigned int slot_of[NET_SLOTS]; /* by head */
 	uint32_t slot_len[NET_SLOTS];	 /* by slot */
-	unsigned int interrupts[2];
+	unsigned int interrupts[3];
 	unsigned int config_changes;
 	unsigned int needs_reset;
 	unsigned int stopped;
@@ -112,7 +113,7 @@ static inline void net_open_on_tap(struct net_fixture *f)
 {
 	static const uint8_t mac[ETH_ALEN] = {0x52, 0x54, 0, 1, 2, 3};
 	struct guest_mem_region region = {.base = 0, .size = 64 << 20};
-	struct virtio_net_options options = {.loop = &f->loop, .tap = &f->tap, .mac = mac};
+	struct virtio_net_options options = {.loop = &f->loop, .backend = &f->tap.be, .mac = mac};
 
 	log_set_sink(net_on_log, f);
 	ck_assert_int_eq(guest_mem_init(&f->mem, &region, 1), 0);
@@ -136,10 +137,13 @@ static inline struct net_fixture *net_open(uint64_t features)
 	for (int i = 0; i < 2; i++)
 		setsockopt(pair[i], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
 	f->peer = pair[1];
-	f->tap = (struct tap){.fd = pair[0], .name = "fake0", .mtu = 1500};
-	tap_link_init(&f->tap.link);
+	tap_init(&f->tap);
+	f->tap.be.fd[0] = pair[0];
+	f->tap.be.mtu = 1500;
+	strcpy(f->tap.name, "fake0");
 	if (features & NET_TSO)
-		f->tap.offloads = f->tap.offloads_on = NET_TUN_TSO; /* nothing is left to be set */
+		f->tap.be.offloads = f->tap.be.offloads_on =
+			NET_TUN_TSO; /* nothing is left to be set */
 	net_open_on_tap(f);
 	net_start(f, features, 256);
 	return f;
@@ -176,7 +180,7 @@ static inline unsigned int net_pump(struct net_fixture *f)
 	while (more) {
 		more = net_call(&f->net.dev.kick[0]);
 		more |= net_call(&f->net.dev.kick[1]);
-		more |= net_call(&f->net.rx.watch);
+		more |= net_call(&f->net.pair[0].rx.watch);
 		more |= net_call(&f->net.link_watch);
 		n += more;
 		ck_assert_uint_lt(n, 10000);
@@ -282,7 +286,7 @@ static inline bool net_wire_send(struct net_fixture *f, const void *packet, uint
 /* Takes the next packet and compares it with the one that net_fill() makes. */
 static inline void net_expect(struct net_fixture *f, uint32_t len, uint32_t seed)
 {
-	static uint8_t got[2 * TAP_PACKET_MAX], want[2 * TAP_PACKET_MAX];
+	static uint8_t got[2 * NET_PACKET_MAX], want[2 * NET_PACKET_MAX];
 
 	ck_assert_uint_eq(net_take(f, got), len);
 	net_fill(want, len, seed);

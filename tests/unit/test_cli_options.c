@@ -283,7 +283,6 @@ START_TEST(test_unsupported)
 	REFUSED("not supported", "--kernel", "k", "--disk", "d,overlay");
 	REFUSED("not supported", "--kernel", "k", "--disk", "d,direct");
 	REFUSED("not supported", "--kernel", "k", "--disk", "d,format=qcow2");
-	REFUSED("not supported", "--kernel", "k", "--net", "user");
 }
 END_TEST
 
@@ -608,6 +607,27 @@ START_TEST(test_net)
 }
 END_TEST
 
+START_TEST(test_net_user)
+{
+	ck_assert_int_eq(PARSE("--kernel", "k", "--net", "user", "--net",
+			       "forward=tcp:2222:22,user,forward=udp:65535:1,mtu=1500", "--net",
+			       "tap=a,queues=16"),
+			 0);
+	ck_assert(o.nets[0].user);
+	ck_assert_uint_eq(o.nets[0].n_forwards, 0);
+	ck_assert(o.nets[1].user);
+	ck_assert_uint_eq(o.nets[1].n_forwards, 2);
+	ck_assert(!o.nets[1].forwards[0].udp);
+	ck_assert_uint_eq(o.nets[1].forwards[0].host, 2222);
+	ck_assert_uint_eq(o.nets[1].forwards[0].guest, 22);
+	ck_assert(o.nets[1].forwards[1].udp);
+	ck_assert_uint_eq(o.nets[1].forwards[1].host, 65535);
+	ck_assert_uint_eq(o.nets[1].forwards[1].guest, 1);
+	ck_assert(!o.nets[2].user);
+	ck_assert_uint_eq(o.nets[2].queues, 16);
+}
+END_TEST
+
 static const struct {
 	const char *text, *part;
 } bad_nets[] = {
@@ -617,12 +637,12 @@ static const struct {
 	{"tap=t0,", "has no option ''"},
 	{"tap=t0,vhost=on", "has no option 'vhost=on'"},
 	{"tap=", "needs the name"},
-	{"mtu=1500", "needs tap=NAME or tap-fd=N"},
-	{"mac=52:54:00:12:34:56", "needs tap=NAME or tap-fd=N"},
-	{"tap=a,tap=b", "one tap= or tap-fd="},
-	{"tap=a,tap-fd=3", "one tap= or tap-fd="},
-	{"tap-fd=3,tap=a", "one tap= or tap-fd="},
-	{"tap-fd=3,tap-fd=4", "one tap= or tap-fd="},
+	{"mtu=1500", "needs tap=NAME, tap-fd=N or user"},
+	{"mac=52:54:00:12:34:56", "needs tap=NAME, tap-fd=N or user"},
+	{"tap=a,tap=b", "one tap=, tap-fd= or user"},
+	{"tap=a,tap-fd=3", "one tap=, tap-fd= or user"},
+	{"tap-fd=3,tap=a", "one tap=, tap-fd= or user"},
+	{"tap-fd=3,tap-fd=4", "one tap=, tap-fd= or user"},
 	{"tap-fd=", "above 2"},
 	{"tap-fd=0", "above 2"},
 	{"tap-fd=2", "above 2"},
@@ -636,7 +656,21 @@ static const struct {
 	{"tap=a,mtu=1500,mtu=1500", "once"},
 	{"tap=a,mac=52:54:00:12:34:56,mac=52:54:00:12:34:56", "once"},
 	{"tap=a,mac=", "six pairs"},
-	{"tap=a,user", "not supported"},
+	{"tap=a,user", "one tap="},
+	{"user,tap=a", "one tap="},
+	{"user,user", "one tap="},
+	{"user,forward=tcp:1", "two ports, not 'tcp:1'"},
+	{"user,forward=tcp:1:2:3", "two ports, not 'tcp:1:2:3'"},
+	{"user,forward=tcp:0:2", "two ports, not 'tcp:0:2'"},
+	{"user,forward=tcp:1:65536", "two ports, not 'tcp:1:65536'"},
+	{"user,forward=sctp:1:2", "two ports, not 'sctp:1:2'"},
+	{"user,forward=", "two ports, not ''"},
+	{"tap=a,forward=tcp:1:2", "goes with user alone"},
+	{"tap=a,queues=0", "from 1 to 16"},
+	{"tap=a,queues=17", "from 1 to 16"},
+	{"tap=a,queues=2,queues=2", "once"},
+	{"user,queues=2", "goes with tap=NAME alone"},
+	{"tap-fd=3,queues=2", "goes with tap=NAME alone"},
 };
 
 START_TEST(test_bad_net)
@@ -806,6 +840,7 @@ int main(void)
 	tcase_add_loop_test(tc, test_disk, 0, COUNT(disks));
 	tcase_add_loop_test(tc, test_bad_disk, 0, COUNT(bad_disks));
 	tcase_add_test(tc, test_net);
+	tcase_add_test(tc, test_net_user);
 	tcase_add_loop_test(tc, test_bad_net, 0, COUNT(bad_nets));
 	tcase_add_loop_test(tc, test_mac, 0, COUNT(macs));
 	tcase_add_test(tc, test_same_tap);

@@ -19,9 +19,11 @@ static struct net_fixture *open_bare(unsigned int offloads, unsigned int mtu, bo
 
 	ck_assert_ptr_nonnull(f);
 	f->peer = -1;
-	f->tap = (struct tap){.fd = -1, .name = "fake0", .mtu = mtu, .offloads = offloads};
-	tap_link_init(&f->tap.link);
-	f->tap.link.up = up;
+	tap_init(&f->tap);
+	strcpy(f->tap.name, "fake0");
+	f->tap.be.mtu = mtu;
+	f->tap.be.offloads = offloads;
+	f->tap.be.link_up = up;
 	net_open_on_tap(f);
 	return f;
 }
@@ -31,18 +33,25 @@ START_TEST(test_features)
 	const uint64_t always = BIT(VIRTIO_NET_F_CSUM) | BIT(VIRTIO_NET_F_HOST_TSO4) |
 				BIT(VIRTIO_NET_F_HOST_TSO6) | BIT(VIRTIO_NET_F_HOST_ECN) |
 				BIT(VIRTIO_NET_F_MRG_RXBUF) | BIT(VIRTIO_NET_F_MAC) |
-				BIT(VIRTIO_NET_F_STATUS) | NET_V1 | NET_EVENT | NET_INDIRECT;
+				BIT(VIRTIO_NET_F_STATUS) | BIT(VIRTIO_NET_F_CTRL_VQ) |
+				BIT(VIRTIO_NET_F_CTRL_RX) | BIT(VIRTIO_NET_F_CTRL_RX_EXTRA) |
+				BIT(VIRTIO_NET_F_CTRL_MAC_ADDR) | BIT(VIRTIO_NET_F_GUEST_ANNOUNCE) |
+				NET_V1 | NET_EVENT | NET_INDIRECT;
+	const uint64_t set = always | BIT(VIRTIO_NET_F_MTU) | BIT(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS);
 	struct net_fixture *f = open_bare(0, 0, true);
 
 	ck_assert_uint_eq(f->net.dev.features, always);
 	net_close(f);
 	f = open_bare(TUN_F_CSUM, 1500, true);
-	ck_assert_uint_eq(f->net.dev.features,
-			  always | BIT(VIRTIO_NET_F_GUEST_CSUM) | BIT(VIRTIO_NET_F_MTU));
+	ck_assert_uint_eq(f->net.dev.features, set | BIT(VIRTIO_NET_F_GUEST_CSUM));
 	net_close(f);
 	f = open_bare(NET_TUN_TSO | TUN_F_TSO_ECN, 1500, true);
-	ck_assert_uint_eq(f->net.dev.features,
-			  always | NET_TSO | BIT(VIRTIO_NET_F_GUEST_ECN) | BIT(VIRTIO_NET_F_MTU));
+	ck_assert_uint_eq(f->net.dev.features, set | NET_TSO | BIT(VIRTIO_NET_F_GUEST_ECN));
+	net_close(f);
+	f = open_bare(NET_TUN_TSO | TUN_F_USO4 | TUN_F_USO6, 1500, true);
+	ck_assert_uint_eq(f->net.dev.features, set | NET_TSO | BIT(VIRTIO_NET_F_GUEST_USO4) |
+						       BIT(VIRTIO_NET_F_GUEST_USO6) |
+						       BIT(VIRTIO_NET_F_HOST_USO));
 	net_close(f);
 }
 END_TEST
@@ -58,7 +67,7 @@ START_TEST(test_config)
 	ck_assert_uint_eq(config_of(f).speed, 0);
 	ck_assert_uint_eq(f->net.dev.config_size, 12);
 	ck_assert_uint_eq(f->net.dev.id, 1);
-	ck_assert_uint_eq(f->net.dev.n_queues, 2);
+	ck_assert_uint_eq(f->net.dev.n_queues, 3);
 	ck_assert_uint_eq(f->net.dev.queue_size, 256);
 	ck_assert_str_eq(f->net.dev.name, "net 'fake0'");
 	net_close(f);
@@ -73,7 +82,7 @@ END_TEST
 START_TEST(test_default_mac)
 {
 	struct net_fixture *f = open_bare(0, 0, true);
-	struct virtio_net_options options = {.loop = &f->loop, .tap = &f->tap};
+	struct virtio_net_options options = {.loop = &f->loop, .backend = &f->tap.be};
 	uint8_t mac[ETH_ALEN];
 
 	virtio_net_fini(&f->net);
@@ -89,12 +98,12 @@ END_TEST
 START_TEST(test_init_fails)
 {
 	struct net_fixture *f = open_bare(0, 0, true);
-	struct virtio_net_options options = {.loop = &f->loop, .tap = &f->tap};
+	struct virtio_net_options options = {.loop = &f->loop, .backend = &f->tap.be};
 
 	virtio_net_fini(&f->net);
-	f->tap.link.fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC); /* epoll takes no files */
+	f->tap.be.link_fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC); /* epoll takes no files */
 	ck_assert_int_eq(virtio_net_init(&f->net, &options), -EPERM);
-	tap_link_close(&f->tap.link);
+	close(f->tap.be.link_fd);
 	ck_assert_int_eq(virtio_net_init(&f->net, &options), 0);
 	net_close(f);
 }
@@ -105,7 +114,7 @@ START_TEST(test_offloads_refused)
 	struct net_fixture *f = net_open(0);
 
 	net_reset(f);
-	f->tap.offloads = NET_TUN_TSO; /* but the "TAP" takes none */
+	f->tap.be.offloads = NET_TUN_TSO; /* but the "TAP" takes none */
 	net_start(f, NET_TSO, 256);
 	ck_assert_uint_eq(f->log_lines, 1);
 	ck_assert_ptr_nonnull(strstr(f->log_last, "net 'fake0': cannot turn on offloads: "));

@@ -1,7 +1,7 @@
 /* The receive side of the network card, fed from a socket pair. */
 #include "tests/unit/net_fixture.h"
 
-static uint8_t packet[2 * TAP_PACKET_MAX];
+static uint8_t packet[2 * NET_PACKET_MAX];
 
 static const uint64_t all_features[] = {
 	0,
@@ -19,11 +19,11 @@ static void send_filled(struct net_fixture *f, uint32_t len, uint32_t seed)
 
 START_TEST(test_one_buffer)
 {
-	static const uint32_t lens[] = {NET_HDR, 13, 26, 72, 1526, 9012, 65562, TAP_PACKET_MAX};
+	static const uint32_t lens[] = {NET_HDR, 13, 26, 72, 1526, 9012, 65562, NET_PACKET_MAX};
 	struct net_fixture *f = net_open(all_features[_i]);
 
 	for (unsigned int i = 0; i < sizeof(lens) / sizeof(lens[0]); i++) {
-		ck_assert(net_post(f, TAP_PACKET_MAX, 0));
+		ck_assert(net_post(f, NET_PACKET_MAX, 0));
 		net_kick(f, 0);
 		send_filled(f, lens[i], i);
 		net_pump(f);
@@ -101,7 +101,7 @@ START_TEST(test_no_buffers)
 	struct net_fixture *f = net_open(all_features[_i]);
 
 	net_pump(f);
-	ck_assert_uint_eq(f->net.rx.watch.events, 0);
+	ck_assert_uint_eq(f->net.pair[0].rx.watch.events, 0);
 	send_filled(f, 100, 1);
 	ck_assert_uint_eq(net_pump(f), 0);
 	ck_assert_uint_eq(virtq_driver_used_flags(&f->rx), 0);
@@ -114,7 +114,7 @@ START_TEST(test_no_buffers)
 	/* used up again */
 	send_filled(f, 101, 2);
 	net_pump(f);
-	ck_assert_uint_eq(f->net.rx.watch.events, 0);
+	ck_assert_uint_eq(f->net.pair[0].rx.watch.events, 0);
 	ck_assert_uint_eq(virtq_driver_n_used(&f->rx), 0);
 	ck_assert(net_post(f, 2000, 0));
 	net_kick(f, 0);
@@ -193,7 +193,7 @@ START_TEST(test_held)
 	send_filled(f, 60, 2);
 	net_pump(f);
 	ck_assert_uint_eq(virtq_driver_n_used(&f->rx), 0);
-	ck_assert_uint_eq(f->net.rx.watch.events, 0);
+	ck_assert_uint_eq(f->net.pair[0].rx.watch.events, 0);
 	for (unsigned int i = 0; i < 4; i++) {
 		ck_assert(net_post(f, 1000, i * 100));
 		net_kick(f, 0);
@@ -261,7 +261,7 @@ START_TEST(test_window_full)
 	send_filled(f, 1200, 1);
 	net_pump(f);
 	ck_assert_uint_eq(virtq_driver_n_used(&f->rx), 0);
-	ck_assert_uint_eq(f->net.rx.held, 0);
+	ck_assert_uint_eq(f->net.pair[0].rx.held, 0);
 	send_filled(f, 700, 2);
 	net_pump(f);
 	ck_assert_uint_eq(virtq_driver_n_used(&f->rx), 3);
@@ -380,7 +380,7 @@ START_TEST(test_stop)
 	if (_i == 1) {
 		send_filled(f, 3000, 1);
 		net_pump(f);
-		ck_assert_uint_eq(f->net.rx.held, 3000);
+		ck_assert_uint_eq(f->net.pair[0].rx.held, 3000);
 	}
 	net_reset(f);
 	ck_assert_uint_eq(f->stopped, 1);
@@ -418,8 +418,8 @@ START_TEST(test_wire)
 	close(f->peer);
 	f->peer = -1;
 	net_pump(f);
-	ck_assert_uint_eq(f->net.rx.watch.events, 0);
-	ck_assert(f->net.rx.dead);
+	ck_assert_uint_eq(f->net.pair[0].rx.watch.events, 0);
+	ck_assert(f->net.pair[0].rx.dead);
 	ck_assert_uint_eq(f->config_changes, 1);
 	ck_assert_str_eq(f->log_last, "net 'fake0': lost the TAP interface: Broken pipe");
 	ck_assert_uint_eq(f->net.dev.config[6], 0);
@@ -437,15 +437,15 @@ START_TEST(test_unwatchable)
 {
 	struct net_fixture *f = net_open(NET_MERGE);
 
-	close(f->tap.fd);
-	f->tap.fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-	f->net.rx.watch.fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
-	f->net.rx.tap->fd = f->peer;
+	close(f->tap.be.fd[0]);
+	f->tap.be.fd[0] = open("/dev/null", O_RDWR | O_CLOEXEC);
+	f->net.pair[0].rx.watch.fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	f->net.pair[0].rx.backend->fd[0] = f->peer;
 	ck_assert(net_post(f, 1000, 0));
 	net_kick(f, 0);
-	ck_assert(f->net.rx.dead);
-	close(f->net.rx.watch.fd);
-	f->tap.fd = -1;
+	ck_assert(f->net.pair[0].rx.dead);
+	close(f->net.pair[0].rx.watch.fd);
+	f->tap.be.fd[0] = -1;
 	net_close(f);
 }
 END_TEST

@@ -13,7 +13,7 @@ static void expect_broken(struct net_fixture *f)
 {
 	net_kick(f, 0);
 	ck_assert_uint_eq(f->needs_reset, 1);
-	ck_assert_uint_eq(f->net.rx.watch.events, 0);
+	ck_assert_uint_eq(f->net.pair[0].rx.watch.events, 0);
 	ck_assert_uint_eq(virtq_driver_n_used(&f->rx), 0);
 
 	/* dead until a reset, then as new */
@@ -108,7 +108,7 @@ START_TEST(test_broken_by_transmit)
 	send_filled(f, 100, 1);
 	net_pump(f);
 	ck_assert_uint_eq(virtq_driver_n_used(&f->rx), 0);
-	ck_assert_uint_eq(f->net.rx.watch.events, 0);
+	ck_assert_uint_eq(f->net.pair[0].rx.watch.events, 0);
 	net_close(f);
 }
 END_TEST

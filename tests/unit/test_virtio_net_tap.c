@@ -11,7 +11,7 @@
 #define SEGMENTS 50u
 #define LARGE	 (NET_HDR + HEADERS + SEGMENTS * SEGMENT)
 
-static uint8_t packet[2 * TAP_PACKET_MAX], got[2 * TAP_PACKET_MAX];
+static uint8_t packet[2 * NET_PACKET_MAX], got[2 * NET_PACKET_MAX];
 
 static struct net_fixture *open_tap(const char *name, uint64_t features)
 {
@@ -175,7 +175,7 @@ START_TEST(test_next_driver)
 
 	wire_send_large(f);
 	net_reset(f);
-	ck_assert_uint_eq(f->tap.offloads_on, 0);
+	ck_assert_uint_eq(f->tap.be.offloads_on, 0);
 	wire_send_large(f);
 	net_start(f, 0, 256);
 	while (net_post(f, 1600, 0))
@@ -300,7 +300,7 @@ START_TEST(test_burst)
 	plain(100, 1);
 	for (int i = 0; i < 600; i++)
 		wire_send(f, 88);
-	ck_assert(net_call(&f->net.rx.watch));
+	ck_assert(net_call(&f->net.pair[0].rx.watch));
 	ck_assert_uint_eq(virtq_driver_n_used(&f->rx), 256);
 	ck_assert_uint_eq(f->interrupts[0], 256 / 64);
 	while (net_take(f, got) == 100) {
@@ -328,9 +328,9 @@ START_TEST(test_held_at_end_of_budget)
 	for (int i = 0; i < 255; i++)
 		wire_send(f, 88);
 	wire_send(f, 988);
-	ck_assert(net_call(&f->net.rx.watch));
-	ck_assert_uint_eq(f->net.rx.held, 1000);
-	ck_assert_uint_eq(f->net.rx.watch.events, 0);
+	ck_assert(net_call(&f->net.pair[0].rx.watch));
+	ck_assert_uint_eq(f->net.pair[0].rx.held, 1000);
+	ck_assert_uint_eq(f->net.pair[0].rx.watch.events, 0);
 	for (int i = 0; i < 255; i++)
 		ck_assert_uint_eq(net_take(f, got), 100);
 	while (net_post(f, 300, 0))

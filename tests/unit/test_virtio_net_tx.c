@@ -1,7 +1,7 @@
 /* The transmit side of the network card, into a socket pair. */
 #include "tests/unit/net_fixture.h"
 
-static uint8_t packet[2 * TAP_PACKET_MAX], got[2 * TAP_PACKET_MAX];
+static uint8_t packet[2 * NET_PACKET_MAX], got[2 * NET_PACKET_MAX];
 
 static const uint64_t all_features[] = {0, NET_EVENT, NET_EVENT | NET_INDIRECT};
 
@@ -52,7 +52,7 @@ static void expect_silence(struct net_fixture *f)
 
 START_TEST(test_lengths)
 {
-	static const uint32_t lens[] = {26, 27, 72, 1526, 9012, 65562, TAP_PACKET_MAX};
+	static const uint32_t lens[] = {26, 27, 72, 1526, 9012, 65562, NET_PACKET_MAX};
 	struct net_fixture *f = net_open(all_features[_i]);
 
 	for (unsigned int i = 0; i < sizeof(lens) / sizeof(lens[0]); i++) {
@@ -109,7 +109,7 @@ END_TEST
 START_TEST(test_refused_lengths)
 {
 	static const uint32_t lens[] = {
-		0, 1, 11, 12, 13, 25, TAP_PACKET_MAX + 1, 2 * TAP_PACKET_MAX};
+		0, 1, 11, 12, 13, 25, NET_PACKET_MAX + 1, 2 * NET_PACKET_MAX};
 	struct net_fixture *f = net_open(all_features[_i]);
 
 	for (unsigned int i = 0; i < sizeof(lens) / sizeof(lens[0]); i++) {
@@ -175,8 +175,8 @@ START_TEST(test_wire_gone)
 {
 	struct net_fixture *f = net_open(0);
 
-	close(f->tap.fd);
-	f->tap.fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	close(f->tap.be.fd[0]);
+	f->tap.be.fd[0] = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	queue_packet(f, 60, 1, 0);
 	net_kick(f, 1);
 	expect_used(f);
@@ -191,8 +191,8 @@ START_TEST(test_budget)
 	struct net_fixture *f = net_open(all_features[_i]);
 	struct evloop_fd *kick = &f->net.dev.kick[1];
 
-	close(f->tap.fd);
-	f->tap.fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	close(f->tap.be.fd[0]);
+	f->tap.be.fd[0] = open("/dev/null", O_RDWR | O_CLOEXEC);
 	net_pump(f);
 	ck_assert(!net_call(kick));
 	for (int i = 0; i < 256; i++)

@@ -5,6 +5,8 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <linux/capability.h>
+#include <linux/ethtool.h>
+#include <linux/sockios.h>
 
 #define VNET (IFF_TAP | IFF_NO_PI | IFF_VNET_HDR)
 
@@ -30,7 +32,7 @@ static void expect_refused(const char *name, int err, const char *line)
 	ck_assert_int_eq(open_name(&tap, name, 0), err);
 	ck_assert_uint_eq(tap_log_lines, 1);
 	ck_assert_str_eq(tap_log, line);
-	ck_assert_int_eq(tap.fd, -1);
+	ck_assert_int_eq(tap.be.fd[0], -1);
 	ck_assert_int_eq(tap.link.fd, -1);
 }
 
@@ -44,20 +46,23 @@ START_TEST(test_open)
 	ck_assert_int_eq(open_name(&tap, "t0", 0), 0);
 	ck_assert_uint_eq(tap_log_lines, 0);
 	ck_assert_str_eq(tap.name, "t0");
-	ck_assert_uint_eq(tap.mtu, 1500);
+	ck_assert_uint_eq(tap.be.mtu, 1500);
 	ck_assert(!tap.link.up);
-	ck_assert_uint_eq(tap.offloads, TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN);
-	ck_assert_uint_eq(tap.offloads_on, 0);
-	ck_assert_int_eq(ioctl(tap.fd, TUNGETIFF, &ifr), 0);
+	ck_assert_uint_eq(tap.be.offloads & ~(unsigned int)(TUN_F_USO4 | TUN_F_USO6),
+			  TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN);
+	ck_assert(!(tap.be.offloads & TUN_F_USO4) ==
+		  !(tap.be.offloads & TUN_F_USO6)); /* Linux 6.2 */
+	ck_assert_uint_eq(tap.be.offloads_on, 0);
+	ck_assert_int_eq(ioctl(tap.be.fd[0], TUNGETIFF, &ifr), 0);
 	ck_assert_int_eq(ifr.ifr_flags & (VNET | IFF_PERSIST), VNET | IFF_PERSIST);
-	ck_assert_int_eq(ioctl(tap.fd, TUNGETVNETHDRSZ, &value), 0);
+	ck_assert_int_eq(ioctl(tap.be.fd[0], TUNGETVNETHDRSZ, &value), 0);
 	ck_assert_int_eq(value, 12);
-	ck_assert_int_eq(ioctl(tap.fd, TUNGETVNETLE, &value), 0);
+	ck_assert_int_eq(ioctl(tap.be.fd[0], TUNGETVNETLE, &value), 0);
 	ck_assert_int_eq(value, 1);
-	ck_assert(fcntl(tap.fd, F_GETFD) & FD_CLOEXEC);
-	ck_assert(fcntl(tap.fd, F_GETFL) & O_NONBLOCK);
+	ck_assert(fcntl(tap.be.fd[0], F_GETFD) & FD_CLOEXEC);
+	ck_assert(fcntl(tap.be.fd[0], F_GETFL) & O_NONBLOCK);
 	tap_close(&tap);
-	ck_assert_int_eq(tap.fd, -1);
+	ck_assert_int_eq(tap.be.fd[0], -1);
 	ck_assert_uint_ne(if_nametoindex("t0"), 0);
 
 	/* and once more: what we left on the interface does not disturb */
@@ -190,7 +195,7 @@ static void expect_fd_refused(int fd, const char *why)
 	ck_assert_msg(open_fd(&tap, fd) < 0, "accepted, but %s", why);
 	ck_assert_uint_eq(tap_log_lines, 1);
 	ck_assert_str_eq(tap_log, line);
-	ck_assert_int_eq(tap.fd, -1);
+	ck_assert_int_eq(tap.be.fd[0], -1);
 	if (fcntl(fd, F_GETFD) >= 0) /* it stays the caller's */
 		close(fd);
 }
@@ -204,12 +209,12 @@ START_TEST(test_fd)
 	tap_set_up("tf", true);
 	ck_assert_int_eq(open_fd(&tap, fd), 0);
 	/* a duplicate, so that the caller's stays the caller's */
-	ck_assert_int_ne(tap.fd, fd);
+	ck_assert_int_ne(tap.be.fd[0], fd);
 	ck_assert_str_eq(tap.name, "tf");
-	ck_assert_uint_eq(tap.mtu, 4000);
+	ck_assert_uint_eq(tap.be.mtu, 4000);
 	ck_assert(tap.link.up);
-	ck_assert(fcntl(tap.fd, F_GETFD) & FD_CLOEXEC);
-	ck_assert(fcntl(tap.fd, F_GETFL) & O_NONBLOCK);
+	ck_assert(fcntl(tap.be.fd[0], F_GETFD) & FD_CLOEXEC);
+	ck_assert(fcntl(tap.be.fd[0], F_GETFL) & O_NONBLOCK);
 	tap_close(&tap);
 	ck_assert_int_ge(fcntl(fd, F_GETFD), 0);
 	close(fd);
@@ -247,7 +252,7 @@ START_TEST(test_fd_of_other_namespace)
 		tap_make("to", VNET);
 	ck_assert_int_eq(open_fd(&tap, fd), 0);
 	ck_assert_str_eq(tap.name, "to");
-	ck_assert_uint_eq(tap.mtu, 0);
+	ck_assert_uint_eq(tap.be.mtu, 0);
 	ck_assert(tap.link.up);
 	ck_assert_int_eq(tap.link.fd, -1);
 	tap_close(&tap);
@@ -260,12 +265,12 @@ START_TEST(test_mtu)
 
 	tap_make("tm", VNET);
 	ck_assert_int_eq(open_name(&tap, "tm", 1400), 0);
-	ck_assert_uint_eq(tap.mtu, 1400);
+	ck_assert_uint_eq(tap.be.mtu, 1400);
 	ck_assert_uint_eq(tap_log_lines, 0);
 	tap_close(&tap);
 
 	ck_assert_int_eq(open_name(&tap, "tm", 9000), 0);
-	ck_assert_uint_eq(tap.mtu, 9000);
+	ck_assert_uint_eq(tap.be.mtu, 9000);
 	ck_assert_str_eq(tap_log, "MTU 9000 for the guest is more than that of TAP 'tm', 1500; "
 				  "raise it with: ip link set tm mtu 9000");
 	tap_close(&tap);
@@ -273,11 +278,11 @@ START_TEST(test_mtu)
 	ck_assert_int_eq(open_name(&tap, "tm", 67), -EINVAL);
 	ck_assert_str_eq(tap_log, "cannot use MTU 67 for TAP 'tm': it must be from 68 to 65535");
 	ck_assert_int_eq(open_name(&tap, "tm", 65536), -EINVAL);
-	ck_assert_int_eq(tap.fd, -1);
+	ck_assert_int_eq(tap.be.fd[0], -1);
 	ck_assert_int_eq(tap.link.fd, -1);
 	tap_set_interface_mtu("tm", 65521);
 	ck_assert_int_eq(open_name(&tap, "tm", 0), 0);
-	ck_assert_uint_eq(tap.mtu, 65521);
+	ck_assert_uint_eq(tap.be.mtu, 65521);
 	tap_close(&tap);
 }
 END_TEST
@@ -288,17 +293,98 @@ START_TEST(test_offloads)
 
 	tap_make("tx", VNET);
 	ck_assert_int_eq(open_name(&tap, "tx", 0), 0);
-	ck_assert_int_eq(tap_set_offloads(&tap, TUN_F_CSUM | TUN_F_TSO4), 0);
-	ck_assert_uint_eq(tap.offloads_on, TUN_F_CSUM | TUN_F_TSO4);
-	ck_assert_int_eq(tap_set_offloads(&tap, TUN_F_CSUM | TUN_F_TSO_ECN), 0);
-	ck_assert_uint_eq(tap.offloads_on, TUN_F_CSUM);
-	ck_assert_int_eq(tap_set_offloads(&tap, TUN_F_TSO4 | TUN_F_TSO6), 0);
-	ck_assert_uint_eq(tap.offloads_on, 0);
-	ck_assert_int_eq(tap_set_offloads(&tap, ~0u), 0);
-	ck_assert_uint_eq(tap.offloads_on, tap.offloads);
+	ck_assert_int_eq(net_backend_set_offloads(&tap.be, TUN_F_CSUM | TUN_F_TSO4), 0);
+	ck_assert_uint_eq(tap.be.offloads_on, TUN_F_CSUM | TUN_F_TSO4);
+	ck_assert_int_eq(net_backend_set_offloads(&tap.be, TUN_F_CSUM | TUN_F_TSO_ECN), 0);
+	ck_assert_uint_eq(tap.be.offloads_on, TUN_F_CSUM);
+	ck_assert_int_eq(net_backend_set_offloads(&tap.be, TUN_F_TSO4 | TUN_F_TSO6), 0);
+	ck_assert_uint_eq(tap.be.offloads_on, 0);
+	ck_assert_int_eq(net_backend_set_offloads(&tap.be, ~0u), 0);
+	ck_assert_uint_eq(tap.be.offloads_on, tap.be.offloads);
 	tap_close(&tap);
-	ck_assert_int_eq(tap_set_offloads(&tap, 0), -EBADF);
-	ck_assert_uint_eq(tap.offloads_on, tap.offloads);
+	ck_assert_int_eq(net_backend_set_offloads(&tap.be, 0), -EBADF);
+	ck_assert_uint_eq(tap.be.offloads_on, tap.be.offloads);
+}
+END_TEST
+
+/* As many queues as asked for, all but the first detached; one that has a single queue gives one. */
+START_TEST(test_queues)
+{
+	struct tap_config config = {.name = "mq0", .queues = 3};
+	struct ethtool_channels channels = {.cmd = ETHTOOL_GCHANNELS};
+	struct ifreq ifr = {.ifr_data = (void *)&channels};
+	struct tap tap;
+
+	tap_make("mq0", VNET | IFF_MULTI_QUEUE);
+	ck_assert_int_eq(tap_open(&tap, &config), 0);
+	ck_assert_uint_eq(tap.be.n_queues, 3);
+	tap_ifreq(SIOCETHTOOL, &ifr, "mq0");
+	ck_assert_uint_eq(channels.combined_count, 1);
+	ck_assert_int_eq(tap.be.ops->set_queues(&tap.be, 3), 0);
+	channels.cmd = ETHTOOL_GCHANNELS;
+	tap_ifreq(SIOCETHTOOL, &ifr, "mq0");
+	ck_assert_uint_eq(channels.combined_count, 3);
+	ck_assert_int_eq(tap.be.ops->set_queues(&tap.be, 3), 0);
+	ck_assert_int_eq(tap.be.ops->set_queues(&tap.be, 2), 0);
+	channels.cmd = ETHTOOL_GCHANNELS;
+	tap_ifreq(SIOCETHTOOL, &ifr, "mq0");
+	ck_assert_uint_eq(channels.combined_count, 2);
+	tap_close(&tap);
+	for (unsigned int i = 0; i < NET_MAX_PAIRS; i++)
+		ck_assert_int_eq(tap.be.fd[i], -1);
+
+	config = (struct tap_config){.name = "mq0", .max_queues = 40};
+	ck_assert_int_eq(tap_open(&tap, &config), 0);
+	ck_assert_uint_eq(tap.be.n_queues, NET_MAX_PAIRS);
+	tap_close(&tap);
+
+	tap_make("sq0", VNET);
+	config = (struct tap_config){.name = "sq0", .max_queues = 4};
+	ck_assert_int_eq(tap_open(&tap, &config), 0);
+	ck_assert_uint_eq(tap.be.n_queues, 1);
+	tap_close(&tap);
+	config.queues = 2;
+	ck_assert_int_eq(tap_open(&tap, &config), -EINVAL);
+	ck_assert_str_eq(
+		tap_log,
+		"TAP 'sq0' has room for 1 of 2 queues; make it anew with: ip tuntap add dev sq0 "
+		"mode tap multi_queue");
+}
+END_TEST
+
+/* The kernel sorts out what the guest does not want. */
+START_TEST(test_filter)
+{
+	static const uint8_t addr[3][ETH_ALEN] = {
+		{2, 0, 0, 0, 0, 1}, {2, 0, 0, 0, 0, 2}, {1, 0, 0x5e, 0, 0, 9}};
+	struct net_filter filter = {.n = 1, .addr = {{2, 0, 0, 0, 0, 1}}};
+	uint8_t frame[60] = {0}, got[128];
+	struct iovec iov = {got, sizeof(got)};
+	struct tap tap;
+	int wire;
+
+	tap_make("flt0", VNET);
+	ck_assert_int_eq(open_name(&tap, "flt0", 0), 0);
+	tap_set_up("flt0", true);
+	wire = tap_wire_open("flt0");
+	for (unsigned int round = 0; round < 3; round++) {
+		filter.allmulti = round == 1;
+		filter.all = round == 2;
+		ck_assert_int_eq(tap.be.ops->set_filter(&tap.be, &filter), 0);
+		for (unsigned int i = 0; i < 3; i++) {
+			memcpy(frame, addr[i], ETH_ALEN);
+			ck_assert_int_eq(send(wire, frame, sizeof(frame), 0), sizeof(frame));
+		}
+		for (unsigned int i = 0; i < 3; i++) {
+			if ((i == 1 && round < 2) || (i == 2 && round < 1))
+				continue;
+			ck_assert_int_eq(tap.be.ops->read(&tap.be, 0, &iov, 1), 72);
+			ck_assert_mem_eq(got + 12, addr[i], ETH_ALEN);
+		}
+		ck_assert_int_eq(tap.be.ops->read(&tap.be, 0, &iov, 1), 0);
+	}
+	close(wire);
+	tap_close(&tap);
 }
 END_TEST
 
@@ -363,7 +449,7 @@ START_TEST(test_link_removed)
 	tap_delete("tr");
 	ck_assert(tap_link_read(&tap.link));
 	ck_assert(!tap.link.up);
-	ck_assert_int_eq(read(tap.fd, &byte, 1), -1);
+	ck_assert_int_eq(read(tap.be.fd[0], &byte, 1), -1);
 	ck_assert_int_eq(errno, EBADFD);
 	tap_close(&tap);
 }
@@ -383,9 +469,9 @@ START_TEST(test_discard)
 	for (int i = 0; i < 300; i++)
 		ck_assert_int_eq(send(wire, frame, sizeof(frame), 0), sizeof(frame));
 	close(wire);
-	ck_assert_int_gt(read(tap.fd, byte, sizeof(byte)), 0);
-	tap_discard(&tap);
-	ck_assert_int_eq(read(tap.fd, byte, sizeof(byte)), -1);
+	ck_assert_int_gt(read(tap.be.fd[0], byte, sizeof(byte)), 0);
+	tap.be.ops->discard(&tap.be);
+	ck_assert_int_eq(read(tap.be.fd[0], byte, sizeof(byte)), -1);
 	ck_assert_int_eq(errno, EAGAIN);
 	tap_close(&tap);
 }
@@ -416,6 +502,8 @@ int main(void)
 	tcase_add_loop_test(tc, test_fd_of_other_namespace, 0, 2);
 	tcase_add_test(tc, test_mtu);
 	tcase_add_test(tc, test_offloads);
+	tcase_add_test(tc, test_queues);
+	tcase_add_test(tc, test_filter);
 	tcase_add_test(tc, test_link);
 	tcase_add_test(tc, test_link_flood);
 	tcase_add_test(tc, test_link_removed);

@@ -52,6 +52,26 @@ static struct machine_config vmm_translate(const struct vmm_config *c)
 				       .console_keys = c->console_keys};
 }
 
+static struct machine_net_config vmm_translate_net(const struct vmm_net *n,
+						   struct passt_forward *forwards)
+{
+	unsigned int n_forwards = n->n_forwards < VMM_MAX_FORWARDS ? n->n_forwards
+								   : VMM_MAX_FORWARDS;
+
+	for (unsigned int i = 0; i < n_forwards; i++)
+		forwards[i] = (struct passt_forward){.udp = n->forwards[i].udp,
+						     .host = n->forwards[i].host,
+						     .guest = n->forwards[i].guest};
+	return (struct machine_net_config){.user = n->user,
+					   .tap = n->tap,
+					   .tap_fd = n->tap_fd,
+					   .mac = n->mac,
+					   .mtu = n->mtu,
+					   .queues = n->queues,
+					   .forwards = forwards,
+					   .n_forwards = n_forwards};
+}
+
 /* The arrays are translated where the counts are within bounds; the machine refuses the others. */
 static int vmm_create_machine(const struct vmm_config *config, struct machine **machine)
 {
@@ -59,6 +79,7 @@ static int vmm_create_machine(const struct vmm_config *config, struct machine **
 	struct machine_disk_config disks[MACHINE_MAX_DISKS_AND_NETS];
 	struct machine_net_config nets[MACHINE_MAX_DISKS_AND_NETS];
 	struct machine_vsock_config vsock;
+	struct passt_forward forwards[MACHINE_MAX_DISKS_AND_NETS][VMM_MAX_FORWARDS];
 
 	for (unsigned int i = 0; i < config->n_disks && i < MACHINE_MAX_DISKS_AND_NETS; i++) {
 		const struct vmm_disk *d = &config->disks[i];
@@ -77,6 +98,8 @@ static int vmm_create_machine(const struct vmm_config *config, struct machine **
 						      .path = config->vsock->path};
 		mc.vsock = &vsock;
 	}
+	for (unsigned int i = 0; i < config->n_nets && i < MACHINE_MAX_DISKS_AND_NETS; i++)
+		nets[i] = vmm_translate_net(&config->nets[i], forwards[i]);
 	mc.disks = disks;
 	mc.nets = nets;
 	return machine_create(&mc, machine);

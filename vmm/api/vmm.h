@@ -52,12 +52,30 @@ struct vmm_disk {
 	bool readonly;	    /* several VMs may share an image that all open read-only */
 };
 
-/* A network card on a TAP interface; appears as eth0, eth1, ... in the order given. */
+#define VMM_MAX_NET_QUEUES 16
+#define VMM_MAX_FORWARDS   64
+
+/* A port of the host whose connections go to a port of the guest. */
+struct vmm_forward {
+	bool udp; /* else TCP */
+	uint16_t host;
+	uint16_t guest;
+};
+
+/*
+ * A network card; appears as eth0, eth1, ... in the order given. It is on a TAP interface of the host, or, with user, on
+ * the program passt(1), which is started as a child and needs no rights.
+ */
 struct vmm_net {
 	const char *tap; /* name of an existing TAP interface; NULL: tap_fd is used */
 	int tap_fd; /* TAP with IFF_NO_PI | IFF_VNET_HDR; the caller may close it after vmm_create() */
 	const uint8_t *mac; /* 6 bytes; NULL: a stable locally administered address */
-	uint16_t mtu;	    /* bytes, 68 to 65535; 0: that of the interface */
+	uint16_t mtu;	    /* bytes, 68 to 65535; 0: that of the interface; with user 65520 */
+	uint16_t
+		queues; /* pairs, at most VMM_MAX_NET_QUEUES; 0: one for each vCPU if the TAP interface has them */
+	bool user;			    /* passt; tap and tap_fd are ignored */
+	const struct vmm_forward *forwards; /* with user */
+	unsigned int n_forwards;	    /* at most VMM_MAX_FORWARDS */
 };
 
 /*

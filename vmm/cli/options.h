@@ -36,6 +36,7 @@ struct options {
 	struct vmm_net nets[VMM_MAX_DISKS_AND_NETS];
 	struct vmm_vsock vsock;
 	uint8_t macs[VMM_MAX_DISKS_AND_NETS][6];
+	struct vmm_forward forwards[VMM_MAX_DISKS_AND_NETS][VMM_MAX_FORWARDS];
 	/* options that may be given once, as seen so far */
 	uint32_t seen;
 };

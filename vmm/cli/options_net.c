@@ -24,8 +24,8 @@ static int option_net_tap(struct vmm_net *net, const char *tap, const char *fd)
 {
 	uint64_t n;
 
-	if (net->tap || net->tap_fd >= 0) {
-		report("--net: one tap= or tap-fd= for each card");
+	if (net->tap || net->tap_fd >= 0 || net->user) {
+		report("--net: one tap=, tap-fd= or user for each card");
 		return -EINVAL;
 	}
 	if (tap && *tap == '\0') {
@@ -45,36 +45,110 @@ static int option_net_tap(struct vmm_net *net, const char *tap, const char *fd)
 	return 0;
 }
 
+static int option_net_user(struct vmm_net *net)
+{
+	if (net->tap || net->tap_fd >= 0 || net->user) {
+		report("--net: one tap=, tap-fd= or user for each card");
+		return -EINVAL;
+	}
+	net->user = true;
+	return 0;
+}
+
+/* forward=tcp:HOST:GUEST */
+static int option_net_forward(struct options *o, struct vmm_net *net, char *value)
+{
+	struct vmm_forward *forward = &o->forwards[net - o->nets][net->n_forwards];
+	char *protocol = value, *host = strchr(value, ':'),
+	     *guest = host ? strchr(host + 1, ':') : NULL;
+	uint64_t host_port, guest_port;
+
+	if (net->n_forwards == VMM_MAX_FORWARDS) {
+		report("--net user has room for %d forwards", VMM_MAX_FORWARDS);
+		return -EINVAL;
+	}
+	if (guest) {
+		*host++ = *guest++ = '\0';
+		if ((strcmp(protocol, "tcp") == 0 || strcmp(protocol, "udp") == 0) &&
+		    value_number(host, 1, 65535, &host_port) == 0 &&
+		    value_number(guest, 1, 65535, &guest_port) == 0) {
+			*forward = (struct vmm_forward){.udp = *protocol == 'u',
+							.host = (uint16_t)host_port,
+							.guest = (uint16_t)guest_port};
+			net->forwards = o->forwards[net - o->nets];
+			net->n_forwards++;
+			return 0;
+		}
+	}
+	report("--net forward= takes tcp:HOST:GUEST or udp:HOST:GUEST with two ports, not "
+	       "'%s%s%s%s%s'",
+	       protocol, guest ? ":" : "", guest ? host : "", guest ? ":" : "", guest ? guest : "");
+	return -EINVAL;
+}
+
+static int option_net_mac(struct vmm_net *net, const char *mac, uint8_t *bytes)
+{
+	if (net->mac || value_mac(mac, bytes) < 0) {
+		report("--net mac= takes six pairs of hex digits such as "
+		       "52:54:00:12:34:56, no group address, once; not '%s'",
+		       mac);
+		return -EINVAL;
+	}
+	net->mac = bytes;
+	return 0;
+}
+
+static int option_net_number(const char *name, const char *text, uint64_t min, uint64_t max,
+			     uint16_t *out)
+{
+	uint64_t n;
+
+	if (*out || value_number(text, min, max, &n) < 0) {
+		report("--net %s= takes a number from %u to %u, once; not '%s'", name,
+		       (unsigned int)min, (unsigned int)max, text);
+		return -EINVAL;
+	}
+	*out = (uint16_t)n;
+	return 0;
+}
+
 static int option_net_item(struct options *o, struct vmm_net *net, char *item)
 {
 	char *tap = value_of(item, "tap"), *fd = value_of(item, "tap-fd");
 	char *mac = value_of(item, "mac"), *mtu = value_of(item, "mtu");
-	uint8_t *bytes = o->macs[net - o->nets];
-	uint64_t n;
+	char *queues = value_of(item, "queues"), *forward = value_of(item, "forward");
 
 	if (tap || fd)
 		return option_net_tap(net, tap, fd);
-	if (mac) {
-		if (net->mac || value_mac(mac, bytes) < 0) {
-			report("--net mac= takes six pairs of hex digits such as "
-			       "52:54:00:12:34:56, no group address, once; not '%s'",
-			       mac);
-			return -EINVAL;
-		}
-		net->mac = bytes;
-		return 0;
-	}
-	if (mtu) {
-		if (net->mtu || value_number(mtu, 68, 65535, &n) < 0) {
-			report("--net mtu= takes a number from 68 to 65535, once; not '%s'", mtu);
-			return -EINVAL;
-		}
-		net->mtu = (uint16_t)n;
-		return 0;
-	}
+	if (mac)
+		return option_net_mac(net, mac, o->macs[net - o->nets]);
+	if (mtu)
+		return option_net_number("mtu", mtu, 68, 65535, &net->mtu);
+	if (queues)
+		return option_net_number("queues", queues, 1, VMM_MAX_NET_QUEUES, &net->queues);
+	if (forward)
+		return option_net_forward(o, net, forward);
 	if (strcmp(item, "user") == 0)
-		return option_unsupported("--net", item);
-	report("--net has no option '%s'; there are tap=NAME, tap-fd=N, mac=M and mtu=N", item);
+		return option_net_user(net);
+	report("--net has no option '%s'; there are tap=NAME, tap-fd=N, user, mac=M, mtu=N, "
+	       "queues=N and "
+	       "forward=tcp:HOST:GUEST",
+	       item);
+	return -EINVAL;
+}
+
+static int option_net_check(const struct options *o, const struct vmm_net *net)
+{
+	if (!net->tap && net->tap_fd < 0 && !net->user)
+		report("--net needs tap=NAME, tap-fd=N or user");
+	else if (net->n_forwards > 0 && !net->user)
+		report("--net forward= goes with user alone: a TAP has the host's own routing");
+	else if (net->queues > 1 && !net->tap)
+		report("--net queues= goes with tap=NAME alone: the others have one queue");
+	else if (options_tap_taken(o, net))
+		report("two network cards cannot share a TAP: each --net needs one of its own");
+	else
+		return 0;
 	return -EINVAL;
 }
 
@@ -91,14 +165,8 @@ int option_net(struct options *o, char *value)
 		if (err < 0)
 			return err;
 	}
-	if (!net->tap && net->tap_fd < 0) {
-		report("--net needs tap=NAME or tap-fd=N");
+	if (option_net_check(o, net) < 0)
 		return -EINVAL;
-	}
-	if (options_tap_taken(o, net)) {
-		report("two network cards cannot share a TAP: each --net needs one of its own");
-		return -EINVAL;
-	}
 	o->config.n_nets++;
 	return 0;
 }

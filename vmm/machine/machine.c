@@ -253,7 +253,7 @@ static int make_cards(struct machine *machine, const struct machine_config *conf
 	for (unsigned int i = 0; i < config->n_disks && err == 0; i++)
 		err = machine_add_disk(machine, &config->disks[i]);
 	for (unsigned int i = 0; i < config->n_nets && err == 0; i++)
-		err = machine_add_net(machine, &config->nets[i]);
+		err = machine_add_net(machine, &config->nets[i], config->cpus);
 	if (config->vsock && err == 0)
 		err = machine_add_vsock(machine, config->vsock);
 	if (config->rng && err == 0)

@@ -26,6 +26,7 @@
 #include "devices/i8042.h"
 #include "devices/ioapic.h"
 #include "devices/serial.h"
+#include "virtio/passt.h"
 #include "virtio/virtio_mmio.h"
 #include "virtio/virtio_pci.h"
 #include "vmm/core/bus.h"
@@ -59,10 +60,14 @@ struct machine_disk_config {
 };
 
 struct machine_net_config {
+	bool user;	 /* passt with these forwards; else a TAP */
 	const char *tap; /* NULL: use tap_fd */
 	int tap_fd;
-	const uint8_t *mac; /* NULL: derived */
-	unsigned int mtu;   /* 0: the interface's */
+	const uint8_t *mac;  /* NULL: derived */
+	unsigned int mtu;    /* 0: the interface's, or passt's */
+	unsigned int queues; /* pairs; 0: as many as vCPUs, if the TAP has them */
+	const struct passt_forward *forwards;
+	unsigned int n_forwards;
 };
 
 struct machine_vsock_config {
@@ -223,7 +228,8 @@ void machine_remove_cards(struct machine *machine);
 
 /* One file for each kind of card, machine_KIND.c. Each opens what the device needs and adds it as a card. */
 int machine_add_disk(struct machine *machine, const struct machine_disk_config *config);
-int machine_add_net(struct machine *machine, const struct machine_net_config *config);
+int machine_add_net(struct machine *machine, const struct machine_net_config *config,
+		    unsigned int cpus);
 int machine_add_vsock(struct machine *machine, const struct machine_vsock_config *config);
 int machine_add_rng(struct machine *machine);
 int machine_add_balloon(struct machine *machine);

@@ -1,31 +1,67 @@
-/* A network card: a TAP of the host, and the virtio device in front of it. */
+/* A network card: a TAP of the host or passt, and the virtio device in front of it. */
 #include "vmm/machine/machine.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
 #include "virtio/net.h"
+#include "virtio/passt.h"
 #include "virtio/tap.h"
 
 struct machine_net {
 	struct machine_card card;
+	bool user; /* which of these two */
+	struct passt passt;
 	struct tap tap;
 	struct virtio_net net;
 };
+
+static int net_open_backend(struct machine_net *n, const struct machine_net_config *config,
+			    unsigned int cpus)
+{
+	struct passt_config passt = {
+		.forwards = config->forwards, .n_forwards = config->n_forwards, .mtu = config->mtu};
+	struct tap_config tap = {.name = config->tap,
+				 .fd = config->tap_fd,
+				 .mtu = config->mtu,
+				 .queues = config->queues,
+				 .max_queues = cpus};
+
+	n->user = config->user;
+	return n->user ? passt_open(&n->passt, &passt) : tap_open(&n->tap, &tap);
+}
+
+static void net_close_backend(struct machine_net *n)
+{
+	if (n->user)
+		passt_close(&n->passt);
+	else
+		tap_close(&n->tap);
+}
 
 static void machine_remove_net(struct machine_card *card)
 {
 	struct machine_net *n = (struct machine_net *)card;
 
 	virtio_net_fini(&n->net);
-	tap_close(&n->tap);
+	net_close_backend(n);
 	free(n);
 }
 
-int machine_add_net(struct machine *machine, const struct machine_net_config *config)
+static int net_init_device(struct machine_net *n, struct machine *machine, const uint8_t *mac)
 {
-	struct tap_config tap = {.name = config->tap, .fd = config->tap_fd, .mtu = config->mtu};
-	struct virtio_net_options options = {.mac = config->mac};
+	struct net_backend *backend = n->user ? &n->passt.stream.be : &n->tap.be;
+	struct virtio_net_options options = {.backend = backend, .mac = mac};
+
+	options.loop = machine_next_io_loop(machine);
+	for (unsigned int i = 1; i < backend->n_queues; i++)
+		options.pair_loop[i] = machine_next_io_loop(machine);
+	return virtio_net_init(&n->net, &options);
+}
+
+int machine_add_net(struct machine *machine, const struct machine_net_config *config,
+		    unsigned int cpus)
+{
 	struct machine_net *n;
 	int err;
 
@@ -38,22 +74,20 @@ int machine_add_net(struct machine *machine, const struct machine_net_config *co
 		log_error("out of memory");
 		return -ENOMEM;
 	}
-	err = tap_open(&n->tap, &tap);
+	err = net_open_backend(n, config, cpus);
 	if (err < 0)
 		goto fail;
-	options.tap = &n->tap;
-	options.loop = machine_next_io_loop(machine);
-	err = virtio_net_init(&n->net, &options);
+	err = net_init_device(n, machine, config->mac);
 	if (err < 0)
-		goto fail_tap;
+		goto fail_backend;
 	err = machine_add_card(machine, &n->card, &n->net.dev, machine_remove_net);
 	if (err < 0)
 		goto fail_net;
 	return 0;
 fail_net:
 	virtio_net_fini(&n->net);
-fail_tap:
-	tap_close(&n->tap);
+fail_backend:
+	net_close_backend(n);
 fail:
 	free(n);
 	return err;

@@ -1,0 +1,182 @@
+/* passt as a child: started, refused, ended. Skipped where there is none, or no way out for it. */
+#include <check.h>
+#include <dirent.h>
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "virtio/passt.h"
+#include "vmm/core/log.h"
+
+static char log_last[4096];
+
+static void on_log(void *arg, int level, const char *line)
+{
+	(void)arg;
+	(void)level;
+	snprintf(log_last, sizeof(log_last), "%s", line);
+}
+
+static unsigned int count_fds(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	unsigned int n = 0;
+
+	while (readdir(dir))
+		n++;
+	closedir(dir);
+	return n;
+}
+
+/* A program of this name, first in PATH; returns the directory. */
+static void fake_passt(const char *script)
+{
+	static char dir[] = "/tmp/passt-XXXXXX";
+	char path[64];
+	FILE *f;
+
+	strcpy(dir, "/tmp/passt-XXXXXX");
+	ck_assert_ptr_nonnull(mkdtemp(dir));
+	snprintf(path, sizeof(path), "%s/passt", dir);
+	f = fopen(path, "w");
+	fprintf(f, "#!/bin/sh\n%s\n", script);
+	fclose(f);
+	ck_assert_int_eq(system("true"), 0);
+	snprintf(path, sizeof(path), "chmod +x %s/passt", dir);
+	ck_assert_int_eq(system(path), 0);
+	snprintf(path, sizeof(path), "%s:/usr/bin:/bin", dir);
+	setenv("PATH", path, 1);
+}
+
+static void fake_gone(void)
+{
+	char command[64];
+
+	snprintf(command, sizeof(command), "rm -r %.17s", getenv("PATH"));
+	ck_assert_int_eq(system(command), 0);
+}
+
+START_TEST(test_missing)
+{
+	struct passt_config config = {0};
+	struct passt p;
+	unsigned int fds;
+
+	log_set_sink(on_log, NULL);
+	fds = count_fds();
+	setenv("PATH", "/nonexistent", 1);
+	ck_assert_int_eq(passt_open(&p, &config), -ENOENT);
+	ck_assert_ptr_nonnull(strstr(log_last, "apt install passt"));
+	ck_assert_uint_eq(count_fds(), fds);
+	ck_assert_int_eq(waitpid(-1, NULL, WNOHANG), -1);
+}
+END_TEST
+
+START_TEST(test_fails)
+{
+	struct passt_config config = {0};
+	struct passt p;
+	unsigned int fds;
+
+	log_set_sink(on_log, NULL);
+	fds = count_fds();
+	fake_passt("echo first >&2; echo the port is taken >&2; echo Failed to send 3 bytes >&2; "
+		   "exit 1");
+	ck_assert_int_eq(passt_open(&p, &config), -EIO);
+	ck_assert_str_eq(log_last, "cannot start passt for a user network: the port is taken");
+	ck_assert_uint_eq(count_fds(), fds);
+	ck_assert_int_eq(waitpid(-1, NULL, WNOHANG), -1);
+	fake_gone();
+}
+END_TEST
+
+START_TEST(test_complains_a_lot)
+{
+	struct passt_config config = {0};
+	struct passt p;
+
+	log_set_sink(on_log, NULL);
+	fake_passt("i=0; while [ $i -lt 3000 ]; do echo line $i >&2; i=$((i+1)); done; exit 1");
+	ck_assert_int_eq(passt_open(&p, &config), -EIO);
+	ck_assert_str_eq(log_last, "cannot start passt for a user network: line 2999");
+	fake_gone();
+}
+END_TEST
+
+/* What it is given, and that the descriptor works; it complains when nobody listens, and is ended when it does not. */
+START_TEST(test_arguments)
+{
+	static const struct passt_forward forwards[] = {{false, 2222, 22}, {true, 53, 5353}};
+	struct passt_config config = {.forwards = forwards, .n_forwards = 2, .mtu = 1400};
+	char got[512];
+	struct passt p;
+	ssize_t n;
+
+	log_set_sink(on_log, NULL);
+	fake_passt("echo $$; echo \"$@\" >&3; trap '' HUP; while :; do echo noise >&2; done");
+	ck_assert_int_eq(passt_open(&p, &config), 0);
+	n = read(p.stream.be.fd[0], got, sizeof(got) - 1);
+	ck_assert_int_gt(n, 0);
+	got[n] = '\0';
+	ck_assert_ptr_nonnull(
+		strstr(got, "--fd 3 --mtu 1400 --tcp-ports 2222:22 --udp-ports 53:5353"));
+	ck_assert_uint_eq(p.stream.be.mtu, 1400);
+	ck_assert_int_eq(getpgid(p.pid), p.pid);
+	ck_assert_int_eq(kill(p.pid, 0), 0);
+	passt_close(&p);
+	ck_assert_int_eq(waitpid(-1, NULL, WNOHANG), -1);
+	fake_gone();
+}
+END_TEST
+
+/* The real one ends when its socket is closed, without being killed. */
+START_TEST(test_real)
+{
+	struct passt_config config = {0};
+	uint8_t frame[12 + 60] = {0};
+	struct iovec iov = {frame, sizeof(frame)};
+	int status = -1;
+	struct passt p;
+	pid_t pid;
+
+	log_set_sink(on_log, NULL);
+	if (passt_open(&p, &config) < 0) {
+		printf("skipped: %s\n", log_last);
+		return;
+	}
+	memset(frame + 12, 0xff, 6);
+	ck_assert_int_eq(p.stream.be.ops->write(&p.stream.be, 0, &iov, 1, sizeof(frame)), 0);
+	pid = p.pid;
+	p.pid = 0;
+	passt_close(&p);
+	for (int i = 0; i < 2000 && waitpid(pid, &status, WNOHANG) == 0; i++)
+		poll(NULL, 0, 1);
+	ck_assert(WIFEXITED(status));
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("virtio/passt");
+	TCase *tcase = tcase_create("passt");
+	SRunner *runner = srunner_create(suite);
+	int failed;
+
+	tcase_set_timeout(tcase, 30);
+	tcase_add_test(tcase, test_missing);
+	tcase_add_test(tcase, test_fails);
+	tcase_add_test(tcase, test_complains_a_lot);
+	tcase_add_test(tcase, test_arguments);
+	tcase_add_test(tcase, test_real);
+	suite_add_tcase(suite, tcase);
+	srunner_run_all(runner, CK_NORMAL);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
