@@ -280,9 +280,6 @@ START_TEST(test_unsupported)
 	REFUSED("not supported", "--kernel", "k", "--", "true");
 	REFUSED("not supported", "--kernel", "k", "--");
 	REFUSED("not supported", "--kernel", "k", "--events", "fd=3");
-	REFUSED("not supported", "--kernel", "k", "--disk", "d,overlay");
-	REFUSED("not supported", "--kernel", "k", "--disk", "d,direct");
-	REFUSED("not supported", "--kernel", "k", "--disk", "d,format=qcow2");
 }
 END_TEST
 
@@ -558,6 +555,35 @@ START_TEST(test_disk)
 END_TEST
 
 static const struct {
+	const char *text;
+	struct vmm_disk disk;
+} images[] = {
+	{"d", {.format = VMM_DISK_RAW}},
+	{"d,overlay", {.overlay = true}},
+	{"d,overlay=x,,y", {.overlay = true, .overlay_file = "x,y"}},
+	{"d,format=qcow2,overlay", {.overlay = true, .format = VMM_DISK_QCOW2}},
+	{"d,backing=b", {.backing = "b"}},
+	{"d,backing-format=qcow2,backing=b", {.backing = "b", .backing_format = VMM_DISK_QCOW2}},
+	{"d,backing-format=raw,overlay=o,backing=b",
+	 {.overlay = true, .overlay_file = "o", .backing = "b"}},
+};
+
+START_TEST(test_disk_image)
+{
+	const struct vmm_disk *want = &images[_i].disk, *disk = &o.disks[0];
+
+	ck_assert_int_eq(PARSE("--kernel", "k", "--disk", images[_i].text), 0);
+	ck_assert_str_eq(disk->path, "d");
+	ck_assert(!disk->readonly);
+	ck_assert_int_eq(disk->overlay, want->overlay);
+	ck_assert_pstr_eq(disk->overlay_file, want->overlay_file);
+	ck_assert_int_eq(disk->format, want->format);
+	ck_assert_pstr_eq(disk->backing, want->backing);
+	ck_assert_int_eq(disk->backing_format, want->backing_format);
+}
+END_TEST
+
+static const struct {
 	const char *text, *part;
 } bad_disks[] = {
 	{"", "needs the name of a file"},
@@ -570,8 +596,16 @@ static const struct {
 	{"d,serial=", "1 to 20 bytes"},
 	{"d,serial=123456789012345678901", "1 to 20 bytes"},
 	{"d,serial=a,serial=b", "once"},
-	{"d,format=", "not supported"},
-	{"d,format=vmdk", "not supported"},
+	{"d,format=", "raw or qcow2, not ''"},
+	{"d,format=vmdk", "raw or qcow2, not 'vmdk'"},
+	{"d,backing-format=vmdk", "raw or qcow2, not 'vmdk'"},
+	{"d,overlay,overlay", "twice"},
+	{"d,overlay=a,overlay", "twice"},
+	{"d,overlay=", "name of a file"},
+	{"d,overlays", "has no option 'overlays'"},
+	{"d,backing=", "name of a file"},
+	{"d,backing=a,backing=b", "once"},
+	{"d,backing", "has no option 'backing'"},
 };
 
 START_TEST(test_bad_disk)
@@ -838,6 +872,7 @@ int main(void)
 	tcase_add_test(tc, test_io_threads);
 	tcase_add_test(tc, test_transport);
 	tcase_add_loop_test(tc, test_disk, 0, COUNT(disks));
+	tcase_add_loop_test(tc, test_disk_image, 0, COUNT(images));
 	tcase_add_loop_test(tc, test_bad_disk, 0, COUNT(bad_disks));
 	tcase_add_test(tc, test_net);
 	tcase_add_test(tc, test_net_user);

@@ -85,7 +85,15 @@ static int vmm_create_machine(const struct vmm_config *config, struct machine **
 		const struct vmm_disk *d = &config->disks[i];
 
 		disks[i] = (struct machine_disk_config){
-			.path = d->path, .serial = d->serial, .readonly = d->readonly};
+			.path = d->path,
+			.serial = d->serial,
+			.readonly = d->readonly,
+			.overlay = d->overlay,
+			.qcow2 = d->format == VMM_DISK_QCOW2,
+			.backing_qcow2 = d->backing_format == VMM_DISK_QCOW2,
+			.overlay_file = d->overlay_file,
+			.backing = d->backing,
+		};
 	}
 	for (unsigned int i = 0; i < config->n_nets && i < MACHINE_MAX_DISKS_AND_NETS; i++) {
 		const struct vmm_net *n = &config->nets[i];

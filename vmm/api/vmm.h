@@ -45,11 +45,23 @@ extern "C" {
 #define VMM_MAX_CID	       UINT32_C(0xfffffffe)
 #define VMM_MIN_MEMORY	       (UINT64_C(2) << 20)
 
+/* Images are never examined to find out their format. */
+enum vmm_disk_format {
+	VMM_DISK_RAW,
+	VMM_DISK_QCOW2, /* read-only, or under an overlay */
+};
+
 /* A disk on a host file or block device; appears as vda, vdb, ... in the order given. */
 struct vmm_disk {
-	const char *path;   /* raw image; never created or changed by opening it */
+	const char *path;   /* an image; never created or changed by opening it */
 	const char *serial; /* at most 20 bytes, in the guest's /dev/disk/by-id; NULL: none */
 	bool readonly;	    /* several VMs may share an image that all open read-only */
+	bool overlay; /* as if readonly, but the guest can write: what it writes goes elsewhere */
+	const char *
+		overlay_file; /* where that is kept, made if it is missing; NULL: it ends with the VM */
+	enum vmm_disk_format format;
+	const char *backing; /* the image that a qcow2 image holds changes to; NULL: none */
+	enum vmm_disk_format backing_format;
 };
 
 #define VMM_MAX_NET_QUEUES 16

@@ -10,6 +10,10 @@
 static int option_disk_item(struct vmm_disk *disk, char *item)
 {
 	char *value;
+	int image = option_disk_image(disk, item);
+
+	if (image != 0)
+		return image < 0 ? image : 0;
 
 	if (strcmp(item, "readonly") == 0) {
 		if (disk->readonly) {
@@ -28,12 +32,10 @@ static int option_disk_item(struct vmm_disk *disk, char *item)
 		disk->serial = value;
 		return 0;
 	}
-	value = value_of(item, "format");
-	if (value && strcmp(value, "raw") == 0)
-		return 0;
-	if (value || strcmp(item, "overlay") == 0 || strcmp(item, "direct") == 0)
+	if (strcmp(item, "direct") == 0)
 		return option_unsupported("--disk", item);
-	report("--disk '%s' has no option '%s'; there are readonly, serial=ID and format=raw",
+	report("--disk '%s' has no option '%s'; there are readonly, overlay, format=raw|qcow2, "
+	       "backing=FILE and serial=ID",
 	       disk->path, item);
 	return -EINVAL;
 }

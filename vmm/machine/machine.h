@@ -57,6 +57,11 @@ struct machine_disk_config {
 	const char *path;
 	const char *serial; /* NULL: none */
 	bool readonly;
+	bool overlay;
+	bool qcow2;
+	bool backing_qcow2;
+	const char *overlay_file; /* NULL: temporary */
+	const char *backing;	  /* NULL: none */
 };
 
 struct machine_net_config {

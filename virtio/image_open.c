@@ -1,0 +1,83 @@
+#include "virtio/image_open.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "virtio/image_raw.h"
+#include "virtio/overlay.h"
+#include "virtio/qcow2.h"
+#include "vmm/core/log.h"
+
+/* Why these do not go together; NULL when they do. */
+static const char *image_contradiction(const struct image_config *config)
+{
+	if (config->overlay && config->readonly)
+		return "an overlay is for writing; leave 'readonly' or 'overlay' out";
+	if (config->format == IMAGE_QCOW2 && !config->overlay && !config->readonly)
+		return "a qcow2 image is never written; add ',overlay' (or ',readonly')";
+	if (config->backing && config->format != IMAGE_QCOW2)
+		return "only a qcow2 image has a backing file; add ',format=qcow2'";
+	if (config->backing_format != IMAGE_RAW && !config->backing)
+		return "backing-format= tells of a backing file; add ',backing=FILE'";
+	if (config->direct && (config->overlay || config->format != IMAGE_RAW))
+		return "direct I/O is for raw images without an overlay; leave 'direct' out";
+	return NULL;
+}
+
+static int image_open_raw(struct image **image, const char *path, bool readonly, bool direct)
+{
+	struct image_raw_config raw = {.path = path, .readonly = readonly, .direct = direct};
+	char *name;
+	int ret;
+
+	if (asprintf(&name, "disk '%s'", path) < 0) {
+		log_error("cannot open disk '%s': %s", path, strerror(ENOMEM));
+		return -ENOMEM;
+	}
+	raw.name = name;
+	ret = image_raw_open(&raw, image);
+	free(name);
+	return ret;
+}
+
+/* A backing file has no backing file of its own: one that wants it is refused. */
+static int image_open_backing(struct image **image, const struct image_config *config)
+{
+	struct qcow2_config qcow2 = {.path = config->backing};
+
+	if (config->backing_format == IMAGE_QCOW2)
+		return qcow2_open(image, &qcow2);
+	return image_open_raw(image, config->backing, true, false);
+}
+
+static int image_open_qcow2(struct image **image, const struct image_config *config)
+{
+	struct qcow2_config qcow2 = {.path = config->path};
+	int ret = config->backing ? image_open_backing(&qcow2.backing, config) : 0;
+
+	return ret < 0 ? ret : qcow2_open(image, &qcow2);
+}
+
+int image_open(struct image **image, const struct image_config *config)
+{
+	const char *contradiction = image_contradiction(config);
+	struct overlay_config overlay = {.base_name = config->path, .path = config->overlay_path};
+	int ret;
+
+	*image = NULL;
+	if (contradiction) {
+		log_error("cannot open disk '%s': %s", config->path, contradiction);
+		return -EINVAL;
+	}
+	if (config->format == IMAGE_QCOW2)
+		ret = image_open_qcow2(image, config);
+	else
+		ret = image_open_raw(image, config->path, config->readonly || config->overlay,
+				     config->direct);
+	if (ret < 0 || !config->overlay)
+		return ret;
+	overlay.base = *image;
+	return overlay_open(image, &overlay);
+}
