@@ -7,7 +7,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "virtio/image_raw.h"
 #include "vmm/core/iov.h"
 #include "vmm/core/log.h"
 
@@ -19,18 +18,15 @@
 
 int disk_open(struct disk *disk, const struct disk_config *config)
 {
-	struct image_raw_config raw = {
-		.path = config->path, .readonly = config->readonly, .direct = config->direct};
 	int ret;
 
-	*disk = (struct disk){.readonly = config->readonly, .engine = config->engine};
-	if (asprintf(&disk->name, "disk '%s'", config->path) < 0) {
+	*disk = (struct disk){.readonly = config->image.readonly, .engine = config->engine};
+	if (asprintf(&disk->name, "disk '%s'", config->image.path) < 0) {
 		disk->name = NULL;
-		log_error("cannot open disk '%s': %s", config->path, strerror(ENOMEM));
+		log_error("cannot open disk '%s': %s", config->image.path, strerror(ENOMEM));
 		return -ENOMEM;
 	}
-	raw.name = disk->name;
-	ret = image_raw_open(&raw, &disk->image);
+	ret = image_open(&disk->image, &config->image);
 	if (ret < 0) {
 		disk_close(disk);
 		return ret;

@@ -14,7 +14,7 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
-#include "virtio/image.h"
+#include "virtio/image_open.h"
 
 #define DISK_SECTOR 512u
 
@@ -27,9 +27,7 @@ enum disk_engine {
 };
 
 struct disk_config {
-	const char *path; /* borrowed during disk_open() */
-	bool readonly;
-	bool direct; /* past the host's page cache */
+	struct image_config image; /* borrowed during disk_open() */
 	enum disk_engine engine;
 };
 

@@ -87,8 +87,8 @@ static inline void on_stopped(void *arg)
 static inline void blk_open(struct blk_fixture *b, off_t size, bool readonly)
 {
 	/* Requests are done when kick() returns. */
-	struct disk_config config = {
-		.path = b->path, .readonly = readonly, .engine = DISK_ENGINE_LOOP};
+	struct disk_config config = {.image = {.path = b->path, .readonly = readonly},
+				     .engine = DISK_ENGINE_LOOP};
 	int fd;
 
 	strcpy(b->path, "/tmp/test_virtio_blk.XXXXXX");

@@ -72,7 +72,7 @@ static inline void make_file(off_t size)
 
 static inline int try_open(struct disk *d, bool readonly)
 {
-	struct disk_config config = {.path = path, .readonly = readonly};
+	struct disk_config config = {.image = {.path = path, .readonly = readonly}};
 
 	return disk_open(d, &config);
 }

@@ -568,6 +568,24 @@ static const struct {
 	 {.overlay = true, .overlay_file = "o", .backing = "b"}},
 };
 
+START_TEST(test_disk_service)
+{
+	const struct vmm_disk *disk = &o.disks[0];
+
+	ck_assert_int_eq(PARSE("--kernel", "k", "--disk", "d"), 0);
+	ck_assert(!disk->direct && disk->queues == 0 && disk->iops == 0 && disk->bps == 0);
+	ck_assert_int_eq(PARSE("--kernel", "k", "--disk",
+			       "d,bps-burst=4,direct,queues=32,iops=1,iops-burst=2,bps=3"),
+			 0);
+	ck_assert(disk->direct);
+	ck_assert_uint_eq(disk->queues, 32);
+	ck_assert_uint_eq(disk->iops, 1);
+	ck_assert_uint_eq(disk->iops_burst, 2);
+	ck_assert_uint_eq(disk->bps, 3);
+	ck_assert_uint_eq(disk->bps_burst, 4);
+}
+END_TEST
+
 START_TEST(test_disk_image)
 {
 	const struct vmm_disk *want = &images[_i].disk, *disk = &o.disks[0];
@@ -602,6 +620,14 @@ static const struct {
 	{"d,overlay,overlay", "twice"},
 	{"d,overlay=a,overlay", "twice"},
 	{"d,overlay=", "name of a file"},
+	{"d,queues=0", "from 1 to 32"},
+	{"d,queues=33", "from 1 to 32"},
+	{"d,queues=2,queues=2", "once"},
+	{"d,iops=0", "iops= takes a number"},
+	{"d,iops=5,iops=5", "once"},
+	{"d,bps=", "bps= takes a number"},
+	{"d,bps-burst=1099511627777", "bps-burst= takes a number"},
+	{"d,iops-burst=x", "iops-burst= takes a number"},
 	{"d,overlays", "has no option 'overlays'"},
 	{"d,backing=", "name of a file"},
 	{"d,backing=a,backing=b", "once"},
@@ -872,6 +898,7 @@ int main(void)
 	tcase_add_test(tc, test_io_threads);
 	tcase_add_test(tc, test_transport);
 	tcase_add_loop_test(tc, test_disk, 0, COUNT(disks));
+	tcase_add_test(tc, test_disk_service);
 	tcase_add_loop_test(tc, test_disk_image, 0, COUNT(images));
 	tcase_add_loop_test(tc, test_bad_disk, 0, COUNT(bad_disks));
 	tcase_add_test(tc, test_net);

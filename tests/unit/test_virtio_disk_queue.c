@@ -105,7 +105,7 @@ static const enum disk_engine engines[] = {DISK_ENGINE_URING, DISK_ENGINE_THREAD
 
 static bool setup_queue(enum disk_engine engine, bool direct)
 {
-	struct disk_config config = {.path = path, .engine = engine, .direct = direct};
+	struct disk_config config = {.image = {.path = path, .direct = direct}, .engine = engine};
 
 	setup();
 	make_file(SIZE);

@@ -93,6 +93,12 @@ static int vmm_create_machine(const struct vmm_config *config, struct machine **
 			.backing_qcow2 = d->backing_format == VMM_DISK_QCOW2,
 			.overlay_file = d->overlay_file,
 			.backing = d->backing,
+			.direct = d->direct,
+			.queues = d->queues,
+			.iops = d->iops,
+			.iops_burst = d->iops_burst,
+			.bps = d->bps,
+			.bps_burst = d->bps_burst,
 		};
 	}
 	for (unsigned int i = 0; i < config->n_nets && i < MACHINE_MAX_DISKS_AND_NETS; i++) {
@@ -170,6 +176,11 @@ int vmm_fd(const struct vmm *vm)
 void vmm_power_button(struct vmm *vm)
 {
 	machine_power_button(vm->machine);
+}
+
+void vmm_disks_resized(struct vmm *vm)
+{
+	machine_disks_resized(vm->machine);
 }
 
 void vmm_stop(struct vmm *vm)

@@ -60,6 +60,13 @@ struct vmm_disk {
 	const char *
 		overlay_file; /* where that is kept, made if it is missing; NULL: it ends with the VM */
 	enum vmm_disk_format format;
+	bool direct; /* past the host's page cache (O_DIRECT); raw images without an overlay */
+	uint16_t
+		queues; /* at most 32; 0 (default): as many as vCPUs, but no more than I/O threads */
+	uint64_t iops;	/* requests a second; 0: no limit */
+	uint64_t iops_burst; /* at once after a rest; 0: what a tenth of a second allows */
+	uint64_t bps;	     /* bytes a second, read and written together; 0: no limit */
+	uint64_t bps_burst;
 	const char *backing; /* the image that a qcow2 image holds changes to; NULL: none */
 	enum vmm_disk_format backing_format;
 };
@@ -199,6 +206,12 @@ int vmm_balloon_stats(struct vmm *vm, struct vmm_balloon_stats *stats, unsigned 
 /* The terminal behind the console has this size, in characters; the guest is told if the console is a virtio console. Any
  * thread. */
 void vmm_console_resize(struct vmm *vm, unsigned int rows, unsigned int columns);
+
+/*
+ * Looks how large the images of all disks are now, soon, and tells the guest what has changed; images in a format with a size of
+ * its own keep theirs. What goes wrong is logged. Any thread.
+ */
+void vmm_disks_resized(struct vmm *vm);
 
 /* Ends the VM at once, without asking the guest. vmm_wait() tells when that is done. Any thread. */
 void vmm_stop(struct vmm *vm);

@@ -50,7 +50,7 @@ static void open_standard_descriptors(void)
 
 /* ---- signals ---- */
 
-static const int handled_signals[] = {SIGTERM, SIGINT, SIGHUP, SIGWINCH};
+static const int handled_signals[] = {SIGTERM, SIGINT, SIGHUP, SIGWINCH, SIGUSR1};
 
 /* Blocks what we handle and returns a signalfd for it. What our parent told us to ignore stays ignored. */
 static int open_signals(void)
@@ -96,6 +96,10 @@ static void run_on_signal(struct run *run)
 		return;
 	if (info.ssi_signo == SIGWINCH) {
 		run_tell_size(run);
+		return;
+	}
+	if (info.ssi_signo == SIGUSR1) {
+		vmm_disks_resized(run->vm);
 		return;
 	}
 	/* Nobody is left to watch once the terminal has hung up. */

@@ -7,10 +7,37 @@
 #include "vmm/cli/report.h"
 #include "vmm/cli/value.h"
 
+/* iops= and its like. Returns 1 when item was one of them, 0 when not, or -EINVAL. */
+static int option_disk_limit(struct vmm_disk *disk, char *item)
+{
+	const struct {
+		const char *name;
+		uint64_t *limit;
+	} limits[] = {{"iops", &disk->iops},
+		      {"iops-burst", &disk->iops_burst},
+		      {"bps", &disk->bps},
+		      {"bps-burst", &disk->bps_burst}};
+
+	for (unsigned int i = 0; i < 4; i++) {
+		char *value = value_of(item, limits[i].name);
+
+		if (!value)
+			continue;
+		if (*limits[i].limit ||
+		    value_number(value, 1, UINT64_C(1) << 40, limits[i].limit) < 0) {
+			report("--disk '%s': %s= takes a number from 1 to 2^40, once; not '%s'",
+			       disk->path, limits[i].name, value);
+			return -EINVAL;
+		}
+		return 1;
+	}
+	return 0;
+}
+
 static int option_disk_item(struct vmm_disk *disk, char *item)
 {
 	char *value;
-	int image = option_disk_image(disk, item);
+	int image = option_disk_image(disk, item), limit;
 
 	if (image != 0)
 		return image < 0 ? image : 0;
@@ -32,10 +59,28 @@ static int option_disk_item(struct vmm_disk *disk, char *item)
 		disk->serial = value;
 		return 0;
 	}
-	if (strcmp(item, "direct") == 0)
-		return option_unsupported("--disk", item);
-	report("--disk '%s' has no option '%s'; there are readonly, overlay, format=raw|qcow2, "
-	       "backing=FILE and serial=ID",
+	if (strcmp(item, "direct") == 0) {
+		disk->direct = true;
+		return 0;
+	}
+	value = value_of(item, "queues");
+	if (value) {
+		uint64_t n;
+
+		if (disk->queues || value_number(value, 1, 32, &n) < 0) {
+			report("--disk '%s': queues= takes a number from 1 to 32, once; not '%s'",
+			       disk->path, value);
+			return -EINVAL;
+		}
+		disk->queues = (uint16_t)n;
+		return 0;
+	}
+	limit = option_disk_limit(disk, item);
+	if (limit != 0)
+		return limit < 0 ? limit : 0;
+	report("--disk '%s' has no option '%s'; there are readonly, overlay[=FILE], "
+	       "format=raw|qcow2, backing=FILE, backing-format=raw|qcow2, serial=ID, direct, "
+	       "queues=N, iops=N, iops-burst=N, bps=N and bps-burst=N",
 	       disk->path, item);
 	return -EINVAL;
 }

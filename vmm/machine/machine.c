@@ -86,6 +86,7 @@ static int make_loop(struct machine *machine, const struct machine_config *confi
 	(void)config;
 	pthread_mutex_init(&machine->lock, NULL);
 	machine->end_task = (struct evloop_task){.fn = machine_on_end, .arg = machine};
+	machine->resize_task = (struct evloop_task){.fn = machine_on_disks_resized, .arg = machine};
 	machine->end_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	err = machine->end_fd < 0 ? -errno : evloop_init(&machine->loop);
 	if (err < 0) {
@@ -251,7 +252,7 @@ static int make_cards(struct machine *machine, const struct machine_config *conf
 	int err = 0;
 
 	for (unsigned int i = 0; i < config->n_disks && err == 0; i++)
-		err = machine_add_disk(machine, &config->disks[i]);
+		err = machine_add_disk(machine, &config->disks[i], config->cpus);
 	for (unsigned int i = 0; i < config->n_nets && err == 0; i++)
 		err = machine_add_net(machine, &config->nets[i], config->cpus);
 	if (config->vsock && err == 0)

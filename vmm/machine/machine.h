@@ -62,6 +62,10 @@ struct machine_disk_config {
 	bool backing_qcow2;
 	const char *overlay_file; /* NULL: temporary */
 	const char *backing;	  /* NULL: none */
+	bool direct;
+	unsigned int queues;	   /* 0: chosen by vCPUs and I/O threads */
+	uint64_t iops, iops_burst; /* 0: no limit, and a default burst */
+	uint64_t bps, bps_burst;
 };
 
 struct machine_net_config {
@@ -127,6 +131,9 @@ struct machine_card {
 		};
 		struct virtio_mmio mmio;
 	};
+	void (*resized)(
+		struct machine_card
+			*card); /* main loop: its backing may have another size; NULL: none has */
 	void (*remove)(struct machine_card *card); /* undoes and frees the device */
 };
 
@@ -167,6 +174,7 @@ struct machine {
 	/* any thread */
 	_Atomic int end; /* enum machine_end, set once */
 	struct evloop_task end_task;
+	struct evloop_task resize_task;
 	struct log_limit log;
 };
 
@@ -182,6 +190,8 @@ int machine_start(struct machine *machine);
 /* Any thread. */
 void machine_power_button(struct machine *machine);
 void machine_stop(struct machine *machine);
+/* Has the size of the disks' images looked at again, soon. */
+void machine_disks_resized(struct machine *machine);
 
 /* Any thread, from create to destroy; machine_balloon_stats() waits for the guest. They report errors themselves. */
 int machine_balloon_set(struct machine *machine, uint64_t bytes);
@@ -232,7 +242,10 @@ int machine_plug_cards(struct machine *machine);
 void machine_remove_cards(struct machine *machine);
 
 /* One file for each kind of card, machine_KIND.c. Each opens what the device needs and adds it as a card. */
-int machine_add_disk(struct machine *machine, const struct machine_disk_config *config);
+int machine_add_disk(struct machine *machine, const struct machine_disk_config *config,
+		     unsigned int cpus);
+/* The resize task, on the main loop. */
+void machine_on_disks_resized(void *arg);
 int machine_add_net(struct machine *machine, const struct machine_net_config *config,
 		    unsigned int cpus);
 int machine_add_vsock(struct machine *machine, const struct machine_vsock_config *config);

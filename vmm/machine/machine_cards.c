@@ -2,6 +2,7 @@
 #include "vmm/machine/machine.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,16 +30,28 @@ static int machine_make_io_loops(struct machine *machine, unsigned int n)
 	return 0;
 }
 
+/* A thread for each device that moves data keeps them out of each other's way, but more than there are CPUs do not help. */
+static unsigned int machine_default_io_threads(const struct machine_config *config)
+{
+	unsigned int n = config->n_disks + config->n_nets + (config->vsock != NULL);
+	unsigned int cpus = 1;
+	cpu_set_t set;
+
+	if (sched_getaffinity(0, sizeof(set), &set) == 0)
+		cpus = (unsigned int)CPU_COUNT(&set);
+	if (n > cpus)
+		n = cpus;
+	if (n > MACHINE_MAX_IO_THREADS)
+		n = MACHINE_MAX_IO_THREADS;
+	return n > 0 ? n : 1;
+}
+
 int machine_init_io(struct machine *machine, const struct machine_config *config)
 {
-	unsigned int n = config->io_threads;
+	unsigned int n = config->io_threads ? config->io_threads
+					    : machine_default_io_threads(config);
 	int err;
 
-	/* Disks, network cards and sockets block one another less on threads of their own. */
-	if (n == 0)
-		n = config->n_disks + config->n_nets + (config->vsock != NULL);
-	if (n == 0)
-		n = 1;
 	err = machine_make_io_loops(machine, n);
 	if (err < 0) {
 		log_error("cannot make %u I/O loops: %s", n, strerror(-err));

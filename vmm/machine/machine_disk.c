@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "virtio/blk.h"
 #include "virtio/disk.h"
@@ -22,10 +23,65 @@ static void machine_remove_disk(struct machine_card *card)
 	free(d);
 }
 
-int machine_add_disk(struct machine *machine, const struct machine_disk_config *config)
+static void machine_resize_disk(struct machine_card *card)
 {
-	struct disk_config disk = {.path = config->path, .readonly = config->readonly};
-	struct virtio_blk_options options = {.serial = config->serial};
+	struct machine_disk *d = (struct machine_disk *)card;
+	int err = virtio_blk_resized(&d->blk);
+
+	if (err < 0)
+		log_error("cannot look at the size of %s: %s", d->disk.name, strerror(-err));
+}
+
+static int machine_open_disk(struct machine_disk *d, const struct machine_disk_config *config)
+{
+	struct disk_config disk = {
+		.image = {.path = config->path,
+			  .format = config->qcow2 ? IMAGE_QCOW2 : IMAGE_RAW,
+			  .readonly = config->readonly,
+			  .direct = config->direct,
+			  .backing = config->backing,
+			  .backing_format = config->backing_qcow2 ? IMAGE_QCOW2 : IMAGE_RAW,
+			  .overlay = config->overlay,
+			  .overlay_path = config->overlay_file}};
+
+	return disk_open(&d->disk, &disk);
+}
+
+/* Queues beyond the vCPUs or the I/O threads would be served one after the other anyway. */
+static unsigned int machine_disk_queues(const struct machine *machine, unsigned int wanted,
+					unsigned int cpus)
+{
+	unsigned int n = wanted;
+
+	if (n == 0)
+		n = cpus < machine->n_io_loops ? cpus : machine->n_io_loops;
+	return n < VIRTIO_BLK_MAX_QUEUES ? n : VIRTIO_BLK_MAX_QUEUES;
+}
+
+static int machine_init_blk(struct machine_disk *d, struct machine *machine,
+			    const struct machine_disk_config *config, unsigned int cpus)
+{
+	struct disk_limit_config limit = {.iops = config->iops,
+					  .iops_burst = config->iops_burst,
+					  .bps = config->bps,
+					  .bps_burst = config->bps_burst};
+	struct evloop *loops[VIRTIO_BLK_MAX_QUEUES];
+	struct virtio_blk_options options = {
+		.disk = &d->disk,
+		.serial = config->serial,
+		.n_queues = machine_disk_queues(machine, config->queues, cpus),
+		.queue_loops = loops,
+		.limit = &limit};
+
+	for (unsigned int i = 0; i < options.n_queues; i++)
+		loops[i] = machine_next_io_loop(machine);
+	options.loop = loops[0];
+	return virtio_blk_init(&d->blk, &options);
+}
+
+int machine_add_disk(struct machine *machine, const struct machine_disk_config *config,
+		     unsigned int cpus)
+{
 	struct machine_disk *d = calloc(1, sizeof(*d));
 	int err;
 
@@ -33,14 +89,13 @@ int machine_add_disk(struct machine *machine, const struct machine_disk_config *
 		log_error("out of memory");
 		return -ENOMEM;
 	}
-	err = disk_open(&d->disk, &disk);
+	err = machine_open_disk(d, config);
 	if (err < 0)
 		goto fail;
-	options.disk = &d->disk;
-	options.loop = machine_next_io_loop(machine);
-	err = virtio_blk_init(&d->blk, &options);
+	err = machine_init_blk(d, machine, config, cpus);
 	if (err < 0)
 		goto fail_disk;
+	d->card.resized = machine_resize_disk;
 	err = machine_add_card(machine, &d->card, &d->blk.dev, machine_remove_disk);
 	if (err < 0)
 		goto fail_blk;
@@ -52,4 +107,15 @@ fail_disk:
 fail:
 	free(d);
 	return err;
+}
+
+/* On the main loop. */
+void machine_on_disks_resized(void *arg)
+{
+	struct machine *machine = arg;
+
+	for (unsigned int i = 0; i < machine->n_cards; i++) {
+		if (machine->cards[i]->resized)
+			machine->cards[i]->resized(machine->cards[i]);
+	}
 }

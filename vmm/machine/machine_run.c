@@ -134,6 +134,11 @@ void machine_stop(struct machine *machine)
 	machine_end(machine, MACHINE_END_STOPPED);
 }
 
+void machine_disks_resized(struct machine *machine)
+{
+	evloop_post(&machine->loop, &machine->resize_task);
+}
+
 int machine_end_fd(const struct machine *machine)
 {
 	return machine->end_fd;
