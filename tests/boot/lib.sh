@@ -16,7 +16,6 @@ export VMM_IMAGES=${VMM_IMAGES:-$repo/build/images}
 PATH=$PATH:/usr/sbin:/sbin
 tmp='' root='' root_sectors=0 emulated='' vmm='' # set by enter_lab
 failures=0
-again=75 # the status that asks for a second attempt
 
 # ---- here ----
 
@@ -81,18 +80,9 @@ enter_lab() {
 	run_in_lab "${@:2}"
 }
 
-# Twice at most: in the emulated machine about one start of a guest in a hundred hangs or ends in a triple fault before
-# the guest's first program runs, and rarely all of that machine hangs. It is not known why; strace on vmm makes it likelier.
 run_in_lab() {
-	local attempt status
 	export BOOT_TEST_INSIDE=yes
-	for attempt in 1 2; do
-		status=0
-		"$repo/tests/lab/run.sh" --timeout 280 "$@" -- "$0" "$build" </dev/null || status=$?
-		[ "$status" = $again ] || [ "$status" = 124 ] || exit "$status"
-		echo "note: attempt $attempt ended with status $status"
-	done
-	exit 1
+	exec "$repo/tests/lab/run.sh" --timeout 280 "$@" -- "$0" "$build" </dev/null
 }
 
 # ---- there: preparing and reporting ----
@@ -213,7 +203,6 @@ root_mode=ro    # or rw
 stdin=/dev/null # of vmm
 stdout=''       # of vmm, when it is not $tmp/NAME.out
 runner=()       # what runs vmm
-ends_early=''   # yes: it is meant to end before the script runs
 
 # launch NAME OPTION-OF-VMM... - a machine with the kernel $flavour and the root disk. Sets $pid and ${pids[NAME]}; its
 # console is in $tmp/NAME.out, vmm's messages in $tmp/NAME.err.
@@ -247,18 +236,9 @@ await() {
 	text=$(tr -d '\0' <"$tmp/$1.out")
 	output=${text#*vmm-run: start$'\n'}
 	guest_status=''
-	case $status in
-	123 | 124) [ "$ends_early" ] || [ -z "$emulated" ] || [[ $text == *'vmm-run: start'* ]] || start_failed "$1" ;;
-	esac
 	if [[ $output =~ $end ]]; then
 		output=${BASH_REMATCH[1]%$'\n'} guest_status=${BASH_REMATCH[2]}
 	fi
-}
-
-start_failed() {
-	note "$1 did not come to its first program (status $status); its last lines are:"
-	tail -n 5 "$tmp/$1.out" "$tmp/$1.err"
-	exit $again
 }
 
 # boot NAME SCRIPT [OPTION-OF-VMM...]

@@ -5,7 +5,7 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 enter_lab cloud
 
-# ends NAME STATUS - "ends_early=yes ends ..." for one that is not to come to its script
+# ends NAME STATUS
 ends() {
 	await "$1"
 	equal "$1: status" "$2" "$status"
@@ -39,9 +39,9 @@ launch 'panic with our own command line' --timeout 90 \
 	--cmdline 'console=ttyS0 quiet panic=-1 reboot=panic_warm root=/dev/vda ro init=/none'
 start 'timeout' 'sleep 1000' --timeout 3
 since=$EPOCHREALTIME
-ends_early=yes ends 'timeout' 124
+ends 'timeout' 124
 check 'timeout: time' "$(ms_since "$since") ms of 3000" between "$(ms_since "$since")" 2500 8000
-ends_early=yes ends 'panic with our own command line' 123
+ends 'panic with our own command line' 123
 nothing_left 'panic, timeout'
 
 # ---- signals ----

@@ -171,7 +171,10 @@ wait_for_machine() {
 		role=${helpers[$ended]}
 		unset "helpers[$ended]"
 		case $role in
-		timer) exit 124 ;;
+		timer)
+			say "the command did not end within $timeout s"
+			exit 124
+			;;
 		reader) [ "$status" = 0 ] || exit "$status" ;;
 		machine) read_status ;;
 		esac
