@@ -1,0 +1,81 @@
+#!/usr/bin/env bash
+# The small virtio devices with the drivers of real kernels: entropy, and memory that comes back.
+set -euo pipefail
+# shellcheck source=tests/boot/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+prepare() {
+	local libs
+	read -ra libs < <(sed -n 's/^Libs:.*-lvmm //p' "$build/lib/vmm.pc")
+	make_or_skip gcc -std=gnu11 -O2 -Wall -Wextra "-I$repo/vmm/api" -o "$stage/balloon" "$here/balloon.c" \
+		"$build/lib/libvmm.a" "${libs[@]}"
+}
+
+enter_lab cloud
+
+freed=1000 within=10 # MB that a guest allocates and frees, and the seconds until the host has them back
+
+# ---- entropy ----
+
+# shellcheck disable=SC2016
+boot entropy '
+	echo "current: $(cat /sys/class/misc/hw_random/rng_current)"
+	dd if=/dev/hwrng of=/run/random bs=4096 count=100 iflag=fullblock 2>/dev/null
+	echo "bytes: $(stat -c %s /run/random)"
+	echo "kinds: $(od -An -v -tu1 -w1 /run/random | sort -u | wc -l)"
+	echo "devices: $(cat /sys/bus/virtio/devices/*/device | sort | tr "\n" " ")"
+'
+equal 'the kernel uses it' virtio_rng.0 "$(value current)"
+equal 'bytes read' 409600 "$(value bytes)"
+equal 'values of a byte that occur' 256 "$(value kinds)"
+equal 'disk, entropy source and balloon' '0x0002 0x0004 0x0005 ' "$(value devices) "
+
+# shellcheck disable=SC2016
+boot without 'echo "devices: $(cat /sys/bus/virtio/devices/*/device | tr "\n" " ")"' --rng off --balloon off
+equal '--rng off --balloon off' '0x0002 ' "$(value devices) "
+
+# ---- memory ----
+
+mkfifo "$tmp/in"
+exec 7<>"$tmp/in"
+stdin=$tmp/in
+start memory '
+	mount -o remount,size=1100M /dev/shm
+	echo ready; read -r line
+	dd if=/dev/zero of=/dev/shm/file bs=1M count='"$freed"' 2>/dev/null
+	echo filled; read -r line
+	rm /dev/shm/file
+	echo freed; read -r line
+' --memory 1500M --timeout 200
+stdin=/dev/null
+
+# rss - MB
+rss() {
+	echo $(($(memory_of "$pid" VmRSS) / 1000))
+}
+
+if says memory '^ready'; then
+	before=$(rss)
+	echo >&7
+	says memory '^filled' 100 || true
+	full=$(rss)
+	echo >&7
+	says memory '^freed' || true
+	since=$EPOCHREALTIME
+	until now=$(rss) && [ "$now" -le $((before + freed / 20)) ] || [ "$(ms_since "$since")" -gt $((within * 1000)) ]; do
+		sleep 0.1
+	done
+	took=$(ms_since "$since")
+	check "$freed MB are allocated" "resident: $before MB, then $full" [ "$full" -ge $((before + freed * 9 / 10)) ]
+	check "and are back within $within s" "$now MB after $took ms" [ "$now" -le $((before + freed / 20)) ]
+	echo >&7
+fi
+powers_off memory
+
+status=0
+"$stage/balloon" "$tmp/kernel-cloud" "$tmp/initramfs-cloud" "$root" $((200 << 20)) \
+	>"$tmp/balloon.out" 2>"$tmp/balloon.err" </dev/null || status=$?
+while read -r line; do note "$line"; done <"$tmp/balloon.err"
+equal 'a balloon of 200 MiB fills and empties' 0 "$status"
+
+finish
