@@ -177,7 +177,7 @@ if command -v script >/dev/null; then
 	on_terminal 0 'power off' button '' "kill -TERM \$pid"
 	on_terminal 143 'SIGTERM twice' halt '' "kill -TERM \$pid; sleep 0.3; kill -TERM \$pid"
 	on_terminal 129 SIGHUP halt '' "kill -HUP \$pid"
-	for signal in SEGV:139 ABRT:134 QUIT:131 USR1:138; do
+	for signal in SEGV:139 ABRT:134 QUIT:131 USR2:140; do
 		on_terminal "${signal#*:}" "SIG${signal%:*}" halt '' "kill -${signal%:*} \$pid"
 	done
 	cc -shared -fPIC -o "$tmp/crash.so" "$here/crash_in_thread.c"

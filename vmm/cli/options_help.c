@@ -15,7 +15,7 @@ void options_print_help(void)
 	      "  --disk FILE[,readonly][,overlay[=FILE]][,format=raw|qcow2]\n"
 	      "       [,backing=FILE[,backing-format=raw|qcow2]][,serial=ID][,direct]\n"
 	      "       [,queues=N][,iops=N[,iops-burst=N]][,bps=N[,bps-burst=N]]\n"
-	      "                       disk image or block device (vda, vdb, ...), raw unless "
+	      "                       image or block device (vda, vdb, ...), raw unless "
 	      "told;\n"
 	      "                       with overlay it stays as it is, and what the guest writes\n"
 	      "                       ends with the machine, or is kept in FILE\n"
