@@ -45,6 +45,17 @@ static struct image *open_top(struct file_image *f, const char *path)
 	return image;
 }
 
+/* Whether a sector is whole, and of a version that it can have. */
+static bool plausible(uint32_t s, const unsigned char *at)
+{
+	unsigned char whole[512];
+	uint32_t version;
+
+	memcpy(&version, at + 4, 4);
+	fill_sector(whole, s, version);
+	return memcmp(at, whole, 512) == 0 && version >= flushed[s] && version <= latest[s];
+}
+
 static void check_lost(void)
 {
 	struct file_image lost_base;
@@ -52,14 +63,8 @@ static void check_lost(void)
 
 	ck_assert_int_eq(image_pread(image, content, SIZE, 0), 0);
 	for (uint32_t s = 0; s < SECTORS; s++) {
-		unsigned char whole[512];
-		uint32_t version;
-
-		memcpy(&version, content + s * 512u + 4, 4);
-		ck_assert_uint_ge(version, flushed[s]);
-		ck_assert_uint_le(version, latest[s]);
-		fill_sector(whole, s, version);
-		ck_assert_mem_eq(content + s * 512u, whole, 512);
+		if (!plausible(s, content + s * 512u))
+			ck_abort_msg("sector %u is lost", s);
 	}
 	image->ops->close(image);
 }
@@ -151,12 +156,12 @@ static void remove_overlay(void)
 START_TEST(flushed_sectors_survive)
 {
 	srandom((unsigned int)_i);
-	for (unsigned int round = 0; round < 12; round++) {
+	for (unsigned int round = 0; round < 8; round++) {
 		for (long n = random() % 10; n >= 0; n--)
 			write_some();
 		flush();
 	}
-	ck_assert_uint_gt(n_losses, 12 * 3 * LOSSES - 1);
+	ck_assert_uint_gt(n_losses, 8 * 3 * LOSSES - 1);
 }
 END_TEST
 
@@ -182,7 +187,7 @@ int main(void)
 
 	tcase_add_checked_fixture(tc, make_overlay, remove_overlay);
 	tcase_set_timeout(tc, 60);
-	tcase_add_loop_test(tc, flushed_sectors_survive, 0, 5);
+	tcase_add_loop_test(tc, flushed_sectors_survive, 0, 3);
 	tcase_add_test(tc, flush_without_new_sectors_is_one_sync);
 	suite_add_tcase(s, tc);
 	return run(s);
