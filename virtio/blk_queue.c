@@ -44,6 +44,18 @@ static void virtio_blk_free_slot(struct virtio_blk_queue *queue, struct virtio_b
 	queue->free = slot;
 }
 
+/* A slot that was used before, else one whose memory was not touched yet; NULL when all are in use. */
+static struct virtio_blk_slot *virtio_blk_get_slot(struct virtio_blk_queue *queue)
+{
+	struct virtio_blk_slot *slot = queue->free;
+
+	if (slot)
+		queue->free = slot->next_free;
+	else if (queue->n_slots < queue->blk->dev.queue_size)
+		slot = &queue->slots[queue->n_slots++];
+	return slot;
+}
+
 /* The only way a request ends, but for those that a reset has dropped. */
 static void virtio_blk_complete(struct virtio_blk_queue *queue, struct virtio_blk_slot *slot,
 				uint8_t status)
@@ -230,15 +242,16 @@ static enum virtio_blk_served virtio_blk_serve(struct virtio_blk_queue *queue,
 	if (work->requests >= VIRTIO_BLK_KICK_REQUESTS || work->bytes >= VIRTIO_BLK_KICK_BYTES)
 		return VIRTIO_BLK_LATER;
 	if (!slot) {
-		slot = queue->free;
+		slot = virtio_blk_get_slot(queue);
 		if (!slot) {
 			queue->starved = true;
 			return VIRTIO_BLK_WAIT;
 		}
 		ret = virtio_blk_take(queue, slot);
-		if (ret <= 0)
+		if (ret <= 0) {
+			virtio_blk_free_slot(queue, slot);
 			return ret == 0 ? VIRTIO_BLK_EMPTY : VIRTIO_BLK_BROKEN;
-		queue->free = slot->next_free;
+		}
 	}
 	if (!virtio_blk_may_pass(queue, slot))
 		return VIRTIO_BLK_WAIT;
@@ -325,9 +338,6 @@ int virtio_blk_queue_init(struct virtio_blk_queue *queue, struct virtio_blk *blk
 		free(queue->iov);
 		return err;
 	}
-	/* Few slots in use means few pages in use: the first ones first. */
-	while (n > 0)
-		virtio_blk_free_slot(queue, &queue->slots[--n]);
 	return 0;
 }
 
@@ -335,7 +345,7 @@ void virtio_blk_queue_fini(struct virtio_blk_queue *queue)
 {
 	disk_queue_fini(&queue->io);
 	evloop_timer_cancel(queue->io.loop, &queue->timer);
-	for (unsigned int i = 0; i < queue->blk->dev.queue_size; i++)
+	for (unsigned int i = 0; i < queue->n_slots; i++)
 		free(queue->slots[i].long_iov);
 	free(queue->slots);
 	free(queue->iov);

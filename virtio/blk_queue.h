@@ -18,8 +18,9 @@
 #include "vmm/core/evloop.h"
 
 #define VIRTIO_BLK_SEG_MAX 254u
-/* of a slot: data, header and status */
-#define VIRTIO_BLK_PIECES  (VIRTIO_BLK_SEG_MAX + 2)
+/* Of a slot: 128 KiB in pages, header and status. Longer chains are rare, and take memory for the time being; a place for
+ * the longest in each slot would be a page of memory for every request that was ever in flight at once. */
+#define VIRTIO_BLK_PIECES  (32 + 2)
 
 struct virtio_blk;
 
@@ -36,11 +37,12 @@ struct virtio_blk_queue {
 	struct virtio_blk *blk;
 	unsigned int index;
 	struct virtio_blk_slot *slots; /* as many as the largest queue has descriptors */
-	struct iovec *iov; /* VIRTIO_BLK_PIECES for each slot; pages nobody used do not exist */
+	struct iovec *iov;	       /* VIRTIO_BLK_PIECES for each slot */
 	/* owned by the loop thread */
 	struct disk_queue io;
 	struct evloop_timer timer; /* the rate limit allows the next request */
 	struct virtio_blk_slot *free;
+	unsigned int n_slots;	      /* the first ones, which were used at some time */
 	struct virtio_blk_slot *held; /* taken, and waiting for the rate limit */
 	bool starved;		      /* chains wait for a slot */
 	bool quiescing;		      /* the driver has reset the device: completions are dropped */

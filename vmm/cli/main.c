@@ -1,6 +1,7 @@
 /* The program: options, terminal, signals and exit status around one VM of libvmm. */
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -228,6 +229,8 @@ int main(int argc, char **argv)
 	struct host_console console;
 	struct options options;
 
+	/* An arena for each thread costs more memory than their few allocations are worth. */
+	mallopt(M_ARENA_MAX, 1);
 	open_standard_descriptors();
 	if (options_parse(&options, argc, argv) < 0)
 		return EXIT_STATUS_FAILED;
