@@ -11,7 +11,8 @@ lab=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 one_at_a_time lab
 kernel_of full
 image=$images/lab.cpio
-fresh "$image" "$kernel/version" "$guest_images/init/init.c" "$guest_images/lib.sh" "$lab/enter.sh" && exit 0
+fresh "$image" "$kernel/version" "$guest_images/init/init.c" "$guest_images/lib.sh" "$lab/enter.sh" "$lab/hold_vm.c" &&
+	exit 0
 need "${image_tools[@]}"
 scratch_dir
 tree=$scratch/tree
@@ -21,6 +22,7 @@ copy_modules "$tree" virtio_pci virtio_console 9pnet_virtio 9p overlay \
 build_init "$tree"
 cp "$(command -v busybox)" "$tree/bin/busybox"
 ln -s busybox "$tree/bin/sh"
+gcc -std=gnu11 -Os -static -s -Wall -Wextra -o "$tree/bin/hold_vm" "$lab/hold_vm.c"
 cp "$lab/enter.sh" "$tree/enter"
 chmod +x "$tree/enter"
 make_cpio "$tree" >"$scratch/image"

@@ -64,13 +64,15 @@ write_session() {
 	local rows=24 columns=80
 	[ "$streams" = pipes ] || read -r rows columns < <(stty size)
 	cp "$lab/session.sh" "$session/"
-	touch "$session"/{out,err,status}
+	touch "$session"/{out,err,status,hung}
+	mkfifo "$session"/monitor.{in,out}
 	printf '%s\n' "${shares[@]}" >"$session/shares"
 	cat >"$session/settings" <<-END
 		LAB_STREAMS=$streams
 		LAB_ROWS=$rows
 		LAB_COLUMNS=$columns
 		LAB_CPUS=$command_cpus
+		LAB_TIMEOUT=$([ -n "$icount" ] || echo "$timeout") # of a clock that does not leap
 		LAB_MODULES=$(printf %q "$images/kernel-full/modules")
 	END
 	{
@@ -81,12 +83,19 @@ write_session() {
 	} >"$session/command"
 }
 
-# CPU 0 is one too many: session.sh keeps everything off it, so that it never enters a guest. Whenever any CPU loads a
-# floating-point state, as at a task switch, QEMU (7.2 and later) clears the flag IGNNE of its first CPU: it reads and
-# writes back, without a lock, the word hflags2 of that CPU, which holds its SVM flags too. A first CPU that enters or
-# leaves a guest at that moment loses its own change, and goes on in the host with the guest's page tables, or without
-# interrupts: guests hang or end in a triple fault, or the machine's own kernel panics. It shows within seconds when a
-# guest runs on CPU 0 and a loop of fxrstor on CPU 1. With --icount all CPUs share one thread, and none is lost.
+# With a thread for each CPU, QEMU (7.2) loses two races, which show as guests that hang or end in a triple fault, or as
+# a machine whose own kernel panics.
+#
+# Whenever any CPU loads a floating-point state, as at a task switch, QEMU clears the flag IGNNE of its first CPU: it
+# reads and writes back, without a lock, the word hflags2 of that CPU, which holds its SVM flags too. A first CPU that
+# enters or leaves a guest at that moment loses its own change, and goes on in the host with the guest's page tables, or
+# without interrupts. So CPU 0 is one too many: session.sh keeps everything off it, and it never enters a guest.
+#
+# Code that one CPU patches while another translates it may run in its old form for ever. Linux patches its scheduler when
+# the first VM is made and when the last one goes (preempt_notifier_key): one CPU of ours was found to take the same
+# breakpoint again and again there, long after the kernel had removed it. So hold_vm.c holds one VM all the time.
+#
+# With --icount all CPUs share one thread, and nothing races.
 choose_cpus() {
 	command_cpus=1-$cpus
 	accel=(-accel 'tcg,thread=multi' -smp $((cpus + 1)))
@@ -104,6 +113,7 @@ machine_options() {
 		-kernel "$images/vmlinux-full" -initrd "$images/lab.cpio"
 		-append "console=ttyS0 loglevel=4 panic=-1 cryptomgr.notests tsc=reliable init=/enter"
 		-serial "file:$session/console"
+		-chardev "pipe,id=monitor,path=$session/monitor" -mon chardev=monitor
 		-device virtio-serial-pci
 		-fsdev 'local,id=host,path=/,security_model=none,readonly=on,multidevs=remap'
 		-device 'virtio-9p-pci,fsdev=host,mount_tag=host'
@@ -173,12 +183,23 @@ wait_for_machine() {
 		case $role in
 		timer)
 			say "the command did not end within $timeout s"
+			show_what_hangs
 			exit 124
 			;;
 		reader) [ "$status" = 0 ] || exit "$status" ;;
 		machine) read_status ;;
 		esac
 	done
+}
+
+# What session.sh has seen of the processes shortly before the time was over, and where each CPU is: all that a run
+# which cannot be repeated leaves to think about.
+show_what_hangs() {
+	cat "$session/hung" >&2
+	tail -n 100 "$session/console" >&2
+	echo 'info registers -a' 1<>"$session/monitor.in"
+	sleep 1
+	timeout 1 cat "$session/monitor.out" | grep -aE '^(CPU#|RIP=|CR[0-4]=|EFER=)' >&2 || true
 }
 
 read_status() {

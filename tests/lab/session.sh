@@ -39,8 +39,25 @@ run_on_pipes() {
 	return $status
 }
 
+# tell_what_hangs - the kernel's own view of its CPUs goes to its console, that of the processes to a file
+tell_what_hangs() {
+	local task
+	echo 8 >/proc/sys/kernel/printk
+	echo l >/proc/sysrq-trigger
+	for task in /proc/[0-9]*/task/[0-9]*; do
+		[ -e "${task%/task/*}/exe" ] || continue # a thread of the kernel
+		echo "$task $(<"$task/comm"): $(/run/busybox tr '\0' ' ' <"$task/cmdline")"
+		/run/busybox grep -E '^(State|SigPnd|ShdPnd|SigBlk|voluntary)' "$task/status"
+		/run/busybox cat "$task/stack"
+	done >"$lab/hung" 2>&1
+}
+
 # shellcheck source=/dev/null
 . "$lab/settings"
+# These stay on the CPU that is never in a guest.
+/run/hold_vm &
+[ -z "$LAB_TIMEOUT" ] || (/run/busybox sleep $((LAB_TIMEOUT > 20 ? LAB_TIMEOUT - 10 : LAB_TIMEOUT)) && tell_what_hangs) \
+	</dev/null >/dev/null 2>&1 &
 /run/busybox taskset -cp "$LAB_CPUS" $$ >/dev/null # for all that is started from here on
 "run_on_$LAB_STREAMS"
 status=$?
