@@ -48,7 +48,8 @@ nothing_left 'panic, timeout'
 
 # Without job control bash starts commands in the background with SIGINT ignored, and vmm would keep to that.
 runner=(env --default-signal=INT)
-start 'idle' 'echo ready; sleep 1000' --timeout 200
+# This one is deaf to the power button.
+start 'idle' 'kill "$(cat /run/acpid.pid)"; echo ready; sleep 1000' --timeout 200
 pristine=$root root=$tmp/written root_mode=rw
 cp --sparse=always "$pristine" "$root"
 start 'SIGTERM' 'echo written >/root/file; sync /root/file; echo ready; sleep 1000' --timeout 200
