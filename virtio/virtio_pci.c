@@ -8,9 +8,11 @@
 #include <linux/virtio_ids.h>
 #include <linux/virtio_pci.h>
 
-/* The one BAR, a page for each part so that each can be told from the offset alone. */
+/* The BAR of memory, a page for each part so that each can be told from the offset alone; and that of ports, for kicks. */
 #define VPCI_BAR	 0
 #define VPCI_BAR_SIZE	 0x8000
+#define VPCI_PORT_BAR	 1
+#define VPCI_PORT_SIZE	 256
 #define VPCI_COMMON	 0x0000
 #define VPCI_ISR	 0x1000
 #define VPCI_DEVICE	 0x2000
@@ -93,20 +95,42 @@ static void vpci_bar_write(void *arg, uint64_t offset, unsigned int width, uint6
 	}
 }
 
+/* 4.1.4.4: what a read of a notification address gives is left open. */
+static uint64_t vpci_port_read(void *arg, uint64_t offset, unsigned int width)
+{
+	(void)arg;
+	(void)offset;
+	(void)width;
+	return 0;
+}
+
+static void vpci_port_write(void *arg, uint64_t offset, unsigned int width, uint64_t value)
+{
+	(void)width;
+	(void)value;
+	vpci_notify_write(arg, offset);
+}
+
 /* ---- PCI configuration space ---- */
 
 static void vpci_bar_moved(void *arg, unsigned int bar, uint64_t address)
 {
 	struct virtio_pci *vpci = arg;
 
-	assert(bar == VPCI_BAR);
+	assert(bar == VPCI_BAR || bar == VPCI_PORT_BAR);
 	pthread_mutex_lock(&vpci->regs.lock);
-	vpci->bar = address;
+	if (bar == VPCI_BAR)
+		vpci->bar = address;
+	else
+		vpci->port_bar = address;
 	virtio_pci_rebind(vpci);
 	pthread_mutex_unlock(&vpci->regs.lock);
 }
 
-/* 4.1.4.9: an access to pci_cfg_data is an access to the BAR at the place the capability names. */
+/*
+ * 4.1.4.9: an access to pci_cfg_data is an access to the BAR at the place the capability names. The BAR of memory has all
+ * that there is, so it is the only one that can be named.
+ */
 static bool vpci_window_target(const struct virtio_pci *vpci, unsigned int offset,
 			       unsigned int width, uint32_t *target)
 {
@@ -182,6 +206,7 @@ static void vpci_add_virtio_caps(struct virtio_pci *vpci)
 				VIRTIO_PCI_NOTIFY_STEP * vpci->regs.dev->n_queues, sizeof(notify)),
 		.notify_off_multiplier = VIRTIO_PCI_NOTIFY_STEP,
 	};
+	struct virtio_pci_notify_cap port = notify;
 	struct {
 		struct virtio_pci_cap cap;
 		uint32_t data;
@@ -189,10 +214,14 @@ static void vpci_add_virtio_caps(struct virtio_pci *vpci)
 	  window_writable = {.cap = {.bar = 0xff, .offset = UINT32_MAX, .length = UINT32_MAX},
 			     .data = UINT32_MAX};
 
+	port.cap.bar = VPCI_PORT_BAR;
+	port.cap.offset = 0;
 	pci_function_add_capability(&vpci->fn, &common, sizeof(common), NULL);
 	pci_function_add_capability(&vpci->fn, &isr, sizeof(isr), NULL);
 	if (vpci->regs.dev->config_size > 0)
 		pci_function_add_capability(&vpci->fn, &device, sizeof(device), NULL);
+	/* The first one that a driver can use is the one it should use (4.1.4.1). */
+	pci_function_add_capability(&vpci->fn, &port, sizeof(port), NULL);
 	pci_function_add_capability(&vpci->fn, &notify, sizeof(notify), NULL);
 	vpci->window_cap = pci_function_add_capability(&vpci->fn, &window, sizeof(window),
 						       &window_writable);
@@ -300,12 +329,21 @@ void virtio_pci_init(struct virtio_pci *vpci, struct virtio_device *dev,
 	struct pci_bar bar = {
 		.size = VPCI_BAR_SIZE, .read = vpci_bar_read, .write = vpci_bar_write, .arg = vpci};
 
+	struct pci_bar port_bar = {.ports = true,
+				   .size = VPCI_PORT_SIZE,
+				   .read = vpci_port_read,
+				   .write = vpci_port_write,
+				   .arg = vpci};
+
+	_Static_assert(VIRTIO_PCI_NOTIFY_STEP * VIRTIO_MAX_QUEUES <= VPCI_PORT_SIZE,
+		       "a port for each queue");
 	memset(vpci, 0, sizeof(*vpci));
 	vpci->host = *host;
 	msix_init(&vpci->msix, dev->n_queues + 1, &host->msix);
 	virtio_regs_init(&vpci->regs, dev, mem, &vpci_regs_ops, vpci);
 	pci_function_init(&vpci->fn, &ids, &hooks);
 	pci_function_set_bar(&vpci->fn, VPCI_BAR, &bar);
+	pci_function_set_bar(&vpci->fn, VPCI_PORT_BAR, &port_bar);
 	vpci_add_virtio_caps(vpci);
 	vpci_add_msix_cap(vpci);
 	dev->transport = (struct virtio_transport){.interrupt = vpci_interrupt,

@@ -1,6 +1,10 @@
 /*
  * virtio over PCI, modern only (virtio 1.2, 4.1), with MSI-X and one notification address per queue.
  *
+ * A driver kicks a queue by a port, or by memory where it has no use for ports (4.1.4.1: it takes the first of our two
+ * capabilities that it can). On AMD's CPUs an exit for a port tells all about the access, while KVM must fetch and decode
+ * the instruction that wrote to memory; on Intel's both are equal.
+ *
  * Owner: the machine, which wires it to the PCI bus, to interrupts and to KVM's ioeventfds through struct
  * virtio_pci_host; nothing here knows KVM. The device is borrowed.
  *
@@ -18,17 +22,23 @@
 #include "vmm/core/msix.h"
 #include "vmm/core/pci.h"
 
-/* Where a queue's notification address lies in the BAR, one step a queue. */
+/* Where a queue's notification address lies in the BAR of memory, one step a queue; in that of ports, from 0 on. */
 #define VIRTIO_PCI_NOTIFY      0x3000
 #define VIRTIO_PCI_NOTIFY_STEP 4
 
+/* An address where kicks arrive. */
+struct virtio_pci_kick {
+	bool port;
+	uint64_t address; /* a port, or a guest address; 0: nowhere */
+};
+
 struct virtio_pci_host {
 	/*
-	 * vCPU thread. Writes of the guest to gpa, of any width and value, signal the eventfd from now on without
+	 * vCPU thread. Writes of the guest to this address, of any width and value, signal the eventfd from now on without
 	 * reaching the BAR's handler. May fail: then the handler signals it.
 	 */
-	int (*bind_kick)(void *arg, uint64_t gpa, int fd);
-	void (*unbind_kick)(void *arg, uint64_t gpa, int fd);
+	int (*bind_kick)(void *arg, struct virtio_pci_kick at, int fd);
+	void (*unbind_kick)(void *arg, struct virtio_pci_kick at, int fd);
 	void *arg;
 	struct msix_ops msix;
 };
@@ -51,8 +61,10 @@ struct virtio_pci {
 	struct virtio_regs regs;
 	/* under regs.lock */
 	struct virtio_pci_vectors vectors;
-	uint64_t bar;	/* guest address of the BAR; 0: unmapped */
-	uint64_t bound; /* guest address at which kicks are bound; 0: not */
+	uint64_t bar;	   /* guest address of the BAR of memory; 0: unmapped */
+	uint64_t port_bar; /* the first port of that of ports; 0: unmapped */
+	struct virtio_pci_kick
+		bound; /* where the first queue's kicks are bound; address 0: none are */
 	/* any thread; copies of vectors, for the interrupt path */
 	_Atomic uint16_t config_vector;
 	_Atomic uint16_t queue_vector[VIRTIO_MAX_QUEUES];
@@ -71,7 +83,7 @@ void virtio_pci_clear(struct virtio_pci *vpci);
 uint64_t virtio_pci_common_read(struct virtio_pci *vpci, uint64_t offset);
 void virtio_pci_common_write(struct virtio_pci *vpci, uint64_t offset, unsigned int width,
 			     uint32_t value);
-/* The BAR moved, or the device went live or was reset: binds the kicks where they belong now. */
+/* A BAR moved, or the device went live or was reset: binds the kicks where they belong now. */
 void virtio_pci_rebind(struct virtio_pci *vpci);
 
 /* The vCPUs and the device's loop have stopped. */

@@ -6,28 +6,38 @@
 
 /* ---- kicks ---- */
 
-static uint64_t vpci_notify_address(uint64_t bar, unsigned int queue)
+/* Where the first queue is kicked. A driver that has the ports on uses them. */
+static struct virtio_pci_kick vpci_kicks_now(const struct virtio_pci *vpci)
 {
-	return bar + VIRTIO_PCI_NOTIFY + VIRTIO_PCI_NOTIFY_STEP * queue;
+	if (!vpci->regs.live)
+		return (struct virtio_pci_kick){0};
+	if (vpci->port_bar)
+		return (struct virtio_pci_kick){.port = true, .address = vpci->port_bar};
+	return (struct virtio_pci_kick){.address = vpci->bar ? vpci->bar + VIRTIO_PCI_NOTIFY : 0};
 }
 
-/* Binds the kicks where the guest sees the BAR while the device is live, and nowhere otherwise. */
+static struct virtio_pci_kick vpci_kick_of(struct virtio_pci_kick first, unsigned int queue)
+{
+	first.address += VIRTIO_PCI_NOTIFY_STEP * queue;
+	return first;
+}
+
+/* Binds the kicks where the guest sees the BARs while the device is live, and nowhere otherwise. */
 void virtio_pci_rebind(struct virtio_pci *vpci)
 {
-	uint64_t want = vpci->regs.live ? vpci->bar : 0;
+	struct virtio_pci_kick want = vpci_kicks_now(vpci), bound = vpci->bound;
 
-	if (want == vpci->bound)
+	if (want.address == bound.address && want.port == bound.port)
 		return;
 	for (unsigned int i = 0; i < vpci->regs.dev->n_queues; i++) {
 		int fd = vpci->regs.dev->kick_fd[i];
 
 		if (!vpci->regs.state.queue[i].enabled)
 			continue;
-		if (vpci->bound)
-			vpci->host.unbind_kick(vpci->host.arg, vpci_notify_address(vpci->bound, i),
-					       fd);
-		if (want)
-			vpci->host.bind_kick(vpci->host.arg, vpci_notify_address(want, i), fd);
+		if (bound.address)
+			vpci->host.unbind_kick(vpci->host.arg, vpci_kick_of(bound, i), fd);
+		if (want.address)
+			vpci->host.bind_kick(vpci->host.arg, vpci_kick_of(want, i), fd);
 	}
 	vpci->bound = want;
 }

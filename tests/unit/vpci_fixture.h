@@ -22,6 +22,8 @@
 #define WINDOW_SIZE UINT64_C(0x100000)
 #define DEVFN	    PCI_DEVFN(4, 0)
 #define BAR_SIZE    0x8000
+#define PORTS	    0xc000
+#define PORTS_SIZE  0x1000
 
 #define VERSION_1 (UINT64_C(1) << VIRTIO_F_VERSION_1)
 
@@ -48,11 +50,12 @@ struct vpci_fixture {
 		unsigned int cap; /* in the configuration space */
 	} place[VIRTIO_PCI_CAP_PCI_CFG + 1];
 	unsigned int msix_cap;
+	unsigned int port_cap; /* the notification capability in the BAR of ports */
 	uint64_t bar;
 	bool through_window; /* registers are accessed by VIRTIO_PCI_CAP_PCI_CFG */
 	/* the host */
 	struct {
-		uint64_t gpa;
+		struct virtio_pci_kick at;
 		int fd;
 	} binds[MAX_BINDS];
 	unsigned int n_binds;
@@ -68,22 +71,23 @@ static struct vpci_fixture fix;
 
 /* ---- the host ---- */
 
-static inline int fix_bind_kick(void *arg, uint64_t gpa, int fd)
+static inline int fix_bind_kick(void *arg, struct virtio_pci_kick at, int fd)
 {
 	(void)arg;
 	if (fix.bind_error)
 		return fix.bind_error;
 	ck_assert_uint_lt(fix.n_binds, MAX_BINDS);
-	fix.binds[fix.n_binds].gpa = gpa;
+	fix.binds[fix.n_binds].at = at;
 	fix.binds[fix.n_binds++].fd = fd;
 	return 0;
 }
 
-static inline void fix_unbind_kick(void *arg, uint64_t gpa, int fd)
+static inline void fix_unbind_kick(void *arg, struct virtio_pci_kick at, int fd)
 {
 	(void)arg;
 	for (unsigned int i = 0; i < fix.n_binds; i++) {
-		if (fix.binds[i].gpa == gpa && fix.binds[i].fd == fd) {
+		if (fix.binds[i].at.port == at.port && fix.binds[i].at.address == at.address &&
+		    fix.binds[i].fd == fd) {
 			fix.binds[i] = fix.binds[--fix.n_binds];
 			return;
 		}
@@ -139,12 +143,17 @@ static inline void fix_find_capability(unsigned int cap)
 		fix.msix_cap = cap;
 	if (fix_config_read(cap, 1) != PCI_CAP_ID_VNDR || type > VIRTIO_PCI_CAP_PCI_CFG)
 		return;
+	if (type == VIRTIO_PCI_CAP_NOTIFY_CFG &&
+	    fix_config_read(cap + VIRTIO_PCI_CAP_BAR, 1) != 0) {
+		fix.port_cap = cap;
+		return;
+	}
 	fix.place[type].cap = cap;
 	fix.place[type].offset = fix_config_read(cap + VIRTIO_PCI_CAP_OFFSET, 4);
 	fix.place[type].length = fix_config_read(cap + VIRTIO_PCI_CAP_LENGTH, 4);
 }
 
-/* As Linux scans: memory on, the BAR where it is, the parts where the capabilities say. */
+/* As a driver without use for ports scans: memory on, the BAR where it is, the parts where the capabilities say. */
 static inline void fix_probe(void)
 {
 	unsigned int cap, n = 0;
@@ -356,14 +365,19 @@ static inline uint32_t fix_notify_offset(unsigned int queue)
 	       step * (uint32_t)fix_common(VIRTIO_PCI_COMMON_Q_NOFF, 2);
 }
 
-/* The eventfd that takes writes to gpa from the guest; -1: none. */
-static inline int fix_bound(uint64_t gpa)
+/* The eventfd that takes the guest's writes to a port or an address in memory; -1: none. */
+static inline int fix_bound_at(bool port, uint64_t address)
 {
 	for (unsigned int i = 0; i < fix.n_binds; i++) {
-		if (fix.binds[i].gpa == gpa)
+		if (fix.binds[i].at.port == port && fix.binds[i].at.address == address)
 			return fix.binds[i].fd;
 	}
 	return -1;
+}
+
+static inline int fix_bound(uint64_t gpa)
+{
+	return fix_bound_at(false, gpa);
 }
 
 /* The guest's write, which KVM turns into a signal where an eventfd is bound. Returns whether one was. */
@@ -408,6 +422,7 @@ static inline void fix_setup(void)
 	log_set_level(LOG_LEVEL_ERROR);
 	ck_assert_int_eq(guest_mem_init(&fix.mem, &ram, 1), 0);
 	pci_bus_init(&fix.bus, WINDOW, WINDOW_SIZE);
+	pci_bus_set_ports(&fix.bus, PORTS, PORTS_SIZE);
 	ck_assert_int_eq(evloop_init(&fix.loop), 0);
 	ck_assert_int_eq(fake_device_init(&fix.fake, &fix.loop), 0);
 	fix.fake.on_kick = fake_device_echo;

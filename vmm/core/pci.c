@@ -6,6 +6,7 @@
 #include <linux/pci_regs.h>
 
 #define PCI_ADDRESS_ENABLE UINT32_C(0x80000000)
+#define PCI_PORTS_MAX	   256u
 
 uint32_t pci_config_get(const struct pci_function *fn, unsigned int offset, unsigned int width)
 {
@@ -51,9 +52,16 @@ void pci_function_init(struct pci_function *fn, const struct pci_ids *ids,
 
 void pci_function_set_bar(struct pci_function *fn, unsigned int index, const struct pci_bar *bar)
 {
+	unsigned int at = PCI_BASE_ADDRESS_0 + 4 * index;
+
 	assert(index < PCI_MAX_BARS && bar->size >= 16 && (bar->size & (bar->size - 1)) == 0);
+	assert(!bar->ports || bar->size <= PCI_PORTS_MAX);
 	fn->bar[index] = *bar;
-	pci_writable_set(fn, PCI_BASE_ADDRESS_0 + 4 * index, 4, ~(bar->size - 1));
+	pci_writable_set(fn, at, 4, ~(bar->size - 1));
+	if (bar->ports) {
+		fn->config[at] = PCI_BASE_ADDRESS_SPACE_IO;
+		fn->writable[PCI_COMMAND] |= PCI_COMMAND_IO;
+	}
 }
 
 unsigned int pci_function_add_capability(struct pci_function *fn, const void *cap, unsigned int len,
@@ -80,21 +88,28 @@ void pci_bus_init(struct pci_bus *bus, uint64_t window_base, uint64_t window_siz
 {
 	assert(window_base + window_size <= UINT64_C(0x100000000));
 	memset(bus, 0, sizeof(*bus));
-	bus->window_base = window_base;
-	bus->window_size = window_size;
+	bus->memory = (struct pci_window){.base = window_base, .size = window_size};
 	pthread_mutex_init(&bus->lock, NULL);
+}
+
+void pci_bus_set_ports(struct pci_bus *bus, uint16_t base, uint16_t size)
+{
+	bus->ports = (struct pci_window){.base = base, .size = size};
 }
 
 /* Where the guest sees the BAR now; 0: nowhere. What lies outside the window is not ours to answer. */
 static uint64_t pci_bar_now(const struct pci_bus *bus, const struct pci_function *fn,
 			    unsigned int index)
 {
+	bool ports = fn->bar[index].ports;
+	const struct pci_window *window = ports ? &bus->ports : &bus->memory;
+	uint8_t enable = ports ? PCI_COMMAND_IO : PCI_COMMAND_MEMORY;
 	uint64_t address, size = fn->bar[index].size;
 
-	if (size == 0 || !(fn->config[PCI_COMMAND] & PCI_COMMAND_MEMORY))
+	if (size == 0 || !(fn->config[PCI_COMMAND] & enable))
 		return 0;
 	address = pci_config_get(fn, PCI_BASE_ADDRESS_0 + 4 * index, 4) & ~(size - 1);
-	if (address < bus->window_base || address + size > bus->window_base + bus->window_size)
+	if (address < window->base || address + size > window->base + window->size)
 		return 0;
 	return address;
 }
@@ -123,26 +138,36 @@ static void pci_mark_multifunction(struct pci_bus *bus, unsigned int devfn)
 	}
 }
 
+/* Gives the BAR the window's next address. Returns 0 or -ENOSPC. */
+static int pci_place_bar(struct pci_function *fn, unsigned int index, struct pci_window *window)
+{
+	unsigned int at = PCI_BASE_ADDRESS_0 + 4 * index;
+	uint64_t size = fn->bar[index].size;
+	uint64_t start = (window->used + size - 1) & ~(size - 1);
+
+	if (size > window->size || start > window->size - size)
+		return -ENOSPC;
+	pci_config_set(fn, at, 4, (uint32_t)(window->base + start) | fn->bar[index].ports);
+	window->used = start + size;
+	return 0;
+}
+
 int pci_bus_add(struct pci_bus *bus, unsigned int devfn, struct pci_function *fn)
 {
-	uint64_t used = bus->window_used;
+	struct pci_window memory = bus->memory, ports = bus->ports;
+	int err = 0;
 
 	assert(devfn < PCI_MAX_DEVFN);
 	if (bus->function[devfn])
 		return -EEXIST;
-	for (unsigned int i = 0; i < PCI_MAX_BARS; i++) {
-		uint64_t size = fn->bar[i].size;
-
-		if (size == 0)
-			continue;
-		used = (used + size - 1) & ~(size - 1);
-		if (size > bus->window_size || used > bus->window_size - size)
-			return -ENOSPC;
-		pci_config_set(fn, PCI_BASE_ADDRESS_0 + 4 * i, 4,
-			       (uint32_t)(bus->window_base + used));
-		used += size;
+	for (unsigned int i = 0; i < PCI_MAX_BARS && err == 0; i++) {
+		if (fn->bar[i].size > 0)
+			err = pci_place_bar(fn, i, fn->bar[i].ports ? &ports : &memory);
 	}
-	bus->window_used = used;
+	if (err < 0)
+		return err;
+	bus->memory = memory;
+	bus->ports = ports;
 	bus->function[devfn] = fn;
 	bus->present[bus->n_present++] = fn;
 	pci_mark_multifunction(bus, devfn);
@@ -220,13 +245,14 @@ void pci_port_write(void *arg, uint64_t offset, unsigned int width, uint64_t val
 }
 
 /* The BAR of fn that holds the whole access; NULL: none. */
-static const struct pci_bar *pci_match_bar(const struct pci_function *fn, uint64_t address,
-					   unsigned int width, uint64_t *offset)
+static const struct pci_bar *pci_match_bar(const struct pci_function *fn, bool ports,
+					   uint64_t address, unsigned int width, uint64_t *offset)
 {
 	for (unsigned int i = 0; i < PCI_MAX_BARS; i++) {
 		uint64_t base = fn->bar_address[i];
 
-		if (base == 0 || address < base || address - base >= fn->bar[i].size)
+		if (base == 0 || fn->bar[i].ports != ports || address < base ||
+		    address - base >= fn->bar[i].size)
 			continue;
 		*offset = address - base;
 		return width <= fn->bar[i].size - *offset ? &fn->bar[i] : NULL;
@@ -235,37 +261,66 @@ static const struct pci_bar *pci_match_bar(const struct pci_function *fn, uint64
 }
 
 /* Copies the BAR out, so that its handler runs without the lock. */
-static bool pci_find_bar(struct pci_bus *bus, uint64_t address, unsigned int width,
+static bool pci_find_bar(struct pci_bus *bus, bool ports, uint64_t address, unsigned int width,
 			 struct pci_bar *bar, uint64_t *offset)
 {
 	const struct pci_bar *found = NULL;
 
 	pthread_mutex_lock(&bus->lock);
 	for (unsigned int i = 0; i < bus->n_present && !found; i++)
-		found = pci_match_bar(bus->present[i], address, width, offset);
+		found = pci_match_bar(bus->present[i], ports, address, width, offset);
 	if (found)
 		*bar = *found;
 	pthread_mutex_unlock(&bus->lock);
 	return found != NULL;
 }
 
+static uint64_t pci_read(struct pci_bus *bus, bool ports, uint64_t address, unsigned int width)
+{
+	uint64_t offset;
+	struct pci_bar bar;
+
+	if (!pci_find_bar(bus, ports, address, width, &bar, &offset))
+		return bus_ones(width);
+	return bar.read(bar.arg, offset, width);
+}
+
+static void pci_write(struct pci_bus *bus, bool ports, uint64_t address, unsigned int width,
+		      uint64_t value)
+{
+	uint64_t offset;
+	struct pci_bar bar;
+
+	if (pci_find_bar(bus, ports, address, width, &bar, &offset))
+		bar.write(bar.arg, offset, width, value);
+}
+
 uint64_t pci_window_read(void *arg, uint64_t offset, unsigned int width)
 {
 	struct pci_bus *bus = arg;
-	struct pci_bar bar;
 
-	if (!pci_find_bar(bus, bus->window_base + offset, width, &bar, &offset))
-		return bus_ones(width);
-	return bar.read(bar.arg, offset, width);
+	return pci_read(bus, false, bus->memory.base + offset, width);
 }
 
 void pci_window_write(void *arg, uint64_t offset, unsigned int width, uint64_t value)
 {
 	struct pci_bus *bus = arg;
-	struct pci_bar bar;
 
-	if (pci_find_bar(bus, bus->window_base + offset, width, &bar, &offset))
-		bar.write(bar.arg, offset, width, value);
+	pci_write(bus, false, bus->memory.base + offset, width, value);
+}
+
+uint64_t pci_ports_read(void *arg, uint64_t offset, unsigned int width)
+{
+	struct pci_bus *bus = arg;
+
+	return pci_read(bus, true, bus->ports.base + offset, width);
+}
+
+void pci_ports_write(void *arg, uint64_t offset, unsigned int width, uint64_t value)
+{
+	struct pci_bus *bus = arg;
+
+	pci_write(bus, true, bus->ports.base + offset, width, value);
 }
 
 void pci_bus_fini(struct pci_bus *bus)

@@ -1,9 +1,9 @@
 /*
- * A PCI bus 0 with configuration mechanism #1, its functions' configuration space and their memory BARs.
+ * A PCI bus 0 with configuration mechanism #1, its functions' configuration space and their BARs.
  *
  * Functions are added while the machine is being built; the set is immutable afterwards. The guest may move
- * BARs inside the bus's MMIO window, which is claimed on the MMIO bus once and for all; the window finds the
- * function by the current BAR addresses.
+ * BARs inside the bus's two windows, of memory and of ports, which are claimed on the MMIO and the port bus once and for
+ * all; a window finds the function by the current BAR addresses.
  *
  * Threads: accesses come on vCPU threads. Lock order: pci_bus.lock, then whatever a function's hooks take. BAR
  * handlers are called without the lock.
@@ -42,9 +42,11 @@ struct pci_hooks {
 	void *arg;
 };
 
-/* A 32-bit, non-prefetchable memory BAR. */
+/* A 32-bit, non-prefetchable memory BAR, or one of ports. */
 struct pci_bar {
-	uint32_t size; /* power of two, at least 16; 0: not there */
+	bool ports;
+	uint32_t
+		size; /* power of two, at least 16, at most 256 for ports (PCI 3.0, 6.2.5.1); 0: not there */
 	bus_read_fn *read;
 	bus_write_fn *write;
 	void *arg;
@@ -63,14 +65,20 @@ struct pci_function {
 	uint64_t bar_address[PCI_MAX_BARS];
 };
 
+/* A range of guest addresses or ports for BARs. */
+struct pci_window {
+	uint64_t base;
+	uint64_t size;
+	uint64_t used; /* from the start */
+};
+
 struct pci_bus {
 	/* immutable after the machine is built */
 	struct pci_function *function[PCI_MAX_DEVFN]; /* by devfn */
 	struct pci_function *present[PCI_MAX_DEVFN];  /* the same without the gaps */
 	unsigned int n_present;
-	uint64_t window_base;
-	uint64_t window_size;
-	uint64_t window_used;
+	struct pci_window memory;
+	struct pci_window ports;
 	pthread_mutex_t lock;
 	/* under lock */
 	uint32_t config_address; /* port 0xcf8 */
@@ -95,21 +103,26 @@ uint32_t pci_config_get(const struct pci_function *fn, unsigned int offset, unsi
 void pci_config_set(struct pci_function *fn, unsigned int offset, unsigned int width,
 		    uint32_t value);
 
-/* window: the MMIO range from which BARs get their first address. */
+/* window: the MMIO range from which memory BARs get their first address. */
 void pci_bus_init(struct pci_bus *bus, uint64_t window_base, uint64_t window_size);
+
+/* Before pci_bus_add(). The ports from which BARs of ports get their first address; without them there is no room for any. */
+void pci_bus_set_ports(struct pci_bus *bus, uint16_t base, uint16_t size);
 
 /*
  * Puts the function at devfn and gives its BARs an address. The bus borrows fn until pci_bus_fini(). Returns 0,
- * -EEXIST when the place is taken, -ENOSPC when the window is full.
+ * -EEXIST when the place is taken, -ENOSPC when a window is full.
  */
 int pci_bus_add(struct pci_bus *bus, unsigned int devfn, struct pci_function *fn);
 
-/* Handlers for ports 0xcf8 to 0xcff and for the MMIO window; arg is the struct pci_bus. */
+/* Handlers for ports 0xcf8 to 0xcff and for the two windows; arg is the struct pci_bus. */
 #define PCI_PORT_BASE 0xcf8
 #define PCI_PORT_SIZE 8
 uint64_t pci_port_read(void *arg, uint64_t offset, unsigned int width);
 void pci_port_write(void *arg, uint64_t offset, unsigned int width, uint64_t value);
 uint64_t pci_window_read(void *arg, uint64_t offset, unsigned int width);
 void pci_window_write(void *arg, uint64_t offset, unsigned int width, uint64_t value);
+uint64_t pci_ports_read(void *arg, uint64_t offset, unsigned int width);
+void pci_ports_write(void *arg, uint64_t offset, unsigned int width, uint64_t value);
 
 void pci_bus_fini(struct pci_bus *bus);

@@ -38,9 +38,11 @@
 #define LAYOUT_BIOS_END	   UINT64_C(0x100000)
 
 /* Ports */
-#define LAYOUT_PORT_I8042  0x60	 /* 0x60 to 0x64 */
-#define LAYOUT_PORT_SERIAL 0x3f8 /* COM1 */
-#define LAYOUT_PORT_POWER  0x600 /* ACPI power registers */
+#define LAYOUT_PORT_I8042     0x60   /* 0x60 to 0x64 */
+#define LAYOUT_PORT_SERIAL    0x3f8  /* COM1 */
+#define LAYOUT_PORT_POWER     0x600  /* ACPI power registers */
+#define LAYOUT_PCI_PORTS      0xc000 /* BARs of PCI functions */
+#define LAYOUT_PCI_PORTS_SIZE 0x3000
 
 /* Interrupts: pins of the IO-APIC, which are also the first global system interrupts */
 #define LAYOUT_GSI_SERIAL 4

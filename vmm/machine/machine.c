@@ -227,6 +227,7 @@ static int make_pci(struct machine *machine, const struct machine_config *config
 	machine->mmio_transport = config->mmio_transport;
 	reset_port_init(&machine->reset_port, machine_on_reset, machine);
 	pci_bus_init(&machine->pci, LAYOUT_PCI_WINDOW, LAYOUT_PCI_WINDOW_SIZE);
+	pci_bus_set_ports(&machine->pci, LAYOUT_PCI_PORTS, LAYOUT_PCI_PORTS_SIZE);
 	/* Without a bridge a kernel that looks for PCI finds nothing at its ports. */
 	if (machine->mmio_transport)
 		return machine_map(&machine->ports, PCI_PORT_BASE + 1, RESET_PORT_SIZE,
@@ -239,6 +240,9 @@ static int make_pci(struct machine *machine, const struct machine_config *config
 	if (err == 0)
 		err = machine_map(&machine->mmio, LAYOUT_PCI_WINDOW, LAYOUT_PCI_WINDOW_SIZE,
 				  pci_window_read, pci_window_write, &machine->pci);
+	if (err == 0)
+		err = machine_map(&machine->ports, LAYOUT_PCI_PORTS, LAYOUT_PCI_PORTS_SIZE,
+				  pci_ports_read, pci_ports_write, &machine->pci);
 	return err;
 }
 

@@ -148,6 +148,8 @@ static int machine_write_acpi(struct machine *machine, gpa_t *rsdp)
 		.virtio_gsi = LAYOUT_GSI_VIRTIO,
 		.pci_mmio_base = LAYOUT_PCI_WINDOW,
 		.pci_mmio_size = machine->mmio_transport ? 0 : LAYOUT_PCI_WINDOW_SIZE,
+		.pci_io_base = LAYOUT_PCI_PORTS,
+		.pci_io_size = LAYOUT_PCI_PORTS_SIZE,
 		.area = LAYOUT_ACPI,
 		.area_size = LAYOUT_MPTABLE - LAYOUT_ACPI,
 	};

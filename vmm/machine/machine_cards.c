@@ -100,14 +100,14 @@ void machine_fini_io(struct machine *machine)
 
 /* ---- cards ---- */
 
-static int card_bind_kick(void *arg, uint64_t gpa, int fd)
+static int card_bind_kick(void *arg, struct virtio_pci_kick at, int fd)
 {
-	return vm_bind_kick(arg, gpa, fd);
+	return vm_bind_kick(arg, at.port, at.address, fd);
 }
 
-static void card_unbind_kick(void *arg, uint64_t gpa, int fd)
+static void card_unbind_kick(void *arg, struct virtio_pci_kick at, int fd)
 {
-	vm_unbind_kick(arg, gpa, fd);
+	vm_unbind_kick(arg, at.port, at.address, fd);
 }
 
 static int card_bind_queue(void *arg, uint64_t gpa, unsigned int queue, int fd)

@@ -193,20 +193,25 @@ void vm_fini(struct vm *vm)
 	pthread_mutex_destroy(&vm->gsi_lock);
 }
 
-int vm_bind_kick(struct vm *vm, uint64_t gpa, int fd)
+static int vm_kick(struct vm *vm, bool port, uint64_t address, int fd, uint32_t flags)
 {
 	/* Length 0: any width, and on CPUs that tell the address of the access no decoding of the instruction. */
-	struct kvm_ioeventfd io = {.addr = gpa, .len = 0, .fd = fd};
+	struct kvm_ioeventfd io = {.addr = address,
+				   .len = 0,
+				   .fd = fd,
+				   .flags = (port ? KVM_IOEVENTFD_FLAG_PIO : 0) | flags};
 
 	return ioctl(vm->fd, KVM_IOEVENTFD, &io) < 0 ? -errno : 0;
 }
 
-int vm_unbind_kick(struct vm *vm, uint64_t gpa, int fd)
+int vm_bind_kick(struct vm *vm, bool port, uint64_t address, int fd)
 {
-	struct kvm_ioeventfd io = {
-		.addr = gpa, .len = 0, .fd = fd, .flags = KVM_IOEVENTFD_FLAG_DEASSIGN};
+	return vm_kick(vm, port, address, fd, 0);
+}
 
-	return ioctl(vm->fd, KVM_IOEVENTFD, &io) < 0 ? -errno : 0;
+int vm_unbind_kick(struct vm *vm, bool port, uint64_t address, int fd)
+{
+	return vm_kick(vm, port, address, fd, KVM_IOEVENTFD_FLAG_DEASSIGN);
 }
 
 static int vm_kick_value(struct vm *vm, uint64_t gpa, uint32_t value, int fd, uint32_t flags)

@@ -52,9 +52,9 @@ int vm_send_msi(struct vm *vm, uint64_t address, uint32_t data);
  */
 int vm_route_pin(struct vm *vm, unsigned int pin, uint64_t address, uint32_t data);
 
-/* Writes of any width to gpa signal fd without leaving the kernel. Return 0 or negative errno. */
-int vm_bind_kick(struct vm *vm, uint64_t gpa, int fd);
-int vm_unbind_kick(struct vm *vm, uint64_t gpa, int fd);
+/* Writes of any width to a port, or to a guest address, signal fd without leaving the kernel. Return 0 or negative errno. */
+int vm_bind_kick(struct vm *vm, bool port, uint64_t address, int fd);
+int vm_unbind_kick(struct vm *vm, bool port, uint64_t address, int fd);
 
 /* The same for writes of 32 bits of this value alone. */
 int vm_bind_kick_value(struct vm *vm, uint64_t gpa, uint32_t value, int fd);
