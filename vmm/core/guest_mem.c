@@ -69,21 +69,6 @@ int guest_mem_init(struct guest_mem *mem, const struct guest_mem_region *regions
 	return 0;
 }
 
-void *guest_mem_ptr(const struct guest_mem *mem, gpa_t gpa, size_t len)
-{
-	for (unsigned int i = 0; i < mem->n_regions; i++) {
-		const struct guest_mem_region *r = &mem->regions[i];
-		uint64_t offset = gpa - r->base;
-
-		if (gpa < r->base || offset >= r->size)
-			continue;
-		if (len == 0 || len > r->size - offset)
-			return NULL;
-		return r->host + offset;
-	}
-	return NULL;
-}
-
 int guest_mem_read(const struct guest_mem *mem, gpa_t gpa, void *dst, size_t len)
 {
 	const void *src;

@@ -46,9 +46,22 @@ int guest_mem_write(const struct guest_mem *mem, gpa_t gpa, const void *src, siz
 
 /*
  * Host pointer to [gpa, gpa + len), or NULL when the range is not wholly inside one region. len 0 is
- * refused. The pointer is valid until guest_mem_fini().
+ * refused. The pointer is valid until guest_mem_fini(). Inline, for every descriptor of every request passes here.
  */
-void *guest_mem_ptr(const struct guest_mem *mem, gpa_t gpa, size_t len);
+static inline void *guest_mem_ptr(const struct guest_mem *mem, gpa_t gpa, size_t len)
+{
+	for (unsigned int i = 0; i < mem->n_regions; i++) {
+		const struct guest_mem_region *r = &mem->regions[i];
+		uint64_t offset = gpa - r->base;
+
+		if (gpa < r->base || offset >= r->size)
+			continue;
+		if (len == 0 || len > r->size - offset)
+			return NULL;
+		return r->host + offset;
+	}
+	return NULL;
+}
 
 /*
  * Gives the memory of all pages that lie wholly inside [ptr, ptr + len) back to the host; the guest reads zeros there
