@@ -1,6 +1,6 @@
 /*
- * virtio/disk on a host that does what hosts seldom do: this program brings its own preadv(), pwritev(),
- * fdatasync() and fcntl(), which stand in front of the C library's.
+ * virtio/disk on a host that does what hosts seldom do: this program brings its own pread(), preadv(),
+ * pwrite(), pwritev(), fdatasync() and fcntl(), which stand in front of the C library's.
  */
 #include <stdarg.h>
 #include <sys/syscall.h>
@@ -61,6 +61,24 @@ ssize_t preadv(int fd, const struct iovec *iov, int n, off_t offset)
 ssize_t pwritev(int fd, const struct iovec *iov, int n, off_t offset)
 {
 	return transfer(SYS_pwritev, fd, iov, n, offset);
+}
+
+ssize_t pread(int fd, void *buf, size_t len, off_t offset)
+{
+	struct iovec iov = {buf, len};
+
+	return transfer(SYS_preadv, fd, &iov, 1, offset);
+}
+
+ssize_t pwrite(int fd, const void *buf, size_t len, off_t offset)
+{
+	union {
+		const void *from;
+		void *base;
+	} bytes = {.from = buf};
+	struct iovec iov = {bytes.base, len};
+
+	return transfer(SYS_pwritev, fd, &iov, 1, offset);
 }
 
 int fdatasync(int fd)

@@ -1,5 +1,5 @@
 /*
- * virtio/disk_queue with each engine. The program brings its own preadv(), pwritev() and fdatasync(), so that storage can be slow
+ * virtio/disk_queue with each engine. The program brings its own preadv() and the like, so that storage can be slow
  * or broken where threads use it; io_uring knows the kernel's alone.
  */
 #include <semaphore.h>
@@ -40,6 +40,16 @@ ssize_t preadv(int fd, const struct iovec *iov, int n, off_t offset)
 ssize_t pwritev(int fd, const struct iovec *iov, int n, off_t offset)
 {
 	return storage() < 0 ? -1 : syscall(SYS_pwritev, fd, iov, n, offset, 0);
+}
+
+ssize_t pread(int fd, void *buf, size_t len, off_t offset)
+{
+	return storage() < 0 ? -1 : syscall(SYS_pread64, fd, buf, len, offset);
+}
+
+ssize_t pwrite(int fd, const void *buf, size_t len, off_t offset)
+{
+	return storage() < 0 ? -1 : syscall(SYS_pwrite64, fd, buf, len, offset);
 }
 
 int fdatasync(int fd)

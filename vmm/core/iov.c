@@ -68,8 +68,13 @@ size_t iov_cursor_write(struct iov_cursor *cur, const void *src, size_t len)
 
 size_t iov_cursor_skip(struct iov_cursor *cur, size_t len)
 {
-	size_t done = 0;
+	size_t done = cur->left;
 
+	if (len >= done) {
+		*cur = (struct iov_cursor){.iov = cur->iov + cur->n};
+		return done;
+	}
+	done = 0;
 	while (done < len && cur->left > 0)
 		done += iov_cursor_piece(cur, len - done).iov_len;
 	return done;

@@ -24,6 +24,13 @@ static inline size_t iov_cursor_left(const struct iov_cursor *cur)
 	return cur->left;
 }
 
+/* What is left, as elements of the array itself; *n is their number. NULL when the cursor stands inside of one. */
+static inline const struct iovec *iov_cursor_rest(const struct iov_cursor *cur, unsigned int *n)
+{
+	*n = cur->n;
+	return cur->off == 0 ? cur->iov : NULL;
+}
+
 /* Each moves the cursor by at most len bytes and returns how many it was. */
 size_t iov_cursor_read(struct iov_cursor *cur, void *dst, size_t len);
 size_t iov_cursor_write(struct iov_cursor *cur, const void *src, size_t len);
