@@ -127,6 +127,8 @@ static void virtio_blk_fill_device(struct virtio_blk *blk, const struct virtio_b
 		.id = VIRTIO_ID_BLOCK,
 		.queue_size = options->queue_size ? options->queue_size : VIRTIO_BLK_QUEUE_SIZE,
 		.n_queues = options->n_queues ? options->n_queues : 1,
+		/* see VIRTIO_BLK_QUEUE_SIZE */
+		.no_indirect = true,
 		.config_size = VIRTIO_BLK_CONFIG_SIZE,
 	};
 	assert(blk->dev.queue_size <= VIRTQ_MAX_SIZE && blk->dev.queue_size > 2);

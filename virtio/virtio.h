@@ -66,6 +66,7 @@ struct virtio_device {
 	uint16_t queue_size; /* the largest size offered, a power of two */
 	unsigned int n_queues;
 	size_t config_size;
+	bool no_indirect;	  /* VIRTIO_RING_F_INDIRECT_DESC is not offered */
 	uint64_t config_writable; /* bit i: the driver may write byte i of config */
 	uint64_t features; /* offered; VIRTIO_F_VERSION_1 and the ring features are added by init */
 	struct evloop *queue_loop[VIRTIO_MAX_QUEUES]; /* NULL before init: loop serves it too */

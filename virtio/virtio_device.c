@@ -123,9 +123,9 @@ static void virtio_device_init_queue(struct virtio_device *dev, unsigned int i)
 int virtio_device_init(struct virtio_device *dev)
 {
 	assert(dev->n_queues <= VIRTIO_MAX_QUEUES && dev->config_size <= VIRTIO_MAX_CONFIG);
-	dev->features |= UINT64_C(1) << VIRTIO_F_VERSION_1 |
-			 UINT64_C(1) << VIRTIO_RING_F_EVENT_IDX |
-			 UINT64_C(1) << VIRTIO_RING_F_INDIRECT_DESC;
+	dev->features |= UINT64_C(1) << VIRTIO_F_VERSION_1 | UINT64_C(1) << VIRTIO_RING_F_EVENT_IDX;
+	if (!dev->no_indirect)
+		dev->features |= UINT64_C(1) << VIRTIO_RING_F_INDIRECT_DESC;
 	dev->start_task = (struct evloop_task){.fn = virtio_device_on_start, .arg = dev};
 	dev->stop_task = (struct evloop_task){.fn = virtio_device_on_stop, .arg = dev};
 	dev->stopped_task = (struct evloop_task){.fn = virtio_device_on_stopped, .arg = dev};

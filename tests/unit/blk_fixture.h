@@ -28,7 +28,7 @@
 #define MAX_PIECES   250
 
 #define BIT(n)	  (UINT64_C(1) << (n))
-#define RING_BITS (BIT(VIRTIO_RING_F_EVENT_IDX) | BIT(VIRTIO_RING_F_INDIRECT_DESC))
+#define RING_BITS BIT(VIRTIO_RING_F_EVENT_IDX)
 
 /* One disk as the machine and the guest see it. */
 struct blk_fixture {
@@ -187,7 +187,7 @@ static inline void setup(void)
 	setup_mem();
 	blk_open(&fix, DISK_SIZE, false);
 	ck_assert_int_eq(blk_init(&fix, "serial-1"), 0);
-	begin(BIT(VIRTIO_BLK_F_FLUSH) | BIT(VIRTIO_RING_F_INDIRECT_DESC));
+	begin(BIT(VIRTIO_BLK_F_FLUSH));
 }
 
 static inline void setup_readonly(void)
@@ -222,7 +222,6 @@ static inline uint8_t *at(gpa_t gpa, size_t len)
 struct framing {
 	uint32_t cut;
 	bool joined;
-	bool indirect;
 };
 
 static const struct framing plain;
@@ -259,8 +258,7 @@ static inline void submit(struct blk_fixture *b, uint32_t type, uint64_t sector,
 
 	ck_assert_int_eq(guest_mem_write(&mem, b->hdr, &hdr, sizeof(hdr)), 0);
 	*at(b->status, 1) = 0xee;
-	virtq_driver_put(&b->drv, f->indirect ? virtq_driver_chain_indirect(&b->drv, pieces, n)
-					      : virtq_driver_chain(&b->drv, pieces, n));
+	virtq_driver_put(&b->drv, virtq_driver_chain(&b->drv, pieces, n));
 	virtq_driver_publish(&b->drv);
 }
 

@@ -77,7 +77,7 @@ START_TEST(one_kick_is_bounded_by_requests)
 
 	for (unsigned int i = 0; i < 256; i++) {
 		fix.drv.heap = heap;
-		submit(&fix, VIRTIO_BLK_T_FLUSH, 0, false, 0, &(struct framing){.indirect = true});
+		submit(&fix, VIRTIO_BLK_T_FLUSH, 0, false, 0, &plain);
 	}
 	kick();
 	ck_assert_uint_eq(virtq_driver_n_used(&fix.drv), 256);
