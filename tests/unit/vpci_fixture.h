@@ -1,6 +1,9 @@
 /*
- * A fake device behind virtio-pci on a PCI bus, with an event loop of its own and a host that records, and what a
+ * A device behind virtio-pci on a PCI bus, with an event loop of its own and a host that records, and what a
  * guest's driver does with it. The test's thread plays the vCPUs. Made anew for each test.
+ *
+ * The device is a fake one, by fix_setup() and fix_teardown(), or one of the test's own, between fix_open() with
+ * fix_plug() and fix_unplug() with fix_close(). A test may define FIX_QUEUES and RAM_SIZE before it includes this.
  */
 #pragma once
 
@@ -17,7 +20,12 @@
 #include "tests/unit/virtq_driver.h"
 #include "virtio/virtio_pci.h"
 
-#define RAM_SIZE    UINT64_C(0x400000)
+#ifndef FIX_QUEUES
+#define FIX_QUEUES FAKE_QUEUES /* at most; a device has at least one */
+#endif
+#ifndef RAM_SIZE
+#define RAM_SIZE UINT64_C(0x400000)
+#endif
 #define WINDOW	    UINT64_C(0xc0000000)
 #define WINDOW_SIZE UINT64_C(0x100000)
 #define DEVFN	    PCI_DEVFN(4, 0)
@@ -27,7 +35,7 @@
 
 #define VERSION_1 (UINT64_C(1) << VIRTIO_F_VERSION_1)
 
-#define N_VECTORS (FAKE_QUEUES + 1)
+#define N_VECTORS (FIX_QUEUES + 1)
 #define MAX_BINDS 16
 
 /* Status bits, in the order in which Linux sets them. */
@@ -42,8 +50,9 @@ struct vpci_fixture {
 	struct pci_bus bus;
 	struct evloop loop;
 	struct fake_device fake;
+	struct virtio_device *dev;
 	struct virtio_pci vpci;
-	struct virtq_driver drv[FAKE_QUEUES];
+	struct virtq_driver drv[FIX_QUEUES];
 	/* what the guest found in the capability list: offset in the BAR, 0 length when not there */
 	struct {
 		uint32_t offset, length;
@@ -266,8 +275,8 @@ static inline void fix_reset(void)
 {
 	fix_set_status(0);
 	for (int i = 0; fix_status() != 0; i++) {
-		ck_assert_int_lt(i, 5000);
-		usleep(1000);
+		ck_assert_int_lt(i, 100000);
+		usleep(50);
 	}
 }
 
@@ -288,7 +297,7 @@ static inline void fix_enable_msix(void)
 	unsigned int flags = fix.msix_cap + PCI_MSIX_FLAGS;
 
 	fix_config_write(flags, 2, PCI_MSIX_FLAGS_ENABLE | PCI_MSIX_FLAGS_MASKALL);
-	for (unsigned int i = 0; i < N_VECTORS; i++)
+	for (unsigned int i = 0; i <= fix.dev->n_queues; i++)
 		fix_msix_entry(i);
 	fix_config_write(flags, 2, PCI_MSIX_FLAGS_ENABLE);
 }
@@ -325,15 +334,20 @@ static inline void fix_enable_queue(unsigned int queue)
 }
 
 /* Everything up to DRIVER_OK, without it: vector 0 for the configuration, vector i + 1 for queue i. */
-static inline void fix_prepare(void)
+static inline void fix_prepare_with(uint64_t features, uint16_t queue_size)
 {
-	fix_negotiate(VERSION_1);
+	fix_negotiate(features);
 	fix_enable_msix();
 	fix_set_common(VIRTIO_PCI_COMMON_MSIX, 2, 0);
-	for (unsigned int i = 0; i < FAKE_QUEUES; i++)
-		fix_place_queue(i, 16);
-	for (unsigned int i = 0; i < FAKE_QUEUES; i++)
+	for (unsigned int i = 0; i < fix.dev->n_queues; i++)
+		fix_place_queue(i, queue_size);
+	for (unsigned int i = 0; i < fix.dev->n_queues; i++)
 		fix_enable_queue(i);
+}
+
+static inline void fix_prepare(void)
+{
+	fix_prepare_with(VERSION_1, 16);
 }
 
 static inline void fix_go(void)
@@ -409,14 +423,10 @@ static inline void fix_check_serves(unsigned int queue)
 
 /* ---- life ---- */
 
-static inline void fix_setup(void)
+/* The host and its loop, which does not run yet. */
+static inline void fix_open(void)
 {
 	const struct guest_mem_region ram = {.base = 0, .size = RAM_SIZE};
-	const struct virtio_pci_host host = {
-		.bind_kick = fix_bind_kick,
-		.unbind_kick = fix_unbind_kick,
-		.msix = {.route = fix_route, .signal = fix_signal},
-	};
 
 	memset((void *)&fix, 0, sizeof(fix));
 	log_set_level(LOG_LEVEL_ERROR);
@@ -424,24 +434,54 @@ static inline void fix_setup(void)
 	pci_bus_init(&fix.bus, WINDOW, WINDOW_SIZE);
 	pci_bus_set_ports(&fix.bus, PORTS, PORTS_SIZE);
 	ck_assert_int_eq(evloop_init(&fix.loop), 0);
-	ck_assert_int_eq(fake_device_init(&fix.fake, &fix.loop), 0);
-	fix.fake.on_kick = fake_device_echo;
-	virtio_pci_init(&fix.vpci, &fix.fake.dev, &fix.mem, &host);
+}
+
+/* Runs the loop and looks for the device, which has at most FIX_QUEUES queues. */
+static inline void fix_plug(struct virtio_device *dev)
+{
+	const struct virtio_pci_host host = {
+		.bind_kick = fix_bind_kick,
+		.unbind_kick = fix_unbind_kick,
+		.msix = {.route = fix_route, .signal = fix_signal},
+	};
+
+	ck_assert_uint_le(dev->n_queues, FIX_QUEUES);
+	fix.dev = dev;
+	virtio_pci_init(&fix.vpci, dev, &fix.mem, &host);
 	ck_assert_int_eq(pci_bus_add(&fix.bus, DEVFN, &fix.vpci.fn), 0);
 	ck_assert_int_eq(evloop_start(&fix.loop, "test"), 0);
 	fix_probe();
 }
 
-static inline void fix_teardown(void)
+/* Then the device may be finished. */
+static inline void fix_unplug(void)
 {
 	ck_assert_uint_eq(atomic_load(&fix.unrouted), 0);
 	ck_assert_uint_eq(fix.bad_unbinds, 0);
 	evloop_stop(&fix.loop);
 	virtio_pci_fini(&fix.vpci);
-	fake_device_fini(&fix.fake);
+}
+
+static inline void fix_close(void)
+{
 	evloop_fini(&fix.loop);
 	pci_bus_fini(&fix.bus);
 	guest_mem_fini(&fix.mem);
+}
+
+static inline void fix_setup(void)
+{
+	fix_open();
+	ck_assert_int_eq(fake_device_init(&fix.fake, &fix.loop), 0);
+	fix.fake.on_kick = fake_device_echo;
+	fix_plug(&fix.fake.dev);
+}
+
+static inline void fix_teardown(void)
+{
+	fix_unplug();
+	fake_device_fini(&fix.fake);
+	fix_close();
 }
 
 static inline int fix_run(Suite *s)
