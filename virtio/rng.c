@@ -1,6 +1,5 @@
 #include "virtio/rng.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <stddef.h>
 #include <string.h>
@@ -14,8 +13,8 @@ static struct virtio_rng *virtio_rng_of(struct virtio_device *dev)
 	return (struct virtio_rng *)(void *)((char *)dev - offsetof(struct virtio_rng, dev));
 }
 
-/* Once the host's kernel is seeded, shortly after its start, this cannot fail and never waits. */
-static bool virtio_rng_draw(void *dst, size_t len)
+/* Draws as many bytes as it gets at once: none before the host's kernel is seeded, or where a sandbox forbids the call. */
+static size_t virtio_rng_draw(void *dst, size_t len)
 {
 	size_t done = 0;
 
@@ -24,28 +23,29 @@ static bool virtio_rng_draw(void *dst, size_t len)
 
 		if (n > 0)
 			done += (size_t)n;
-		else if (errno != EINTR)
-			return false;
+		else if (n == 0 || errno != EINTR)
+			break;
 	}
-	return true;
+	return done;
 }
 
+/* Returns the bytes that were drawn into the chain, in one piece from its beginning on. */
 static uint32_t virtio_rng_fill(const struct virtq_chain *chain)
 {
 	uint32_t left = VIRTIO_RNG_REQUEST_BYTES;
+	size_t len, drawn;
 
 	for (unsigned int i = 0; i < chain->n_writable && left > 0; i++) {
-		const struct iovec *iov = &chain->writable[i];
-		uint32_t len = iov->iov_len < left ? (uint32_t)iov->iov_len : left;
-		bool drawn = virtio_rng_draw(iov->iov_base, len);
-
-		assert(drawn);
-		left -= len;
+		len = chain->writable[i].iov_len < left ? chain->writable[i].iov_len : left;
+		drawn = virtio_rng_draw(chain->writable[i].iov_base, len);
+		left -= (uint32_t)drawn;
+		if (drawn < len)
+			break;
 	}
 	return VIRTIO_RNG_REQUEST_BYTES - left;
 }
 
-/* One buffer. Returns the bytes it got, 0 when none waits, or -EPROTO. */
+/* One buffer. Returns the bytes it got, 0 when none waits, -EAGAIN when it must wait itself, or -EPROTO. */
 static int virtio_rng_serve(struct virtio_rng *rng)
 {
 	struct virtq *vq = &rng->dev.queue[RNG_QUEUE];
@@ -59,11 +59,17 @@ static int virtio_rng_serve(struct virtio_rng *rng)
 	if (chain.n_readable > 0 || chain.n_writable == 0)
 		return -EPROTO;
 	n = virtio_rng_fill(&chain);
+	if (n == 0) {
+		log_guest(&rng->dev.log, "%s: the host gives no random bytes: %s; the guest waits",
+			  rng->dev.name, strerror(errno));
+		virtq_unpop(vq, 1);
+		return -EAGAIN;
+	}
 	virtq_push(vq, chain.head, n);
 	return (int)n;
 }
 
-/* Serves until the queue is empty (0), the kick has done enough (1), or the driver is at fault (-EPROTO). */
+/* Serves until the queue is empty (0), the kick has done enough (1), or as virtio_rng_serve() says. */
 static int virtio_rng_drain(struct virtio_rng *rng, size_t *bytes)
 {
 	int ret = 1;
@@ -80,24 +86,21 @@ static void virtio_rng_kick(struct virtio_device *dev, unsigned int queue)
 	struct virtio_rng *rng = virtio_rng_of(dev);
 	struct virtq *vq = &dev->queue[queue];
 	size_t bytes = 0;
-	uint8_t probe;
-	int ret = 1;
+	int ret;
 
 	if (rng->timer.armed)
 		return;
-	if (!rng->seeded)
-		rng->seeded = virtio_rng_draw(&probe, sizeof(probe));
-	if (rng->seeded) {
-		do {
-			virtq_disable_kick(vq);
-			ret = virtio_rng_drain(rng, &bytes);
-			virtio_device_publish(dev, queue);
-		} while (ret == 0 && virtq_enable_kick(vq));
-	}
-	if (ret < 0)
-		virtio_device_broken(dev, "malformed ring or buffer");
+	do {
+		virtq_disable_kick(vq);
+		ret = virtio_rng_drain(rng, &bytes);
+		virtio_device_publish(dev, queue);
+	} while (ret == 0 && virtq_enable_kick(vq));
+	if (ret == -EAGAIN)
+		evloop_timer_set(dev->loop, &rng->timer, VIRTIO_RNG_RETRY);
 	else if (ret > 0)
 		evloop_timer_set(dev->loop, &rng->timer, VIRTIO_RNG_PAUSE);
+	else if (ret < 0)
+		virtio_device_broken(dev, "malformed ring or buffer");
 }
 
 static void virtio_rng_on_timer(void *arg)

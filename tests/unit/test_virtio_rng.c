@@ -1,6 +1,11 @@
 /* virtio/rng: bytes of any framing, bounds, broken rings, and life on an event loop. */
 #include "tests/unit/device_fixture.h"
 
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <time.h>
 
 #include "virtio/rng.h"
@@ -150,6 +155,76 @@ START_TEST(no_end_of_asking)
 }
 END_TEST
 
+/* ---- a host that gives nothing ---- */
+
+static void protect(gpa_t gpa, size_t len, int how)
+{
+	ck_assert_int_eq(mprotect(device_at(gpa, len), len, how), 0);
+}
+
+/* Memory that the kernel cannot write to, as behind the end of a file that was cut: what was drawn before it counts. */
+START_TEST(memory_that_is_not_there)
+{
+	protect(DEV_BUFFERS + 4096, 4096, PROT_NONE);
+	ask(DEV_BUFFERS + 4096 - 100, 300, 0);
+	ask(DEV_BUFFERS + 4096, 64, 0);
+	device_kick(0);
+	ck_assert_uint_eq(virtq_driver_n_used(&fix.drv[0]), 1);
+	ck_assert_uint_eq(device_reap(0), 100);
+	ck_assert(rng.timer.armed);
+	ck_assert_uint_eq(n_lines, 1);
+	/* It waits, does not hog the loop, and is served when there is something. */
+	device_kick(0);
+	ck_assert_uint_eq(n_lines, 1);
+	ck_assert_uint_eq(virtq_driver_n_used(&fix.drv[0]), 0);
+	protect(DEV_BUFFERS + 4096, 4096, PROT_READ | PROT_WRITE);
+	evloop_timer_cancel(&fix.loop, &rng.timer);
+	rng.timer.fn(rng.timer.arg);
+	ck_assert(device_rekicked(0));
+	device_kick(0);
+	ck_assert_uint_eq(device_reap(0), 64);
+	ck_assert_uint_eq(fix.needs_reset, 0);
+	ck_assert(!rng.timer.armed);
+}
+END_TEST
+
+/* For the calling thread alone, and for good. */
+static void forbid_getrandom(void *arg)
+{
+	struct sock_filter filter[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_getrandom, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = {.len = 4, .filter = filter};
+	bool *done = arg;
+
+	*done = prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+		prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
+}
+
+START_TEST(getrandom_is_forbidden)
+{
+	bool forbidden = false;
+
+	device_reset();
+	device_run_loop();
+	device_begin(0, 1);
+	evloop_call(&fix.loop, forbid_getrandom, &forbidden);
+	ck_assert(forbidden);
+	ask(DEV_BUFFERS, 64, 0);
+	virtio_device_rekick(&rng.dev, 0);
+	/* It is tried again, and a reset finds it well. */
+	while (n_lines < 3)
+		usleep(100);
+	ck_assert_uint_eq(virtq_driver_n_used(&fix.drv[0]), 0);
+	ck_assert_uint_eq(fix.needs_reset, 0);
+	device_reset();
+	ck_assert_uint_eq(fix.stopped, 1);
+}
+END_TEST
+
 START_TEST(bad_rings)
 {
 	device_put_fault(0, _i, true);
@@ -204,6 +279,8 @@ int main(void)
 	tcase_add_test(tc, a_batch_costs_one_interrupt);
 	tcase_add_test(tc, a_kick_is_bounded);
 	tcase_add_test(tc, no_end_of_asking);
+	tcase_add_test(tc, memory_that_is_not_there);
+	tcase_add_test(tc, getrandom_is_forbidden);
 	tcase_add_loop_test(tc, bad_rings, 0, DEVICE_FAULTS);
 	tcase_add_loop_test(tc, readable_buffer_breaks, 0, 2);
 	tcase_add_test(tc, breaks_on_its_loop);
