@@ -561,6 +561,11 @@ int virtio_vsock_init(struct virtio_vsock *vs, const struct virtio_vsock_options
 	return err;
 }
 
+int virtio_vsock_listen(struct virtio_vsock *vs)
+{
+	return vsock_host_listen(&vs->host);
+}
+
 void virtio_vsock_fini(struct virtio_vsock *vs)
 {
 	virtio_vsock_forget_all(vs);

@@ -68,5 +68,11 @@ struct virtio_vsock {
 /* Returns 0, or negative errno after a message with nothing left behind. */
 int virtio_vsock_init(struct virtio_vsock *vs, const struct virtio_vsock_options *options);
 
+/*
+ * Before the loop runs: makes the socket, so that only those have one who are ready to remove it again. Returns 0, or
+ * negative errno after a message; then only fini may follow.
+ */
+int virtio_vsock_listen(struct virtio_vsock *vs);
+
 /* Closes all connections and removes the socket. */
 void virtio_vsock_fini(struct virtio_vsock *vs);

@@ -64,8 +64,9 @@ static bool vsock_host_stale(const struct sockaddr_un *addr, socklen_t len)
 }
 
 /* bind() makes the file with the mode of the socket, so that it is never open to others. */
-static int vsock_host_listen(struct vsock_host *host, int fd)
+static int vsock_host_bind(struct vsock_host *host)
 {
+	int fd = host->listener.fd;
 	struct sockaddr_un addr;
 	socklen_t len = vsock_host_address(&addr, host->path);
 	struct stat st;
@@ -85,6 +86,7 @@ static int vsock_host_listen(struct vsock_host *host, int fd)
 		unlink(addr.sun_path);
 		return err;
 	}
+	host->bound = true;
 	host->dev = st.st_dev;
 	host->ino = st.st_ino;
 	return 0;
@@ -94,7 +96,8 @@ static void vsock_host_unlink(struct vsock_host *host)
 {
 	struct stat st;
 
-	if (lstat(host->path, &st) == 0 && st.st_dev == host->dev && st.st_ino == host->ino)
+	if (host->bound && lstat(host->path, &st) == 0 && st.st_dev == host->dev &&
+	    st.st_ino == host->ino)
 		unlink(host->path);
 }
 
@@ -282,21 +285,27 @@ int vsock_host_init(struct vsock_host *host, const struct vsock_host_options *op
 	memcpy(host->path, options->path, len);
 	host->timer = (struct evloop_timer){.fn = vsock_host_on_timer, .arg = host};
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	err = fd < 0 ? -errno : vsock_host_listen(host, fd);
-	if (err < 0) {
-		log_error("cannot listen on socket '%s': %s%s", host->path, strerror(-err),
-			  vsock_host_hint(err));
-		if (fd >= 0)
-			close(fd);
+	if (fd < 0) {
+		err = -errno;
+		log_error("%s: cannot make a socket: %s", options->name, strerror(-err));
 		return err;
 	}
 	host->listener = (struct evloop_fd){.fd = fd, .fn = vsock_host_on_listener, .arg = host};
-	err = evloop_add(host->loop, &host->listener, EPOLLIN);
+	return 0;
+}
+
+int vsock_host_listen(struct vsock_host *host)
+{
+	int err = vsock_host_bind(host);
+
 	if (err < 0) {
-		log_error("cannot watch socket '%s': %s", host->path, strerror(-err));
-		vsock_host_unlink(host);
-		close(fd);
+		log_error("cannot listen on socket '%s': %s%s", host->path, strerror(-err),
+			  vsock_host_hint(err));
+		return err;
 	}
+	err = evloop_add(host->loop, &host->listener, EPOLLIN);
+	if (err < 0)
+		log_error("cannot watch socket '%s': %s", host->path, strerror(-err));
 	return err;
 }
 

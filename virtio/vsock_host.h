@@ -7,7 +7,8 @@
  *
  * At most VSOCK_HOST_CLIENTS clients may be silent at once, for VSOCK_HOST_PATIENCE; others wait in the listener's queue.
  *
- * Owner: struct virtio_vsock. Threads: init and fini by the owner while the loop does not run; all else on the loop.
+ * Owner: struct virtio_vsock. Threads: init, listen and fini by the owner while the loop does not run; all else on the
+ * loop.
  */
 #pragma once
 
@@ -39,6 +40,8 @@ struct vsock_host {
 	char path[VSOCK_HOST_MAX_PATH + 1];
 	void (*connect)(void *arg, int fd, uint32_t port);
 	void *arg;
+	/* immutable after listen */
+	bool bound;
 	dev_t dev; /* of the socket's file */
 	ino_t ino;
 	/* owned by the loop thread */
@@ -57,8 +60,11 @@ struct vsock_host_options {
 	void *arg;
 };
 
-/* Listens. Returns 0, or negative errno after a message, with nothing left behind. */
+/* Makes no file yet. Returns 0, or negative errno after a message, with nothing left behind. */
 int vsock_host_init(struct vsock_host *host, const struct vsock_host_options *options);
+
+/* Makes the socket's file. Returns 0, or negative errno after a message; then only fini may follow. */
+int vsock_host_listen(struct vsock_host *host);
 
 /* Forgets the clients and removes the socket, if it is still ours. */
 void vsock_host_fini(struct vsock_host *host);

@@ -126,6 +126,35 @@ for signal in KILL:137 SEGV:139 ABRT:134; do
 	ends "${signal#*:}" "SIG${signal%:*}" "$pid" 0 3000
 done 2>"$tmp/bash.err" # bash tells of them
 
+# Killed while the machine is prepared: an initrd that takes long to read comes after all devices. What a machine makes for the
+# time it runs is not there yet.
+truncate -s 300M "$tmp/initrd"
+loads_initrd() {
+	local kb
+	kb=$(sed -n 's/^VmRSS:[^0-9]*\([0-9]*\).*/\1/p' "/proc/$pid/status" 2>/dev/null)
+	[ "${kb:-0}" -gt 30000 ]
+}
+"$vmm" --kernel "$guests/halt.bz64" --initrd "$tmp/initrd" --memory 400M --disk disk.img --vsock "cid=3,socket=$place/vsock" \
+	--console "socket=$place/console" </dev/null >"$tmp/early.out" 2>"$tmp/early.err" &
+pid=$!
+wait_until 5 loads_initrd || fail "SIGTERM early: it is over"
+since=$(now_ms)
+kill -TERM "$pid"
+# When the machine was faster, it runs into the grace time.
+ends 143 'SIGTERM early' "$pid" 0 12000 2>"$tmp/bash.err"
+
+# The same socket where it runs.
+"$vmm" --kernel "$guests/halt.bz64" --disk disk.img --vsock "cid=3,socket=$tmp/vsock" --timeout 20 </dev/null >"$tmp/out" 2>&1 &
+pid=$!
+wait_until 5 test -S "$tmp/vsock" || fail "--vsock: no socket"
+expect 125 '--vsock, a socket in use' "$vmm" --kernel "$guests/halt.bz64" --vsock "cid=3,socket=$tmp/vsock"
+grep -q 'somebody listens on it' "$tmp/err" || fail "--vsock, a socket in use: says $(cat "$tmp/err")"
+[ -S "$tmp/vsock" ] || fail '--vsock, a socket in use: it is gone'
+since=$(now_ms)
+kill -HUP "$pid"
+ends 129 'SIGHUP with --vsock' "$pid" 0 3000
+[ ! -e "$tmp/vsock" ] || fail 'SIGHUP with --vsock: the socket is left'
+
 # A VM that is stopped in the shell and continued goes on.
 start button
 kill -STOP "$pid"

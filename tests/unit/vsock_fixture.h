@@ -64,6 +64,8 @@ static inline void open_device(unsigned int max)
 	snprintf(path, sizeof(path), "%s/v", dir);
 	options.loop = &fix.loop;
 	ck_assert_int_eq(virtio_vsock_init(&vs, &options), 0);
+	ck_assert_int_eq(access(path, F_OK), -1);
+	ck_assert_int_eq(virtio_vsock_listen(&vs), 0);
 	device_attach(&vs.dev);
 	device_run_loop();
 	begin(N_RX);

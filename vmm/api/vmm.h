@@ -104,8 +104,8 @@ struct vmm_net {
  */
 struct vmm_vsock {
 	uint32_t cid; /* of the guest, VMM_MIN_CID to VMM_MAX_CID */
-	const char *
-		path; /* of the socket, made for the user alone and removed at the end; one that nobody uses is replaced */
+	/* of the socket, which vmm_start() makes for the user alone, and vmm_destroy() removes; one that nobody uses is replaced */
+	const char *path;
 };
 
 struct vmm_config {
@@ -161,7 +161,7 @@ void vmm_config_init(struct vmm_config *config);
  */
 int vmm_create(const struct vmm_config *config, struct vmm **vm);
 
-/* Starts the vCPUs. Once. Returns 0 or negative errno; after a failure only vmm_destroy() is useful. */
+/* Makes the socket of a socket device and starts the vCPUs. Once. Returns 0 or negative errno; after a failure only vmm_destroy() is useful. */
 int vmm_start(struct vmm *vm);
 
 /*

@@ -131,6 +131,8 @@ struct machine_card {
 		};
 		struct virtio_mmio mmio;
 	};
+	/* before the loops run, reports errors itself; NULL: nothing to do */
+	int (*start)(struct machine_card *card);
 	void (*resized)(
 		struct machine_card
 			*card); /* main loop: its backing may have another size; NULL: none has */
@@ -239,6 +241,8 @@ struct evloop *machine_next_io_loop(struct machine *machine);
 int machine_add_card(struct machine *machine, struct machine_card *card, struct virtio_device *dev,
 		     void (*remove)(struct machine_card *card));
 int machine_plug_cards(struct machine *machine);
+/* What cards do that shall not be left behind by a program that is killed while it prepares. */
+int machine_start_cards(struct machine *machine);
 void machine_remove_cards(struct machine *machine);
 
 /* One file for each kind of card, machine_KIND.c. Each opens what the device needs and adds it as a card. */

@@ -109,6 +109,9 @@ int machine_start(struct machine *machine)
 	int err;
 
 	assert(!machine->started);
+	err = machine_start_cards(machine);
+	if (err < 0)
+		return err;
 	machine->started = true;
 	console_start(&machine->console, &machine->serial);
 	err = evloop_start(&machine->loop, "vmm-main");

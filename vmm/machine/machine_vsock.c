@@ -11,6 +11,11 @@ struct machine_vsock {
 	struct virtio_vsock vsock;
 };
 
+static int machine_start_vsock(struct machine_card *card)
+{
+	return virtio_vsock_listen(&((struct machine_vsock *)card)->vsock);
+}
+
 static void machine_remove_vsock(struct machine_card *card)
 {
 	struct machine_vsock *v = (struct machine_vsock *)card;
@@ -29,6 +34,7 @@ int machine_add_vsock(struct machine *machine, const struct machine_vsock_config
 		log_error("out of memory");
 		return -ENOMEM;
 	}
+	v->card.start = machine_start_vsock;
 	options.loop = machine_next_io_loop(machine);
 	err = virtio_vsock_init(&v->vsock, &options);
 	if (err < 0)
