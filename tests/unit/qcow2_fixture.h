@@ -33,7 +33,8 @@ static inline bool command(const char *const *argv)
 
 #define QEMU_IMG(...) ck_assert(command((const char *const[]){"qemu-img", __VA_ARGS__, NULL}))
 #define QEMU_IO(file, ...)                                                                         \
-	ck_assert(command((const char *const[]){"qemu-io", "-f", "qcow2", __VA_ARGS__, file, NULL}))
+	ck_assert(command((const char *const[]){"qemu-io", "-t", "unsafe", "-f", "qcow2",          \
+						__VA_ARGS__, file, NULL}))
 
 /* Data that can be packed and data that cannot, zeros of all lengths, and an end in the middle of a cluster. */
 static inline void make_content(void)

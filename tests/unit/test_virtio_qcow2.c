@@ -13,14 +13,17 @@ static struct image *open_image(struct image *backing)
 	return image;
 }
 
-/* At once, then in small odd pieces, forwards and at random. */
+/* How many pieces compare() reads; each unpacks a whole cluster. */
+static unsigned int n_pieces = 200;
+
+/* At once, then in small odd pieces at random. */
 static void compare(struct image *image)
 {
 	ck_assert_uint_eq(image->size, SIZE);
 	memset(got, 0xa5, SIZE);
 	ck_assert_int_eq(image_pread(image, got, SIZE, 0), 0);
 	ck_assert_mem_eq(got, content, SIZE);
-	for (unsigned int n = 0; n < 200; n++) {
+	for (unsigned int n = 0; n < n_pieces; n++) {
 		uint64_t at = (uint64_t)random() % SIZE;
 		size_t len = (size_t)random() % 30000 + 1;
 
@@ -49,6 +52,14 @@ static const char *const cluster_sizes[] = {
 };
 #define N_SIZES ((int)(sizeof(cluster_sizes) / sizeof(cluster_sizes[0])))
 
+/* Four pieces for each cluster, within reason. */
+static void choose_pieces(int size)
+{
+	unsigned int n = 4 * (SIZE / (512u << size) + 1);
+
+	n_pieces = n < 40 ? 40 : n < 200 ? n : 200;
+}
+
 #define CONVERT(...) convert((const char *const[]){__VA_ARGS__, NULL})
 
 START_TEST(every_cluster_size)
@@ -64,6 +75,7 @@ END_TEST
 
 START_TEST(compressed_in_every_cluster_size)
 {
+	choose_pieces(_i);
 	CONVERT("-c", "-o", cluster_sizes[_i]);
 	compare_and_close();
 	CONVERT("-c", "-o", cluster_sizes[_i], "-o", "compat=0.10");
@@ -75,15 +87,21 @@ START_TEST(compressed_in_every_cluster_size)
 }
 END_TEST
 
-/* Rewritten by qemu-io in odd places, with zero clusters and discarded ones, then read by both. */
+/* By qemu-io in odd places, with zero clusters and discarded ones. */
+static void rewrite_unread(void)
+{
+	QEMU_IO(top_path, "-c", "write -P 1 700k 300k", "-c", "write -P 2 77k 512", "-c",
+		"write -z 1M 900k", "-c", "discard 2200k 200k", "-c", "write -z 2100k 4k", "-c",
+		"write -P 3 2300k 1k", "-c", "write -z -u 2500k 64k");
+}
+
+/* Read by both afterwards. */
 static void rewrite(void)
 {
 	struct stat st;
 	int fd;
 
-	QEMU_IO(top_path, "-c", "write -P 1 700k 300k", "-c", "write -P 2 77k 512", "-c",
-		"write -z 1M 900k", "-c", "discard 2200k 200k", "-c", "write -z 2100k 4k", "-c",
-		"write -P 3 2300k 1k", "-c", "write -z -u 2500k 64k");
+	rewrite_unread();
 	QEMU_IMG("convert", "-f", "qcow2", "-O", "raw", top_path, raw_path);
 	fd = open(raw_path, O_RDONLY | O_CLOEXEC);
 	ck_assert_int_eq(fstat(fd, &st), 0);
@@ -119,7 +137,7 @@ START_TEST(snapshots_are_ignored)
 {
 	CONVERT("-o", cluster_sizes[_i]);
 	QEMU_IMG("snapshot", "-c", "one", top_path);
-	rewrite();
+	rewrite_unread();
 	QEMU_IMG("snapshot", "-c", "two", top_path);
 	rewrite();
 	compare_and_close();
@@ -229,12 +247,16 @@ END_TEST
 
 /* ---- refusals ---- */
 
-static void poke(off_t at, const void *bytes, size_t len)
+/* Changes one byte. Returns what it was. */
+static unsigned char poke(off_t at, unsigned char byte)
 {
-	int fd = open(top_path, O_WRONLY | O_CLOEXEC);
+	int fd = open(top_path, O_RDWR | O_CLOEXEC);
+	unsigned char old;
 
-	ck_assert_int_eq(pwrite(fd, bytes, len, at), (ssize_t)len);
+	ck_assert_int_eq(pread(fd, &old, 1, at), 1);
+	ck_assert_int_eq(pwrite(fd, &byte, 1, at), 1);
 	close(fd);
+	return old;
 }
 
 static void refused(int err, const char *why)
@@ -279,8 +301,14 @@ static const struct {
 START_TEST(bad_headers_are_refused)
 {
 	CONVERT("-o", "cluster_size=64k");
-	poke(bad_fields[_i].at, &bad_fields[_i].byte, 1);
-	refused(bad_fields[_i].err, bad_fields[_i].why);
+	for (size_t i = 0; i < sizeof(bad_fields) / sizeof(bad_fields[0]); i++) {
+		unsigned char old = poke(bad_fields[i].at, bad_fields[i].byte);
+
+		refused(bad_fields[i].err, bad_fields[i].why);
+		poke(bad_fields[i].at, old);
+	}
+	n_lines = 0;
+	compare_and_close();
 }
 END_TEST
 
@@ -328,8 +356,7 @@ int main(void)
 	tcase_add_test(tc, backing_file_must_be_named);
 	tcase_add_test(tc, packed_backing_of_an_image);
 	tcase_add_test(tc, overlay_on_a_packed_image);
-	tcase_add_loop_test(tc, bad_headers_are_refused, 0,
-			    (int)(sizeof(bad_fields) / sizeof(bad_fields[0])));
+	tcase_add_test(tc, bad_headers_are_refused);
 	tcase_add_test(tc, short_files_are_refused);
 	tcase_add_test(tc, written_image_is_refused);
 	suite_add_tcase(s, tc);
