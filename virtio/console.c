@@ -100,7 +100,12 @@ static void virtio_console_tx_kick(struct virtio_console *console)
 
 void virtio_console_tx_ready(struct virtio_console *console)
 {
-	if (console->state.tx_held)
+	bool held;
+
+	pthread_mutex_lock(&console->dev.serve_lock);
+	held = console->state.tx_held;
+	pthread_mutex_unlock(&console->dev.serve_lock);
+	if (held)
 		virtio_device_rekick(&console->dev, CONSOLE_TX);
 }
 
@@ -198,6 +203,7 @@ int virtio_console_init(struct virtio_console *console, struct evloop *loop,
 		.n_queues = CONSOLE_QUEUES,
 		.config_size = CONSOLE_CONFIG_SIZE,
 		.features = UINT64_C(1) << VIRTIO_CONSOLE_F_SIZE,
+		.serve_inline = {[CONSOLE_TX] = true},
 	};
 	err = virtio_device_init(&console->dev);
 	if (err < 0)

@@ -3,10 +3,14 @@
  *
  * What is behind it is struct virtio_console_host. When that takes less than it is given, the rest of the buffer and
  * all that follow wait in the queue until virtio_console_tx_ready(): the guest's memory is the only place where output
- * gathers. (Linux waits for each buffer of its console busily, with interrupts off.)
+ * gathers.
+ *
+ * Linux waits for each buffer of its console busily, with interrupts off, and some of them hold 16 bytes or less. So the
+ * vCPU that kicks hands the buffer over itself; a thread of ours would have to be woken for each of them.
  *
  * Owner: the machine. Threads: init and fini by the owner while the loop does not run or the device was never started;
- * virtio_console_resize() any thread; all else on the loop's thread, where the host's functions are called, too.
+ * virtio_console_resize() any thread; all else on the loop's thread, where the host's functions are called, too, but for
+ * write(), which a vCPU may call.
  *
  * Snapshot: the configuration space and the queues, and struct virtio_console_state.
  */
@@ -26,7 +30,7 @@
 #define VIRTIO_CONSOLE_KICK_BYTES  (UINT64_C(256) << 10)
 
 struct virtio_console_host {
-	/* Takes n bytes of output or fewer; returns how many. */
+	/* Takes n bytes of output or fewer; returns how many. Any thread, one at a time; does not wait. */
 	size_t (*write)(void *arg, const void *buf, size_t n);
 	/* virtio_console_receive() may take more input now than when it took less than it was offered. */
 	void (*rx_room)(void *arg);
@@ -34,20 +38,23 @@ struct virtio_console_host {
 };
 
 struct virtio_console_state {
+	/* under dev.serve_lock */
 	bool tx_held;	  /* a buffer was taken from the queue and not given back */
 	uint16_t tx_head; /* its chain, */
 	uint64_t tx_done; /* of which so many bytes were written */
-	bool rx_hungry;	  /* input waits for buffers */
+	/* owned by the loop thread */
+	bool rx_hungry; /* input waits for buffers */
 };
 
 struct virtio_console {
 	struct virtio_device dev;
 	/* immutable after init */
 	struct virtio_console_host host;
-	/* owned by the loop thread */
 	struct virtio_console_state state;
+	/* under dev.serve_lock */
 	struct iov_cursor tx; /* the rest of the held buffer; into tx_iov */
 	struct iovec tx_iov[VIRTIO_CONSOLE_QUEUE_SIZE];
+	/* owned by the loop thread */
 	struct iovec rx_iov[VIRTIO_CONSOLE_QUEUE_SIZE];
 };
 

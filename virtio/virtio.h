@@ -4,7 +4,8 @@
  * A device embeds struct virtio_device, fills in the fields of the first group and never learns which
  * transport carries it. The transport negotiates on the vCPU threads, then hands complete queues to the
  * device. A device has a loop for what concerns all of it, and each queue has a loop that serves it, often the same; from
- * start to stop a queue belongs to its loop's thread alone. A reset is asynchronous: the driver reads status 0 only after the device has let go of its queues (2.1.2, 4.1.4.3.1),
+ * start to stop a queue belongs to its loop's thread alone, but for those that are served by whoever kicks
+ * (serve_inline). A reset is asynchronous: the driver reads status 0 only after the device has let go of its queues (2.1.2, 4.1.4.3.1),
  * and no vCPU waits for disk or network, but for the one that resets a device on MMIO (see virtio_mmio.h).
  *
  * Life: the device's own init calls virtio_device_init(); then the transport's init attaches to it; fini in the
@@ -30,8 +31,8 @@ struct virtio_device;
 struct virtio_device_ops {
 	/* The device's loop. DRIVER_OK: negotiated and queue[] are valid. Every queue is kicked once right after this. */
 	void (*start)(struct virtio_device *dev);
-	/* The queue's loop. The driver kicked this queue, which is enabled. Serve it, with a bound, or ask to be called
-	 * again with virtio_device_rekick(). */
+	/* The queue's loop, or a vCPU under serve_lock. The driver kicked this queue, which is enabled. Serve it, with a
+	 * bound, or ask to be called again, on the loop, with virtio_device_rekick(). */
 	void (*kick)(struct virtio_device *dev, unsigned int queue);
 	/* The queue's loop. Reset: no kick comes any more. Complete or cancel what is in flight and touch the queue's memory
 	 * no more, then call virtio_device_quiesced(), now or later. NULL: nothing is ever in flight between two calls. */
@@ -72,6 +73,11 @@ struct virtio_device {
 	struct evloop *queue_loop[VIRTIO_MAX_QUEUES]; /* NULL before init: loop serves it too */
 	struct virtio_queue_ref queue_ref[VIRTIO_MAX_QUEUES];
 	int kick_fd[VIRTIO_MAX_QUEUES]; /* eventfds; the transport or KVM writes, the loop reads */
+	/*
+	 * The driver waits for this queue busily: a kick is served before it returns, by the vCPU that did it. For queues
+	 * whose service never waits and is soon over.
+	 */
+	bool serve_inline[VIRTIO_MAX_QUEUES];
 
 	/* set by the transport before any driver can reach the device */
 	struct virtio_transport transport;
@@ -79,7 +85,7 @@ struct virtio_device {
 	/* immutable from start to stop */
 	uint64_t negotiated;
 	bool enabled[VIRTIO_MAX_QUEUES];
-	/* valid from start to stop; each is owned by its queue's loop thread */
+	/* valid from start to stop; each is owned by its queue's loop thread, or by who holds serve_lock */
 	struct virtq queue[VIRTIO_MAX_QUEUES];
 	struct evloop_fd kick[VIRTIO_MAX_QUEUES];
 	/* owned by the device's loop thread */
@@ -90,6 +96,10 @@ struct virtio_device {
 	struct evloop_task start_task;
 	struct evloop_task stop_task;
 	struct evloop_task stopped_task;
+
+	/* under serve_lock, for all queues that are served inline */
+	pthread_mutex_t serve_lock;
+	bool serve_open[VIRTIO_MAX_QUEUES]; /* between start and quiesce */
 
 	/* under config_lock, a leaf lock */
 	pthread_mutex_t config_lock;
@@ -124,6 +134,12 @@ void virtio_device_quiesced(struct virtio_device *dev);
  * count what the driver writes.
  */
 uint32_t virtio_device_config_get(struct virtio_device *dev, size_t offset, void *dst, size_t len);
+
+/*
+ * For transports. vCPU threads, with at most the lock of the PCI bus held. The driver kicks the queue, which exists; for one
+ * that is not served inline, KVM may signal kick_fd instead.
+ */
+void virtio_device_kick(struct virtio_device *dev, unsigned int queue);
 
 /* For transports. Any thread. The driver writes width bytes, at most 8; those that are not its own stay as they are. */
 void virtio_device_config_write(struct virtio_device *dev, size_t offset, unsigned int width,

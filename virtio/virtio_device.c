@@ -7,14 +7,34 @@
 #include <unistd.h>
 #include <linux/virtio_config.h>
 
+static void virtio_device_serve(struct virtio_device *dev, unsigned int queue)
+{
+	bool served_inline = dev->serve_inline[queue];
+
+	if (served_inline)
+		pthread_mutex_lock(&dev->serve_lock);
+	if (!atomic_load_explicit(&dev->broken, memory_order_relaxed) &&
+	    (!served_inline || dev->serve_open[queue]))
+		dev->ops->kick(dev, queue);
+	if (served_inline)
+		pthread_mutex_unlock(&dev->serve_lock);
+}
+
 /* The eventfd's count is never read: watched for its edges, it tells of each kick without that. */
 static void virtio_device_on_kick(void *arg, uint32_t events)
 {
 	struct virtio_queue_ref *ref = arg;
 
 	(void)events;
-	if (!atomic_load_explicit(&ref->dev->broken, memory_order_relaxed))
-		ref->dev->ops->kick(ref->dev, ref->queue);
+	virtio_device_serve(ref->dev, ref->queue);
+}
+
+/* From when this has let vCPUs in, they see what the start has done; when it has shut them out, none is inside. */
+static void virtio_device_let_in(struct virtio_device *dev, unsigned int queue, bool in)
+{
+	pthread_mutex_lock(&dev->serve_lock);
+	dev->serve_open[queue] = in;
+	pthread_mutex_unlock(&dev->serve_lock);
 }
 
 /* On the device's loop: runs a queue's task on that queue's loop, which needs no detour when it is the same. */
@@ -37,6 +57,7 @@ static void virtio_device_watch(void *arg)
 		virtio_device_broken(dev, "the host has no room to watch its queue");
 		return;
 	}
+	virtio_device_let_in(dev, ref->queue, true);
 	/* The driver may have kicked before anybody listened. */
 	virtio_device_rekick(dev, ref->queue);
 }
@@ -47,6 +68,7 @@ static void virtio_device_unwatch(void *arg)
 	struct virtio_device *dev = ref->dev;
 
 	evloop_del(dev->queue_loop[ref->queue], &dev->kick[ref->queue]);
+	virtio_device_let_in(dev, ref->queue, false);
 	if (dev->ops->quiesce)
 		dev->ops->quiesce(dev, ref->queue);
 	else
@@ -129,6 +151,7 @@ int virtio_device_init(struct virtio_device *dev)
 	dev->start_task = (struct evloop_task){.fn = virtio_device_on_start, .arg = dev};
 	dev->stop_task = (struct evloop_task){.fn = virtio_device_on_stop, .arg = dev};
 	dev->stopped_task = (struct evloop_task){.fn = virtio_device_on_stopped, .arg = dev};
+	pthread_mutex_init(&dev->serve_lock, NULL);
 	pthread_mutex_init(&dev->config_lock, NULL);
 	for (unsigned int i = 0; i < dev->n_queues; i++)
 		dev->kick_fd[i] = -1;
@@ -154,6 +177,7 @@ void virtio_device_fini(struct virtio_device *dev)
 			close(dev->kick_fd[i]);
 	}
 	pthread_mutex_destroy(&dev->config_lock);
+	pthread_mutex_destroy(&dev->serve_lock);
 }
 
 void virtio_device_config_set(struct virtio_device *dev, size_t offset, const void *src, size_t len)
@@ -217,6 +241,14 @@ void virtio_device_rekick(struct virtio_device *dev, unsigned int queue)
 	ssize_t n = write(dev->kick_fd[queue], &one, sizeof(one));
 
 	(void)n; /* EAGAIN: a kick is pending anyway */
+}
+
+void virtio_device_kick(struct virtio_device *dev, unsigned int queue)
+{
+	if (dev->serve_inline[queue])
+		virtio_device_serve(dev, queue);
+	else
+		virtio_device_rekick(dev, queue);
 }
 
 void virtio_device_start(struct virtio_device *dev)

@@ -75,6 +75,7 @@ static void vmmio_live_changed(void *arg)
 		if (vmmio->bound[i])
 			host->unbind_kick(host->arg, gpa, i, fd);
 		vmmio->bound[i] = vmmio->regs.live && vmmio->regs.state.queue[i].enabled &&
+				  !vmmio->regs.dev->serve_inline[i] &&
 				  host->bind_kick(host->arg, gpa, i, fd) == 0;
 	}
 }
@@ -239,9 +240,9 @@ void virtio_mmio_write(void *arg, uint64_t offset, unsigned int width, uint64_t 
 	} else if (width != 4) {
 		return; /* 4.2.2.2 */
 	} else if (offset == VIRTIO_MMIO_QUEUE_NOTIFY) {
-		/* A kick that no ioeventfd caught. Needs no lock: eventfds outlive the vCPUs. */
+		/* A kick that no ioeventfd caught. Needs no lock: devices outlive the vCPUs. */
 		if (value < vmmio->regs.dev->n_queues)
-			virtio_device_rekick(vmmio->regs.dev, (unsigned int)value);
+			virtio_device_kick(vmmio->regs.dev, (unsigned int)value);
 	} else if (offset == VIRTIO_MMIO_INTERRUPT_ACK) {
 		vmmio_acknowledge(vmmio, (uint32_t)value);
 	} else {

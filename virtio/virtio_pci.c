@@ -24,13 +24,13 @@
 #define VPCI_REVISION	 1
 #define VPCI_ISR_QUEUE	 1 /* 4.1.4.5: bit 0; the kernel's header names bit 1 alone */
 
-/* A kick that no ioeventfd caught. Needs no lock: eventfds outlive the vCPUs. */
+/* A kick that no ioeventfd caught. Needs no lock: devices outlive the vCPUs. */
 static void vpci_notify_write(struct virtio_pci *vpci, uint64_t offset)
 {
 	unsigned int queue = (unsigned int)offset / VIRTIO_PCI_NOTIFY_STEP;
 
 	if (queue < vpci->regs.dev->n_queues)
-		virtio_device_rekick(vpci->regs.dev, queue);
+		virtio_device_kick(vpci->regs.dev, queue);
 }
 
 /* ---- the BAR ---- */

@@ -32,7 +32,7 @@ void virtio_pci_rebind(struct virtio_pci *vpci)
 	for (unsigned int i = 0; i < vpci->regs.dev->n_queues; i++) {
 		int fd = vpci->regs.dev->kick_fd[i];
 
-		if (!vpci->regs.state.queue[i].enabled)
+		if (!vpci->regs.state.queue[i].enabled || vpci->regs.dev->serve_inline[i])
 			continue;
 		if (bound.address)
 			vpci->host.unbind_kick(vpci->host.arg, vpci_kick_of(bound, i), fd);

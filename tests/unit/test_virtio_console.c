@@ -159,6 +159,72 @@ START_TEST(reset_while_output_waits)
 }
 END_TEST
 
+/* ---- vCPUs ---- */
+
+/* What Linux waits for busily is there when its kick returns, and goes on by itself when the host had no room. */
+START_TEST(output_by_the_vcpu)
+{
+	device_reset();
+	device_run_loop();
+	device_begin(F_SIZE, QUEUES);
+	for (uint32_t i = 0; i < 300; i++) {
+		send_buffer(TX, i * 16, 16, 0);
+		virtio_device_kick(&console.dev, TX);
+		ck_assert_uint_eq(device_reap(TX), 0);
+	}
+	ck_assert_mem_eq(host.bytes, data, 4800);
+	host.room = 6;
+	send_buffer(TX, 4800, 16, 0);
+	virtio_device_kick(&console.dev, TX);
+	ck_assert_uint_eq(virtq_driver_n_used(&fix.drv[TX]), 0);
+	host.room = SINK_MAX - 5000;
+	virtio_console_tx_ready(&console);
+	evloop_settle(&fix.loop);
+	ck_assert_uint_eq(device_reap(TX), 0);
+	ck_assert_uint_eq(host.n, 4816);
+	ck_assert_mem_eq(host.bytes, data, 4816);
+}
+END_TEST
+
+static _Atomic bool kicking;
+
+static void *kick_all_the_time(void *arg)
+{
+	while (kicking)
+		virtio_device_kick(arg, TX);
+	return NULL;
+}
+
+/* Resets while other vCPUs kick: what is in the ring goes out once, and after a reset nothing is touched. */
+START_TEST(resets_under_kicks)
+{
+	pthread_t vcpu[2];
+
+	device_reset();
+	device_run_loop();
+	kicking = true;
+	for (unsigned int i = 0; i < 2; i++)
+		pthread_create(&vcpu[i], NULL, kick_all_the_time, &console.dev);
+	for (unsigned int round = 0; round < 200; round++) {
+		host.n = 0;
+		host.room = SINK_MAX;
+		device_begin(F_SIZE, QUEUES);
+		for (uint32_t i = 0; i < 8; i++)
+			send_buffer(TX, i * 16, 16, 0);
+		while (virtq_driver_n_used(&fix.drv[TX]) < 8)
+			virtio_device_kick(&console.dev, TX);
+		ck_assert_uint_eq(host.n, 128);
+		ck_assert_mem_eq(host.bytes, data, 128);
+		device_reset();
+		memset(device_at(0, DEV_RINGS * 2), 0xee, DEV_RINGS * 2);
+	}
+	kicking = false;
+	for (unsigned int i = 0; i < 2; i++)
+		pthread_join(vcpu[i], NULL);
+	ck_assert_uint_eq(fix.needs_reset, 0);
+}
+END_TEST
+
 /* ---- input ---- */
 
 START_TEST(input)
@@ -309,6 +375,8 @@ int main(void)
 	tcase_add_test(tc, output_waits);
 	tcase_add_test(tc, output_is_bounded);
 	tcase_add_test(tc, reset_while_output_waits);
+	tcase_add_test(tc, output_by_the_vcpu);
+	tcase_add_test(tc, resets_under_kicks);
 	tcase_add_loop_test(tc, input, 0, 3);
 	tcase_add_test(tc, input_in_bulk);
 	tcase_add_test(tc, input_without_driver);

@@ -363,6 +363,25 @@ START_TEST(test_serves)
 }
 END_TEST
 
+/* A queue that is served inline has no eventfd, and is served when the write returns; after a reset it is left alone. */
+START_TEST(test_serves_inline)
+{
+	fake.dev.serve_inline[1] = true;
+	go();
+	ck_assert_uint_eq(n_bound(), FAKE_QUEUES - 1);
+	ck_assert_int_lt(bound[1], 0);
+	for (unsigned int i = 1; i <= 3; i++) {
+		send_request(1);
+		set(VIRTIO_MMIO_QUEUE_NOTIFY, 1);
+		ck_assert_uint_eq(virtq_driver_n_used(&drv[1]), i);
+	}
+	set(VIRTIO_MMIO_STATUS, 0);
+	send_request(1);
+	set(VIRTIO_MMIO_QUEUE_NOTIFY, 1);
+	ck_assert_uint_eq(virtq_driver_n_used(&drv[1]), 3);
+}
+END_TEST
+
 /* While the line is up no edge is made; what an acknowledgement leaves makes one. */
 START_TEST(test_edges)
 {
@@ -495,6 +514,7 @@ int main(void)
 	tcase_add_test(tc, test_queue_registers);
 	tcase_add_loop_test(tc, test_bad_queue, 0, sizeof(bad_queues) / sizeof(bad_queues[0]));
 	tcase_add_loop_test(tc, test_serves, 0, 2);
+	tcase_add_test(tc, test_serves_inline);
 	tcase_add_test(tc, test_edges);
 	tcase_add_test(tc, test_broken_ring);
 	tcase_add_test(tc, test_reset_waits);

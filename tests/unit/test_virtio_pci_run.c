@@ -40,6 +40,49 @@ START_TEST(test_binds)
 }
 END_TEST
 
+/* A queue that is served inline has no eventfd, and is served when the write returns; after a reset it is left alone. */
+START_TEST(test_served_inline)
+{
+	fix.fake.dev.serve_inline[1] = true;
+	fix_go();
+	ck_assert_uint_eq(fix.n_binds, FAKE_QUEUES - 1);
+	ck_assert_int_eq(fix_bound(fix.bar + fix_notify_offset(1)), -1);
+	for (unsigned int i = 1; i <= 3; i++) {
+		fix_send(1);
+		fix_write(fix_notify_offset(1), 2, 1);
+		ck_assert_uint_eq(virtq_driver_n_used(&fix.drv[1]), i);
+		ck_assert_uint_eq(atomic_load(&fix.signals[2]), i);
+	}
+	fix_check_serves(0);
+	fix_reset();
+	fix_send(1);
+	fix_write(fix_notify_offset(1), 2, 1);
+	ck_assert_uint_eq(virtq_driver_n_used(&fix.drv[1]), 3);
+}
+END_TEST
+
+/* Its ring breaks: the vCPU that kicked sees the status that asks for a reset. */
+START_TEST(test_breaks_inline)
+{
+	unsigned int served;
+
+	fix.fake.dev.serve_inline[1] = true;
+	fix_go();
+	served = fix.fake.kicks[1];
+	virtq_driver_set_avail_idx(&fix.drv[1], 100);
+	fix_write(fix_notify_offset(1), 2, 1);
+	ck_assert_uint_eq(fix_status(), S_DRIVER_OK | S_NEEDS_RESET);
+	ck_assert_uint_eq(atomic_load(&fix.signals[0]), 1);
+	ck_assert_uint_eq(fix.fake.kicks[1], served + 1);
+	fix_write(fix_notify_offset(1), 2, 1);
+	ck_assert_uint_eq(fix.fake.kicks[1], served + 1);
+	fix_go();
+	fix_send(1);
+	fix_write(fix_notify_offset(1), 2, 1);
+	ck_assert_uint_eq(virtq_driver_n_used(&fix.drv[1]), 1);
+}
+END_TEST
+
 /* Any width and value at the address is a kick; behind the last queue nobody is. */
 START_TEST(test_kick_widths)
 {
@@ -751,6 +794,8 @@ int main(void)
 	tcase_add_checked_fixture(tc, fix_setup, fix_teardown);
 	tcase_add_loop_test(tc, test_kick, 0, 2);
 	tcase_add_test(tc, test_binds);
+	tcase_add_test(tc, test_served_inline);
+	tcase_add_test(tc, test_breaks_inline);
 	tcase_add_test(tc, test_kick_widths);
 	tcase_add_test(tc, test_kick_when_not_live);
 	tcase_add_test(tc, test_rebind);
