@@ -11,7 +11,7 @@
 #include "vmm/cli/report.h"
 #include "vmm/cli/value.h"
 
-#define MAX_WORDS 128
+#define MAX_WORDS 256
 #define MIB	  UINT64_C(0x100000)
 #define GIB	  UINT64_C(0x40000000)
 
@@ -822,6 +822,28 @@ START_TEST(test_limit)
 }
 END_TEST
 
+/* A hundred disks, cards, or both in turn are refused by one line, whatever else is wrong behind them. */
+START_TEST(test_hundred)
+{
+	const char *words[MAX_WORDS] = {"--kernel",	  "k",	    "--vsock",
+					"cid=3,socket=s", "--cpus", "2"};
+	char values[100][32];
+	unsigned int n = 6;
+
+	for (unsigned int i = 0; i < 100; i++) {
+		bool disk = _i == 0 || (_i == 2 && i % 2 == 0);
+
+		snprintf(values[i], sizeof(values[i]), disk ? "d%u,readonly" : "tap=t%u", i);
+		words[n++] = disk ? "--disk" : "--net";
+		words[n++] = values[i];
+	}
+	check_refused(words, "a machine has room for 32 disks and network cards");
+	words[n++] = "--no-such-option";
+	check_refused(words, "a machine has room for 32 disks and network cards");
+	ck_assert_uint_le(o.config.n_disks + o.config.n_nets, VMM_MAX_DISKS_AND_NETS);
+}
+END_TEST
+
 /* A value too long for a line is cut, and the line still ends. */
 START_TEST(test_long_value)
 {
@@ -907,6 +929,7 @@ int main(void)
 	tcase_add_loop_test(tc, test_mac, 0, COUNT(macs));
 	tcase_add_test(tc, test_same_tap);
 	tcase_add_loop_test(tc, test_limit, 0, 3);
+	tcase_add_loop_test(tc, test_hundred, 0, 3);
 	tcase_add_test(tc, test_long_value);
 	tcase_add_test(tc, test_items);
 	tcase_add_test(tc, test_value_of);
