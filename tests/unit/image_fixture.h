@@ -122,7 +122,8 @@ static inline int image_write(struct image *image, const void *buf, size_t len, 
 			ret = image_file_pwrite(extent.fd, at, (size_t)extent.len, extent.offset);
 		if (ret < 0)
 			return ret;
-		image->ops->wrote(image, offset, extent.len);
+		if (image->ops->wrote)
+			image->ops->wrote(image, offset, extent.len);
 		at += extent.len;
 		len -= (size_t)extent.len;
 		offset += extent.len;

@@ -252,6 +252,47 @@ START_TEST(test_queue)
 }
 END_TEST
 
+/* Every command that says what the guest wants to see reaches the filter, on and off again. */
+START_TEST(test_queue_filters)
+{
+	static const struct {
+		uint8_t cmd;
+		bool all, allmulti;
+		unsigned int n; /* addresses, unless all pass */
+	} commands[] = {
+		{VIRTIO_NET_CTRL_RX_PROMISC, true, false, 0},
+		{VIRTIO_NET_CTRL_RX_ALLMULTI, false, true, 3},
+		{VIRTIO_NET_CTRL_RX_ALLUNI, true, false, 0},
+		{VIRTIO_NET_CTRL_RX_NOMULTI, false, false, 3},
+		{VIRTIO_NET_CTRL_RX_NOUNI, false, false, 3},
+		{VIRTIO_NET_CTRL_RX_NOBCAST, false, false, 4},
+	};
+	static const uint8_t promisc_off[] = {0, VIRTIO_NET_CTRL_RX_PROMISC, 0};
+	static const uint8_t table[] = {1, 0, 1, 0, 0, 0, 2, 0, 0, 0, 0, 7, 2, 0,
+					0, 0, 1, 0, 0, 0, 0, 8, 1, 0, 0, 0, 0, 9};
+
+	ctrl_open(ALL & ~BIT(VIRTIO_NET_F_MQ));
+	ck_assert_uint_eq(ctrl_send(promisc_off, sizeof(promisc_off)), VIRTIO_NET_OK);
+	ck_assert_uint_eq(ctrl_send(table, sizeof(table)), VIRTIO_NET_OK);
+	for (unsigned int i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+		uint8_t request[] = {0, commands[i].cmd, 1};
+
+		ck_assert_uint_eq(ctrl_send(request, sizeof(request)), VIRTIO_NET_OK);
+		ck_assert(c.filter.all == commands[i].all);
+		ck_assert(c.filter.allmulti == commands[i].allmulti);
+		if (!c.filter.all)
+			ck_assert_uint_eq(c.filter.n, commands[i].n);
+		request[2] = 0;
+		ck_assert_uint_eq(ctrl_send(request, sizeof(request)), VIRTIO_NET_OK);
+		ck_assert(!c.filter.all && !c.filter.allmulti);
+		ck_assert_uint_eq(c.filter.n, 5); /* broadcast, its own, one more, two groups */
+		ck_assert_uint_eq(c.filter.addr[2][5], 7);
+		ck_assert_uint_eq(c.filter.addr[4][5], 9);
+	}
+	net_close(c.f);
+}
+END_TEST
+
 START_TEST(test_announce)
 {
 	static const uint8_t ack[] = {3, 0};
@@ -302,6 +343,7 @@ int main(void)
 	tcase_add_test(tcase, test_parse_many);
 	tcase_add_test(tcase, test_filter);
 	tcase_add_test(tcase, test_queue);
+	tcase_add_test(tcase, test_queue_filters);
 	tcase_add_test(tcase, test_announce);
 	tcase_add_loop_test(tcase, test_broken, 0, 2);
 	suite_add_tcase(suite, tcase);

@@ -1,5 +1,6 @@
 /* virtio/qcow2 against images of qemu-img: each reads as 'qemu-img convert' reads it, and what cannot be read is refused. */
 #include "tests/unit/qcow2_fixture.h"
+#include "virtio/image_open.h"
 #include "virtio/overlay.h"
 
 static struct image *open_image(struct image *backing)
@@ -223,6 +224,28 @@ START_TEST(packed_backing_of_an_image)
 }
 END_TEST
 
+/* As the command line names them: an overlay on changes to a raw (0) or a packed (1) image. */
+START_TEST(overlay_on_a_backed_image)
+{
+	struct image_config config = {.path = top_path,
+				      .format = IMAGE_QCOW2,
+				      .backing = backing_path,
+				      .backing_format = _i ? IMAGE_QCOW2 : IMAGE_RAW,
+				      .overlay = true};
+	const char *format = _i ? "qcow2" : "raw";
+	struct image *image;
+
+	QEMU_IMG("convert", "-f", "raw", "-O", format, raw_path, backing_path);
+	QEMU_IMG("create", "-q", "-f", "qcow2", "-b", backing_path, "-F", format, top_path);
+	rewrite();
+	ck_assert_msg(image_open(&image, &config) == 0, "%s", line);
+	fill_pattern(content + 4096, 10240, 7);
+	ck_assert_int_eq(image_write(image, content + 4096, 10240, 4096), 0);
+	compare(image);
+	image->ops->close(image);
+}
+END_TEST
+
 START_TEST(overlay_on_a_packed_image)
 {
 	struct overlay_config config = {.base_name = "x"};
@@ -355,6 +378,7 @@ int main(void)
 	tcase_add_loop_test(tc, backing_file_is_the_one_that_is_named, 0, 4);
 	tcase_add_test(tc, backing_file_must_be_named);
 	tcase_add_test(tc, packed_backing_of_an_image);
+	tcase_add_loop_test(tc, overlay_on_a_backed_image, 0, 2);
 	tcase_add_test(tc, overlay_on_a_packed_image);
 	tcase_add_test(tc, bad_headers_are_refused);
 	tcase_add_test(tc, short_files_are_refused);

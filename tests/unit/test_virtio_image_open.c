@@ -1,0 +1,133 @@
+/* virtio/image_open: what does not go together, and what a raw image and an overlay become. */
+#include "tests/unit/image_fixture.h"
+#include "virtio/image_open.h"
+
+#define SIZE (64u * 1024u)
+
+static unsigned char content[SIZE], got[SIZE];
+
+static void make_base(void)
+{
+	setup();
+	fill_pattern(content, SIZE, 1);
+	make_file(base_path, content, SIZE);
+}
+
+static struct image *open_well(const struct image_config *config)
+{
+	struct image *image;
+
+	ck_assert_int_eq(image_open(&image, config), 0);
+	ck_assert_ptr_nonnull(image);
+	ck_assert_uint_eq(n_lines, 0);
+	ck_assert_uint_eq(image->size, SIZE);
+	return image;
+}
+
+static void base_is_as_it_was(void)
+{
+	int fd = open(base_path, O_RDONLY | O_CLOEXEC);
+
+	ck_assert_int_eq(image_file_pread(fd, got, SIZE, 0), 0);
+	ck_assert_mem_eq(got, content, SIZE);
+	close(fd);
+}
+
+static const struct {
+	struct image_config config;
+	const char *advice;
+} contradictions[] = {
+	{{.overlay = true, .readonly = true}, "leave 'readonly' or 'overlay' out"},
+	{{.format = IMAGE_QCOW2}, "add ',overlay' (or ',readonly')"},
+	{{.backing = "b"}, "add ',format=qcow2'"},
+	{{.backing = "b", .overlay = true}, "add ',format=qcow2'"},
+	{{.backing_format = IMAGE_QCOW2}, "add ',backing=FILE'"},
+	{{.format = IMAGE_QCOW2, .readonly = true, .backing_format = IMAGE_QCOW2},
+	 "add ',backing=FILE'"},
+	{{.direct = true, .overlay = true}, "leave 'direct' out"},
+	{{.direct = true, .format = IMAGE_QCOW2, .readonly = true}, "leave 'direct' out"},
+};
+
+START_TEST(contradictions_are_refused)
+{
+	struct image_config config = contradictions[_i].config;
+	struct image *image = (struct image *)(void *)content;
+
+	config.path = base_path;
+	ck_assert_int_eq(image_open(&image, &config), -EINVAL);
+	ck_assert_ptr_null(image);
+	ck_assert_uint_eq(n_lines, 1);
+	ck_assert_ptr_nonnull(strstr(line, base_path));
+	ck_assert_ptr_nonnull(strstr(line, contradictions[_i].advice));
+}
+END_TEST
+
+/* A missing file, and a missing base of an overlay: nothing is made in its place. */
+START_TEST(missing)
+{
+	struct image_config config = {.path = top_path, .overlay = _i};
+	struct image *image;
+
+	ck_assert_int_eq(image_open(&image, &config), -ENOENT);
+	ck_assert_ptr_null(image);
+	ck_assert_uint_eq(n_lines, 1);
+	ck_assert_ptr_nonnull(strstr(line, top_path));
+	ck_assert_int_eq(access(top_path, F_OK), -1);
+}
+END_TEST
+
+START_TEST(raw)
+{
+	const struct image_config config = {.path = base_path, .readonly = _i};
+	struct image *image = open_well(&config);
+
+	ck_assert(image->readonly == (_i == 1));
+	ck_assert_int_eq(image_pread(image, got, SIZE, 0), 0);
+	ck_assert_mem_eq(got, content, SIZE);
+	if (!image->readonly) {
+		memset(content + 512, 0x55, 1024);
+		ck_assert_int_eq(image_write(image, content + 512, 1024, 512), 0);
+	}
+	image->ops->close(image);
+	base_is_as_it_was();
+}
+END_TEST
+
+/* What is written ends with the image (0), or is found again (1); the base is the same either way. */
+START_TEST(overlay)
+{
+	const struct image_config config = {
+		.path = base_path, .overlay = true, .overlay_path = _i ? top_path : NULL};
+	unsigned char changed[SIZE];
+	struct image *image = open_well(&config);
+
+	memcpy(changed, content, SIZE);
+	memset(changed + 1024, 0x77, 4096);
+	ck_assert(!image->readonly);
+	ck_assert_int_eq(image_write(image, changed + 1024, 4096, 1024), 0);
+	ck_assert_int_eq(image_pread(image, got, SIZE, 0), 0);
+	ck_assert_mem_eq(got, changed, SIZE);
+	ck_assert_int_eq(image->ops->flush(image), 0);
+	image->ops->close(image);
+	base_is_as_it_was();
+	image = open_well(&config);
+	ck_assert_int_eq(image_pread(image, got, SIZE, 0), 0);
+	ck_assert_mem_eq(got, (_i ? changed : content), SIZE);
+	image->ops->close(image);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("virtio/image_open");
+	TCase *tc = tcase_create("open");
+
+	tcase_add_checked_fixture(tc, make_base, teardown);
+	tcase_add_loop_test(tc, contradictions_are_refused, 0,
+			    (int)(sizeof(contradictions) / sizeof(contradictions[0])));
+	tcase_add_loop_test(tc, missing, 0, 2);
+	tcase_add_loop_test(tc, raw, 0, 2);
+	tcase_add_loop_test(tc, overlay, 0, 2);
+	suite_add_tcase(s, tc);
+	return run(s);
+}
