@@ -198,6 +198,42 @@ START_TEST(part_of_a_sector_at_the_end)
 }
 END_TEST
 
+/* A size that changes while the driver runs: it is told once, and what it may reach follows. */
+START_TEST(resized)
+{
+	static const struct {
+		off_t bytes;
+		uint64_t sectors;
+	} sizes[] = {
+		{2 * DISK_SIZE, 2 * DISK_SECTORS},
+		{2 * DISK_SIZE + 511, 2 * DISK_SECTORS}, /* a part of a sector does not count */
+		{DISK_SIZE / 2, DISK_SECTORS / 2},
+		{512, 1}};
+	struct virtio_blk_config config;
+	uint32_t generation;
+
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		ck_assert_int_eq(ftruncate(image_fd(&fix.disk), sizes[i].bytes), 0);
+		ck_assert_int_eq(virtio_blk_resized(&fix.blk), 0);
+		get_config(&config);
+		ck_assert_uint_eq(le64toh(config.capacity), sizes[i].sectors);
+		ck_assert_uint_eq(do_write(sizes[i].sectors - 1, 512), VIRTIO_BLK_S_OK);
+		ck_assert_uint_eq(do_write(sizes[i].sectors, 512), VIRTIO_BLK_S_IOERR);
+		generation = fix.blk.dev.config_generation;
+		ck_assert_int_eq(virtio_blk_resized(&fix.blk), 0);
+		ck_assert_uint_eq(fix.blk.dev.config_generation, generation);
+	}
+	/* There is no disk without a sector: the driver goes on with what it knows. */
+	n_lines = 0;
+	ck_assert_int_eq(ftruncate(image_fd(&fix.disk), 100), 0);
+	ck_assert_int_eq(virtio_blk_resized(&fix.blk), -EINVAL);
+	ck_assert_uint_eq(n_lines, 1);
+	get_config(&config);
+	ck_assert_uint_eq(le64toh(config.capacity), 1);
+	ck_assert_uint_eq(do_read(0, 512), VIRTIO_BLK_S_IOERR);
+}
+END_TEST
+
 START_TEST(other_requests)
 {
 	ck_assert_uint_eq(do_flush(), VIRTIO_BLK_S_OK);
@@ -307,6 +343,7 @@ int main(void)
 			    (int)(sizeof(framings) / sizeof(framings[0])));
 	tcase_add_test(writable, behaves_like_an_array_of_sectors);
 	tcase_add_test(writable, last_sector_and_beyond);
+	tcase_add_test(writable, resized);
 	tcase_add_test(writable, other_requests);
 	tcase_add_test(writable, full_host_disk);
 	tcase_add_test(writable, failed_read_leaves_nothing_behind);
