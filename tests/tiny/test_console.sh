@@ -242,9 +242,9 @@ on_terminal() {
 	SESSION
 	rm -f "$tmp"/modes.*
 	{
-		wait_until 10 test -e "$tmp/modes.running" || true
+		wait_until 10 test -s "$tmp/modes.running" || true
 		printf '%b' "$2"
-		wait_until 15 test -e "$tmp/modes.status" || true
+		wait_until 15 test -s "$tmp/modes.status" || true
 	} | script -qec "bash '$tmp/session.sh'" /dev/null >"$tmp/screen" 2>&1 || true
 	status=$(cat "$tmp/modes.status" 2>/dev/null || echo none)
 }
