@@ -108,4 +108,26 @@ calls=$(($(calls) - before))
 echo >&8
 powers_off bursts
 check 'output in bursts' "20000 bytes in $calls system calls" [ "$calls" -lt 1000 ]
+
+# ---- the virtio console ----
+
+# Lines, for each of which Linux hands over two buffers and waits for them busily, by this console and by the serial port.
+# Both come to the same place, whole.
+# shellcheck disable=SC2016
+boot hvc '
+	now() { read -r up rest </proc/uptime; echo "${up%.*}${up#*.}"; }
+	line="a line of text that is as long as lines of text are, on the average, if"
+	i=0; while [ $i -lt 1000 ]; do echo "$line"; i=$((i + 1)); done >/run/lines
+	head -n 100 /run/lines >/run/some
+	stty -F /dev/hvc0 onlcr
+	a=$(now); cat /run/lines; b=$(now)
+	cat /run/some >/dev/ttyS0; c=$(now)
+	stty -F /dev/hvc0 -onlcr
+	echo; echo "hvc0: $((b - a))"; echo "ttyS0: $((c - b))"
+' --console virtio
+hvc=$(value hvc0) serial=$(value ttyS0)
+note "1000 lines by hvc0: ${hvc}0 ms; 100 by the serial port: ${serial}0 ms"
+check 'hvc0 is three times as fast as the serial port' "${hvc:-no} and ${serial:-no} hundredths of a second" \
+	[ "$((${hvc:-9999} * 3))" -le "$((${serial:-0} * 10))" ]
+equal 'lines that arrived' 1100 "$(tr -d '\r' <"$tmp/hvc.out" | grep -cx 'a line of text .* if')"
 finish
