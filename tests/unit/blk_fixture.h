@@ -44,6 +44,9 @@ struct blk_fixture {
 
 static struct guest_mem mem;
 static struct blk_fixture fix;
+/* For blk_open(). With this one requests are done when kick() returns. */
+static enum disk_engine engine = DISK_ENGINE_LOOP;
+static bool direct;
 static unsigned int n_lines;
 static char line[1024];
 
@@ -83,21 +86,27 @@ static inline void on_stopped(void *arg)
 	sem_post(&b->stopped);
 }
 
-/* The file is unlinked at once, so that a failed test leaves nothing behind. */
-static inline void blk_open(struct blk_fixture *b, off_t size, bool readonly)
+/* The file is unlinked at once, so that a failed test leaves nothing behind. Returns what disk_open() does. */
+static inline int blk_try_open(struct blk_fixture *b, off_t size, bool readonly)
 {
-	/* Requests are done when kick() returns. */
-	struct disk_config config = {.image = {.path = b->path, .readonly = readonly},
-				     .engine = DISK_ENGINE_LOOP};
-	int fd;
+	struct disk_config config = {
+		.image = {.path = b->path, .readonly = readonly, .direct = direct},
+		.engine = engine};
+	int fd, ret;
 
 	strcpy(b->path, "/tmp/test_virtio_blk.XXXXXX");
 	fd = mkstemp(b->path);
 	ck_assert_int_ge(fd, 0);
 	ck_assert_int_eq(ftruncate(fd, size), 0);
 	close(fd);
-	ck_assert_int_eq(disk_open(&b->disk, &config), 0);
+	ret = disk_open(&b->disk, &config);
 	unlink(b->path);
+	return ret;
+}
+
+static inline void blk_open(struct blk_fixture *b, off_t size, bool readonly)
+{
+	ck_assert_int_eq(blk_try_open(b, size, readonly), 0);
 }
 
 /* The descriptor behind a raw image. */
