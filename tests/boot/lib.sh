@@ -41,12 +41,12 @@ compile() {
 stage_root() {
 	local root=$VMM_IMAGES/root.ext4 program fresh=yes
 	make_or_skip "$repo/guest-images/disk.sh"
-	for program in "$root" "$stage"/{records,tcp,vsock}; do
+	for program in "$root" "$stage"/{records,tcp,verify,vsock}; do
 		[ "$stage/root.tar" -nt "$program" ] || fresh=
 	done
 	[ -z "$fresh" ] || return 0
 	make_or_skip cp --sparse=always "$root" "$stage/root.ext4"
-	for program in records tcp vsock; do
+	for program in records tcp verify vsock; do
 		make_or_skip debugfs -w -R "write $stage/$program /bin/$program" "$stage/root.ext4"
 	done
 	make_or_skip tar -C "$stage" -cSf "$stage/root.tar" root.ext4
@@ -70,6 +70,7 @@ enter_lab() {
 	done
 	compile records -static
 	compile tcp -static
+	compile verify -static
 	compile vsock -static
 	compile tapfd -static
 	compile count_syncs -shared -fPIC
@@ -226,6 +227,21 @@ start() {
 	launch "$name" --append "quiet root=/dev/vda $root_mode $words vmm.run=$script" "${@:3}"
 }
 
+declare -A gates=() # where machines read their input
+
+# start_gated NAME SCRIPT [OPTION-OF-VMM...] - the same, and each "read -r line" of SCRIPT waits until it is let go
+start_gated() {
+	mkfifo "$tmp/$1.in"
+	exec {fifo}<>"$tmp/$1.in"
+	gates[$1]=$fifo
+	stdin=$tmp/$1.in start "$@"
+}
+
+# let_go NAME
+let_go() {
+	echo >&"${gates[$1]}"
+}
+
 # await NAME - until that machine has ended. Sets $status to vmm's, $output to what the guest's script wrote
 # and $guest_status to its status ('' when it did not end).
 await() {
@@ -296,6 +312,32 @@ value() {
 	while read -r line; do
 		[[ $line != "$1: "* ]] || { echo "${line#*: }" && return; }
 	done <<<"$output"
+}
+
+# engine_of NAME - who does the I/O of that machine's disks, as far as it shows: io_uring or threads
+engine_of() {
+	local file engine=threads
+	for file in "/proc/${pids[$1]}/fd"/*; do
+		[[ $(readlink "$file") != *io_uring* ]] || engine=io_uring
+	done
+	echo "$engine"
+}
+
+# Whether vmm should find io_uring here.
+has_uring() {
+	grep -q -- -luring "$build/lib/vmm.pc" && [ -n "$emulated" ]
+}
+
+# mount_ext4 DIRECTORY SIZE - a file system of its own, as disks have it: images on it wait for storage, take direct I/O,
+# and it gets full. Its own file is in memory.
+mount_ext4() {
+	is_root || return 1
+	truncate -s "$2" "$1.ext4"
+	mkfs.ext4 -q -m 0 -E lazy_itable_init=0,lazy_journal_init=0,nodiscard "$1.ext4" || return 1
+	mkdir "$1"
+	modprobe -a loop ext4 2>/dev/null || true
+	mount -o loop "$1.ext4" "$1" || return 1
+	undo+=("umount -l $1")
 }
 
 # memory_of PID FIELD - a field of /proc/PID/status, in KiB
