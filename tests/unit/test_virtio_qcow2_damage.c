@@ -98,11 +98,15 @@ START_TEST(damaged_images_give_errors)
 	fd = open(top_path, O_RDONLY | O_CLOEXEC);
 	ck_assert_int_eq(image_file_pread(fd, entry, 8, (uint64_t)l1), 0);
 	close(fd);
+	/* as it was, it is read without a word: what is seen below comes of the damage */
+	ck_assert_uint_eq(read_damaged(), 2);
+	ck_assert_uint_eq(n_lines, 0);
 	l2 = (off_t)entry[5] << 16 | (off_t)entry[6] << 8 | entry[7];
 	damage(0, 112, 100, outcomes);	     /* header */
 	damage(l1, 8, 40, outcomes);	     /* first table */
 	damage(l2, 512, 100, outcomes);	     /* a second table */
 	damage(0, file_size, 100, outcomes); /* anything: data, packed data */
+	ck_assert_uint_eq(read_damaged(), 2);
 	for (off_t size = file_size; size > 4096; size = size * 2 / 3) {
 		ck_assert_int_eq(truncate(top_path, size), 0);
 		outcomes[read_damaged()]++;
