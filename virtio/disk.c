@@ -245,14 +245,15 @@ static int disk_transfer(struct disk *disk, const struct disk_io *io, const _Ato
 
 int disk_flush(struct disk *disk)
 {
+	bool lost = false;
 	int err;
 
 	if (disk->readonly)
 		return 0;
 	if (__atomic_load_n(&disk->state.lost, __ATOMIC_RELAXED))
 		return -EIO;
-	err = disk->image->ops->flush(disk->image);
-	if (err < 0)
+	err = disk->image->ops->flush(disk->image, &lost);
+	if (err < 0 && lost)
 		__atomic_store_n(&disk->state.lost, true, __ATOMIC_RELAXED);
 	return err;
 }

@@ -33,7 +33,7 @@ struct disk_config {
 
 /* What a snapshot must save. */
 struct disk_state {
-	bool lost; /* a flush failed: see disk_flush() */
+	bool lost; /* a flush failed, and data may be gone: see disk_flush() */
 };
 
 struct disk {
@@ -98,7 +98,8 @@ int disk_writev(struct disk *disk, const struct iovec *iov, unsigned int n, uint
 /*
  * Makes all finished writes stable (fdatasync). After a failure the kernel may have dropped the data and
  * forgotten the error, so that a second fdatasync() would succeed without having written it. What was lost is
- * unknown; therefore every later flush of this disk fails with -EIO too, until it is opened anew.
+ * unknown; therefore every later flush of this disk fails with -EIO too, until it is opened anew. Only an overlay that has
+ * no room for its books has lost nothing yet, and may find room later.
  */
 int disk_flush(struct disk *disk);
 

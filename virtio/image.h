@@ -51,8 +51,12 @@ struct image_ops {
 	 * Returns 0 or negative errno, -EOPNOTSUPP when zeros can only be written (the disk does that then).
 	 */
 	int (*zero)(struct image *image, uint64_t offset, uint64_t len, bool unmap);
-	/* Blocks. Makes all that was written before the call stable, the image's own books included. Returns 0 or negative errno. */
-	int (*flush)(struct image *image);
+	/*
+	 * Blocks. Makes all that was written before the call stable, the image's own books included. Returns 0 or negative errno;
+	 * *lost is then whether written data may be gone, so that no later flush must succeed (disk_flush() in disk.h), or all is
+	 * where it was, as without room for the books, and a later flush may do it.
+	 */
+	int (*flush)(struct image *image, bool *lost);
 	/* Blocks. Looks how large the backing storage is now; a size that fits the format goes to image->size. NULL: it is fixed. */
 	int (*resize)(struct image *image);
 	void (*close)(struct image *image);

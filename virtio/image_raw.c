@@ -257,7 +257,7 @@ static int image_raw_zero(struct image *image, uint64_t offset, uint64_t len, bo
 	return err;
 }
 
-static int image_raw_flush(struct image *image)
+static int image_raw_flush(struct image *image, bool *lost)
 {
 	const struct image_raw *raw = image_raw_of(image);
 	int ret;
@@ -265,6 +265,7 @@ static int image_raw_flush(struct image *image)
 	do {
 		ret = fdatasync(raw->fd);
 	} while (ret < 0 && errno == EINTR);
+	*lost = ret < 0;
 	return ret < 0 ? -errno : 0;
 }
 

@@ -201,12 +201,13 @@ static int overlay_flush_once(struct overlay *o)
  * One thread flushes for all who wait: each is served by a flush that began after its call. After a failed fdatasync() the kernel may have dropped
  * the data and forgotten the error; what was lost is unknown, so every later flush fails too, until the overlay is opened anew.
  */
-static int overlay_flush(struct image *image)
+static int overlay_flush(struct image *image, bool *lost)
 {
 	struct overlay *o = overlay_of(image);
 	uint64_t mine;
 	int ret;
 
+	*lost = false;
 	if (!o->kept)
 		return 0;
 	pthread_mutex_lock(&o->flush_lock);
@@ -227,6 +228,7 @@ static int overlay_flush(struct image *image)
 		pthread_cond_broadcast(&o->flush_done);
 	}
 	/* a later flush than mine that failed without loss makes mine fail too, which is no lie: it is asked again */
+	*lost = o->lost;
 	ret = o->lost ? -EIO : o->flush_result;
 	pthread_mutex_unlock(&o->flush_lock);
 	return ret;

@@ -131,6 +131,16 @@ static inline int image_write(struct image *image, const void *buf, size_t len, 
 	return 0;
 }
 
+/* An error of these tests' storage loses nothing. */
+static inline int image_flush(struct image *image)
+{
+	bool lost = true;
+	int ret = image->ops->flush(image, &lost);
+
+	ck_assert(!lost);
+	return ret;
+}
+
 /* Bytes that tell where they are. */
 static inline void fill_pattern(void *buf, size_t len, uint32_t seed)
 {

@@ -264,7 +264,7 @@ START_TEST(many_requests_at_once)
 
 	if (!setup_way(way))
 		return;
-	for (unsigned int round = 0; round < 100; round++) {
+	for (unsigned int round = 0; round < 60; round++) {
 		uint64_t one = 1;
 
 		put_batch(1 + (unsigned int)random() % SLOTS, way);
@@ -337,7 +337,7 @@ START_TEST(reset_with_requests_in_flight)
 	if (!setup_way(way))
 		return;
 	in_flight = 0;
-	for (unsigned int round = 0; round < 100; round++) {
+	for (unsigned int round = 0; round < 60; round++) {
 		put_batch(SLOTS, way);
 		if (round % 2) {
 			evloop_call(&fix.loop, kick_and_stop, NULL);

@@ -2,7 +2,9 @@
  * virtio/disk on a host that does what hosts seldom do: this program brings its own pread(), preadv(),
  * pwrite(), pwritev(), fdatasync() and fcntl(), which stand in front of the C library's.
  */
+#include <signal.h>
 #include <stdarg.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 
 #include "tests/unit/disk_fixture.h"
@@ -221,6 +223,43 @@ START_TEST(failed_flush_is_never_forgotten)
 }
 END_TEST
 
+static void limit_files(rlim_t size)
+{
+	struct rlimit limit = {.rlim_cur = size, .rlim_max = RLIM_INFINITY};
+
+	ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+/* A kept overlay stores data first and its bitmap when they are flushed, for which there may be no room. */
+START_TEST(overlay_without_room_for_its_books)
+{
+	char kept[sizeof(path) + 8];
+	struct disk_config config = {
+		.image = {.path = path, .overlay = true, .overlay_path = kept}};
+
+	snprintf(kept, sizeof(kept), "%s.kept", path);
+	disk_close(&disk);
+	ck_assert_int_eq(disk_open(&disk, &config), 0);
+	ck_assert_int_eq(disk_writev(&disk, iov, cut_bytes(out, SIZE), 0), 0);
+	signal(SIGXFSZ, SIG_IGN);
+	limit_files(4096);
+	for (unsigned int i = 0; i < 2; i++)
+		ck_assert_int_eq(disk_flush(&disk), -EFBIG);
+	ck_assert(!disk.state.lost);
+	limit_files(RLIM_INFINITY);
+	ck_assert_int_eq(disk_flush(&disk), 0);
+	disk_close(&disk);
+	ck_assert_int_eq(disk_open(&disk, &config), 0);
+	memset(in, 0, SIZE);
+	ck_assert_int_eq(disk_readv(&disk, iov, cut_bytes(in, SIZE), 0), 0);
+	ck_assert_mem_eq(in, out, SIZE);
+	faults.sync_fails_with = ENOSPC;
+	ck_assert_int_eq(disk_flush(&disk), -EIO); /* but this is a loss */
+	ck_assert(disk.state.lost);
+	unlink(kept);
+}
+END_TEST
+
 /* NFS without its lock service, old FUSE file systems */
 START_TEST(file_system_without_locks)
 {
@@ -256,6 +295,7 @@ int main(void)
 	tcase_add_test(tc, one_call_when_all_goes_well);
 	tcase_add_test(tc, error_in_the_middle);
 	tcase_add_test(tc, interrupted_flush_is_repeated);
+	tcase_add_test(tc, overlay_without_room_for_its_books);
 	tcase_add_loop_test(tc, failed_flush_is_never_forgotten, 0, 3);
 	tcase_add_loop_test(tc, file_system_without_locks, 0, 4);
 	tcase_add_test(tc, lock_held_as_some_systems_say_it);

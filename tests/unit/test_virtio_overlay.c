@@ -97,7 +97,7 @@ START_TEST(temporary_changes_are_found)
 	compare();
 	change_at_random(100, (unsigned int)_i);
 	compare();
-	ck_assert_int_eq(top->ops->flush(top), 0);
+	ck_assert_int_eq(image_flush(top), 0);
 	close_overlay();
 	compare_base();
 	memcpy(model, content, SIZE);
@@ -114,7 +114,7 @@ START_TEST(kept_changes_are_found_again)
 		compare();
 		change_at_random(20, round + 10 * (unsigned int)_i);
 		compare();
-		ck_assert_int_eq(top->ops->flush(top), 0);
+		ck_assert_int_eq(image_flush(top), 0);
 		close_overlay();
 	}
 	compare_base();
@@ -166,7 +166,7 @@ START_TEST(discard_gives_storage_back)
 	open_overlay(true);
 	write_model(0, SIZE, 5);
 	ck_assert_int_eq(top->ops->map_read(top, 0, 1, &extent), 0);
-	ck_assert_int_eq(top->ops->flush(top), 0);
+	ck_assert_int_eq(image_flush(top), 0);
 	ck_assert_int_eq(fstat(extent.fd, &before), 0);
 	if (top->ops->zero(top, 0, SIZE / 2, true) != 0) {
 		close_overlay();
@@ -195,7 +195,7 @@ static void make_kept(void)
 {
 	open_overlay(true);
 	write_model(0, 4096, 6);
-	ck_assert_int_eq(top->ops->flush(top), 0);
+	ck_assert_int_eq(image_flush(top), 0);
 	close_overlay();
 }
 
@@ -361,7 +361,7 @@ START_TEST(huge_disk_costs_what_is_written)
 			ck_assert_int_eq(image_write(top, content, 512, 0), 0);
 			ck_assert_int_eq(image_write(top, content, 512, size / 2), 0);
 			ck_assert_int_eq(image_write(top, content, 512, size - 512), 0);
-			ck_assert_int_eq(top->ops->flush(top), 0);
+			ck_assert_int_eq(image_flush(top), 0);
 		}
 		memset(model, 0, SIZE);
 		memcpy(model, content, 512);
@@ -401,10 +401,10 @@ static void *work(void *arg)
 		if (image_write(top, block, sizeof(block), at) < 0 ||
 		    image_pread(top, block, sizeof(block), at) < 0 ||
 		    memcmp(block, model + at, sizeof(block)) != 0 ||
-		    (n / 4 % 4 == 0 && top->ops->flush(top) < 0))
+		    (n / 4 % 4 == 0 && image_flush(top) < 0))
 			return w;
 	}
-	return top->ops->flush(top) < 0 ? w : NULL;
+	return image_flush(top) < 0 ? w : NULL;
 }
 
 START_TEST(threads_share_an_overlay)

@@ -49,7 +49,7 @@ static void write_records(unsigned int first)
 		if (image_write(top, record, RECORD, record_offset(n)) < 0)
 			_exit(2);
 		if (n % 3 == 0) {
-			if (top->ops->flush(top) < 0)
+			if (image_flush(top) < 0)
 				_exit(3);
 			atomic_store(flushed, n + 1);
 		}

@@ -126,7 +126,7 @@ static void flush(void)
 	uint32_t before[SECTORS];
 
 	memcpy(before, latest, sizeof(before));
-	ck_assert_int_eq(top->ops->flush(top), 0);
+	ck_assert_int_eq(image_flush(top), 0);
 	memcpy(flushed, before, sizeof(before));
 }
 
@@ -174,7 +174,7 @@ START_TEST(flush_without_new_sectors_is_one_sync)
 	for (unsigned int n = 0; n < 3; n++) {
 		n_syncs = 0;
 		ck_assert_int_eq(image_write(top, sector, 512, 0), 0);
-		ck_assert_int_eq(top->ops->flush(top), 0);
+		ck_assert_int_eq(image_flush(top), 0);
 		ck_assert_uint_eq(n_syncs, n == 0 ? 2 : 1);
 	}
 }
