@@ -9,7 +9,7 @@ set -euo pipefail
 size=96M
 # Beside busybox: what it lacks, or does too simply for a test; and shells, for that of busybox runs its own
 # applets in place of these.
-programs=(dash bash mke2fs e2fsck sfdisk iperf3 ethtool dd sha256sum sync)
+programs=(dash bash mke2fs e2fsck sfdisk iperf3 ethtool dd sha256sum sync blkdiscard)
 
 add_busybox() {
 	local applet
