@@ -3,7 +3,7 @@
 # lab, an AMD-V machine emulated by QEMU.
 #
 #   tests/lab/run.sh [OPTION...] -- COMMAND [ARG...]
-#     --cpus N       CPUs of the emulated machine that the command may use (2)
+#     --cpus N       CPUs of the emulated machine that the command may use (1)
 #     --memory MIB   its memory (4096)
 #     --icount       one CPU whose clock counts instructions, one a nanosecond: for exact measurements
 #     --timeout S    gives up after that many seconds, with status 124
@@ -31,7 +31,7 @@ skip() {
 }
 
 parse_options() {
-	cpus=2 memory=4096 icount='' timeout='' emulate=''
+	cpus=1 memory=4096 icount='' timeout='' emulate=''
 	shares=("$repo/build/lab-out")
 	while [ $# -gt 0 ]; do
 		case $1 in
@@ -83,25 +83,32 @@ write_session() {
 	} >"$session/command"
 }
 
-# With a thread for each CPU, QEMU (7.2) loses two races, which show as guests that hang or end in a triple fault, or as
-# a machine whose own kernel panics.
+# QEMU (7.2) has three bugs that show as guests that hang or end in a triple fault, or as a machine whose own kernel
+# panics. With one CPU and without --icount none of them can.
 #
-# Whenever any CPU loads a floating-point state, as at a task switch, QEMU clears the flag IGNNE of its first CPU: it
-# reads and writes back, without a lock, the word hflags2 of that CPU, which holds its SVM flags too. A first CPU that
-# enters or leaves a guest at that moment loses its own change, and goes on in the host with the guest's page tables, or
-# without interrupts. So CPU 0 is one too many: session.sh keeps everything off it, and it never enters a guest.
+# VMRUN with an interrupt to inject (SVM_EVTINJ_TYPE_INTR) delivers it and leaves its vector in exception_index. If
+# the CPU is then asked out of the guest for anything but an interrupt, before the guest's next exit or exception, the
+# vector is delivered again, even where interrupts are off: a guest then waits for a lock that it holds itself. CPUs
+# that share a thread (thread=single) ask so at each interrupt of another one. With --icount each timer of the machine
+# does it; there is no option against that, a guest is only less likely to hang with -cpu EPYC,+svm,-npt.
 #
-# Code that one CPU patches while another translates it may run in its old form for ever. Linux patches its scheduler when
-# the first VM is made and when the last one goes (preempt_notifier_key): one CPU of ours was found to take the same
-# breakpoint again and again there, long after the kernel had removed it. So hold_vm.c holds one VM all the time.
+# With a thread for each CPU, two races are lost. Whenever any CPU loads a floating-point state, as at a task switch,
+# QEMU clears the flag IGNNE of its first CPU: it reads and writes back, without a lock, the word hflags2 of that CPU,
+# which holds its SVM flags too. A first CPU that enters or leaves a guest at that moment loses its own change, and
+# goes on in the host with the guest's page tables, or without interrupts. So with more than one CPU, CPU 0 is one too
+# many: session.sh keeps everything off it, and it never enters a guest.
 #
-# With --icount all CPUs share one thread, and nothing races.
+# Code that one CPU patches while another translates it may run in its old form for ever. Linux patches its scheduler
+# when the first VM is made and when the last one goes (preempt_notifier_key): one CPU of ours was found to take the
+# same breakpoint again and again there, long after the kernel had removed it. So hold_vm.c holds one VM all the time.
 choose_cpus() {
-	command_cpus=1-$cpus
-	accel=(-accel 'tcg,thread=multi' -smp $((cpus + 1)))
+	command_cpus=0
+	accel=(-accel 'tcg,thread=multi' -smp 1)
 	if [ -n "$icount" ]; then
-		command_cpus=0
 		accel=(-accel 'tcg,thread=single' -smp 1 -icount 'shift=0,sleep=off')
+	elif [ "$cpus" -gt 1 ]; then
+		command_cpus=1-$cpus
+		accel=(-accel 'tcg,thread=multi' -smp $((cpus + 1)))
 	fi
 }
 

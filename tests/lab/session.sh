@@ -57,7 +57,7 @@ tell_what_hangs() {
 # KVM is often loaded before the kernel refines its early measure of the TSC's frequency, by 1 % at most, and gives its VMs
 # the early one. From 250 ppm on it wants to scale their TSCs; this CPU cannot, and their timers are then set far too late.
 echo 20000 >/sys/module/kvm/parameters/tsc_tolerance_ppm
-# These stay on the CPU that is never in a guest.
+# With more than one CPU these stay on the one that is never in a guest.
 /run/hold_vm &
 [ -z "$LAB_TIMEOUT" ] || (/run/busybox sleep $((LAB_TIMEOUT > 20 ? LAB_TIMEOUT - 10 : LAB_TIMEOUT)) && tell_what_hangs) \
 	</dev/null >/dev/null 2>&1 &
