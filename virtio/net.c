@@ -178,6 +178,23 @@ static struct virtio_net *virtio_net_of(struct virtio_device *dev)
 	return (struct virtio_net *)((char *)dev - offsetof(struct virtio_net, dev));
 }
 
+/* The pair that a queue belongs to; NULL for the control queue, and for those behind it, of which the driver knows nothing. */
+static struct net_pair *virtio_net_pair(struct virtio_net *net, unsigned int queue)
+{
+	return queue < virtio_net_ctrl_queue(net) ? &net->pair[queue / 2] : NULL;
+}
+
+/*
+ * Without MQ the third queue is the control queue, else the second pair's first. The control queue is served by the
+ * card's loop, with which it shares what it changes.
+ */
+static void virtio_net_choose_loops(struct virtio_net *net)
+{
+	if (net->n_pairs > 1)
+		net->dev.queue_loop[2] = virtio_net_ctrl_queue(net) == 2 ? net->dev.loop
+									 : net->dev.queue_loop[3];
+}
+
 static void virtio_net_start(struct virtio_device *dev)
 {
 	struct virtio_net *net = virtio_net_of(dev);
@@ -185,6 +202,7 @@ static void virtio_net_start(struct virtio_device *dev)
 
 	if (err < 0 && !atomic_load(&net->dead))
 		log_guest(&dev->log, "%s: cannot turn on offloads: %s", dev->name, strerror(-err));
+	virtio_net_choose_loops(net);
 	for (unsigned int i = 0; i < net->n_pairs; i++)
 		net_rx_start(&net->pair[i].rx);
 }
@@ -192,27 +210,25 @@ static void virtio_net_start(struct virtio_device *dev)
 static void virtio_net_kick(struct virtio_device *dev, unsigned int queue)
 {
 	struct virtio_net *net = virtio_net_of(dev);
+	struct net_pair *pair = virtio_net_pair(net, queue);
 
-	if (queue == virtio_net_ctrl_queue(net)) {
-		if (dev->negotiated & NET_BIT(VIRTIO_NET_F_CTRL_VQ))
-			net_ctrl_serve(&net->ctrl, queue);
-	} else if (queue / 2 >= net->n_pairs) {
-		return; /* the last one, of which a driver without MQ knows nothing */
-	} else if (queue % 2 == 0) {
-		net_rx_serve(&net->pair[queue / 2].rx);
-	} else {
-		net_tx_serve(&net->pair[queue / 2].tx);
-	}
+	if (pair && queue % 2 == 0)
+		net_rx_serve(&pair->rx);
+	else if (pair)
+		net_tx_serve(&pair->tx);
+	else if (queue == virtio_net_ctrl_queue(net) &&
+		 (dev->negotiated & NET_BIT(VIRTIO_NET_F_CTRL_VQ)))
+		net_ctrl_serve(&net->ctrl, queue);
 }
 
 static void virtio_net_quiesce(struct virtio_device *dev, unsigned int queue)
 {
-	struct virtio_net *net = virtio_net_of(dev);
+	struct net_pair *pair = virtio_net_pair(virtio_net_of(dev), queue);
 
-	if (queue / 2 < net->n_pairs && queue % 2 == 0)
-		net_rx_stop(&net->pair[queue / 2].rx);
-	else if (queue / 2 < net->n_pairs)
-		net_tx_stop(&net->pair[queue / 2].tx);
+	if (pair && queue % 2 == 0)
+		net_rx_stop(&pair->rx);
+	else if (pair)
+		net_tx_stop(&pair->tx);
 	virtio_device_quiesced(dev);
 }
 

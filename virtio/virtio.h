@@ -29,7 +29,8 @@
 struct virtio_device;
 
 struct virtio_device_ops {
-	/* The device's loop. DRIVER_OK: negotiated and queue[] are valid. Every queue is kicked once right after this. */
+	/* The device's loop. DRIVER_OK: negotiated and queue[] are valid. It may give a queue another loop. Every queue is
+	 * kicked once right after this. */
 	void (*start)(struct virtio_device *dev);
 	/* The queue's loop, or a vCPU under serve_lock. The driver kicked this queue, which is enabled. Serve it, with a
 	 * bound, or ask to be called again, on the loop, with virtio_device_rekick(). */
@@ -70,7 +71,6 @@ struct virtio_device {
 	bool no_indirect;	  /* VIRTIO_RING_F_INDIRECT_DESC is not offered */
 	uint64_t config_writable; /* bit i: the driver may write byte i of config */
 	uint64_t features; /* offered; VIRTIO_F_VERSION_1 and the ring features are added by init */
-	struct evloop *queue_loop[VIRTIO_MAX_QUEUES]; /* NULL before init: loop serves it too */
 	struct virtio_queue_ref queue_ref[VIRTIO_MAX_QUEUES];
 	int kick_fd[VIRTIO_MAX_QUEUES]; /* eventfds; the transport or KVM writes, the loop reads */
 	/*
@@ -82,6 +82,8 @@ struct virtio_device {
 	/* set by the transport before any driver can reach the device */
 	struct virtio_transport transport;
 
+	/* immutable from start to stop; written by the device's start, on its loop, else before init */
+	struct evloop *queue_loop[VIRTIO_MAX_QUEUES]; /* NULL before init: loop serves it too */
 	/* immutable from start to stop */
 	uint64_t negotiated;
 	bool enabled[VIRTIO_MAX_QUEUES];
