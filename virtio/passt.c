@@ -245,12 +245,16 @@ int passt_open(struct passt *passt, const struct passt_config *config)
 	int err;
 
 	*passt = (struct passt){.stream = {.be = {.fd = {-1}, .write_fd = {-1}}}};
+	if (config->number > 0)
+		snprintf(passt->name, sizeof(passt->name), "user %u", config->number + 1);
+	else
+		snprintf(passt->name, sizeof(passt->name), "user");
 	err = passt_start_open(&start);
 	if (err == 0)
 		err = passt_spawn(passt, config, &start);
 	if (err == 0) {
 		err = net_stream_open(&passt->stream, start.frames[0], "connection to passt",
-				      "user", config->mtu ? config->mtu : PASST_MTU);
+				      passt->name, config->mtu ? config->mtu : PASST_MTU);
 		start.frames[0] = -1;
 	}
 	if (err < 0)

@@ -13,6 +13,9 @@
 
 #include "virtio/net_stream.h"
 
+/* Messages and the default Ethernet address name a machine's networks "user", "user 2", ... */
+#define PASST_NAME_MAX 16u
+
 /* passt tells guests that ask by DHCP of this MTU too. */
 #define PASST_MTU 65520u
 
@@ -25,11 +28,14 @@ struct passt_forward {
 struct passt_config {
 	const struct passt_forward *forwards;
 	unsigned int n_forwards;
-	unsigned int mtu; /* 0: PASST_MTU */
+	unsigned int mtu;    /* 0: PASST_MTU */
+	unsigned int number; /* of this network in its machine, from 0 on */
 };
 
 struct passt {
 	struct net_stream stream;
+	/* immutable after open */
+	char name[PASST_NAME_MAX];
 	pid_t pid; /* 0: none */
 	int complaints; /* kept open for it to write to, never more than a pipe holds, and not read; -1: none */
 };

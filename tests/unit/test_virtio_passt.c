@@ -135,6 +135,27 @@ START_TEST(test_arguments)
 }
 END_TEST
 
+/* Several in one machine are told apart, so that their default Ethernet addresses are. */
+START_TEST(test_names)
+{
+	struct passt p[3];
+
+	log_set_sink(on_log, NULL);
+	fake_passt("echo $$; read -r line <&3");
+	for (unsigned int i = 0; i < 3; i++) {
+		struct passt_config config = {.number = i};
+
+		ck_assert_int_eq(passt_open(&p[i], &config), 0);
+	}
+	ck_assert_str_eq(p[0].stream.be.name, "user");
+	ck_assert_str_eq(p[1].stream.be.name, "user 2");
+	ck_assert_str_eq(p[2].stream.be.name, "user 3");
+	for (unsigned int i = 0; i < 3; i++)
+		passt_close(&p[i]);
+	fake_gone();
+}
+END_TEST
+
 /* The real one ends when its socket is closed, without being killed. */
 START_TEST(test_real)
 {
@@ -173,6 +194,7 @@ int main(void)
 	tcase_add_test(tcase, test_fails);
 	tcase_add_test(tcase, test_complains_a_lot);
 	tcase_add_test(tcase, test_arguments);
+	tcase_add_test(tcase, test_names);
 	tcase_add_test(tcase, test_real);
 	suite_add_tcase(suite, tcase);
 	srunner_run_all(runner, CK_NORMAL);

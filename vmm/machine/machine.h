@@ -168,6 +168,7 @@ struct machine {
 	/* what was made so far, for machine_destroy() */
 	unsigned int built;
 	unsigned int next_io_loop; /* whose turn it is to get a queue */
+	unsigned int n_user_nets;  /* cards on passt */
 	/* owned by the owner's thread */
 	bool started;
 	/* under lock: starting the vCPUs and stopping them exclude each other */

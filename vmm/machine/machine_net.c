@@ -16,11 +16,13 @@ struct machine_net {
 	struct virtio_net net;
 };
 
-static int net_open_backend(struct machine_net *n, const struct machine_net_config *config,
-			    unsigned int cpus)
+static int net_open_backend(struct machine_net *n, struct machine *machine,
+			    const struct machine_net_config *config, unsigned int cpus)
 {
-	struct passt_config passt = {
-		.forwards = config->forwards, .n_forwards = config->n_forwards, .mtu = config->mtu};
+	struct passt_config passt = {.forwards = config->forwards,
+				     .n_forwards = config->n_forwards,
+				     .mtu = config->mtu,
+				     .number = machine->n_user_nets};
 	struct tap_config tap = {.name = config->tap,
 				 .fd = config->tap_fd,
 				 .mtu = config->mtu,
@@ -28,6 +30,8 @@ static int net_open_backend(struct machine_net *n, const struct machine_net_conf
 				 .max_queues = cpus};
 
 	n->user = config->user;
+	if (n->user)
+		machine->n_user_nets++;
 	return n->user ? passt_open(&n->passt, &passt) : tap_open(&n->tap, &tap);
 }
 
@@ -74,7 +78,7 @@ int machine_add_net(struct machine *machine, const struct machine_net_config *co
 		log_error("out of memory");
 		return -ENOMEM;
 	}
-	err = net_open_backend(n, config, cpus);
+	err = net_open_backend(n, machine, config, cpus);
 	if (err < 0)
 		goto fail;
 	err = net_init_device(n, machine, config->mac);
