@@ -111,8 +111,14 @@ static void virtio_net_on_link(void *arg, uint32_t events)
 {
 	struct virtio_net *net = arg;
 
+	int changed = net->backend->ops->read_link(net->backend);
+
 	(void)events;
-	if (!net->backend->ops->read_link(net->backend) || atomic_load(&net->dead))
+	if (changed < 0) {
+		evloop_del(net->dev.loop, &net->link_watch);
+		virtio_net_on_gone(net, changed);
+	}
+	if (changed <= 0 || atomic_load(&net->dead))
 		return;
 	virtio_net_set_link(net, net->backend->link_up);
 	/* What was plugged in again may hang on another switch now. */

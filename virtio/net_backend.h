@@ -70,8 +70,11 @@ struct net_backend_ops {
 	int (*set_queues)(struct net_backend *backend, unsigned int n);
 	/* NULL: everything passes. */
 	int (*set_filter)(struct net_backend *backend, const struct net_filter *filter);
-	/* Reads from link_fd whether link_up changed. NULL without link_fd. */
-	bool (*read_link)(struct net_backend *backend);
+	/*
+	 * Reads from link_fd. Returns 1 when link_up changed, 0 when not, or a negative errno when no packet will ever pass
+	 * again; link_fd is not watched any more then. NULL without link_fd.
+	 */
+	int (*read_link)(struct net_backend *backend);
 	/* Throws away the frames that wait to be read, with a bound. */
 	void (*discard)(struct net_backend *backend);
 };

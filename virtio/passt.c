@@ -5,11 +5,13 @@
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -239,12 +241,45 @@ static int passt_spawn(struct passt *passt, const struct passt_config *config,
 	return err < 0 ? err : passt_await(start);
 }
 
+/* ---- its end ---- */
+
+static struct passt *passt_of(struct net_backend *be)
+{
+	return (struct passt *)((char *)be - offsetof(struct passt, stream.be));
+}
+
+/* Its process's descriptor is readable once it has ended. */
+static int passt_read_link(struct net_backend *be)
+{
+	struct passt *passt = passt_of(be);
+
+	if (passt->pid != 0 && waitpid(passt->pid, NULL, WNOHANG) == 0)
+		return 0;
+	passt->pid = 0;
+	be->link_up = false;
+	return -EPIPE;
+}
+
+/* Linux before 5.3 has no such descriptors; there its end shows when its socket is read. */
+static int passt_watch(struct passt *passt)
+{
+	int fd = (int)syscall(SYS_pidfd_open, passt->pid, 0);
+
+	if (fd < 0 && errno != ENOSYS && errno != EPERM)
+		return -errno;
+	passt->ops = *passt->stream.be.ops;
+	passt->ops.read_link = passt_read_link;
+	passt->stream.be.ops = &passt->ops;
+	passt->stream.be.link_fd = fd;
+	return 0;
+}
+
 int passt_open(struct passt *passt, const struct passt_config *config)
 {
 	struct passt_start start;
 	int err;
 
-	*passt = (struct passt){.stream = {.be = {.fd = {-1}, .write_fd = {-1}}}};
+	*passt = (struct passt){.stream = {.be = {.fd = {-1}, .write_fd = {-1}, .link_fd = -1}}};
 	if (config->number > 0)
 		snprintf(passt->name, sizeof(passt->name), "user %u", config->number + 1);
 	else
@@ -257,6 +292,8 @@ int passt_open(struct passt *passt, const struct passt_config *config)
 				      passt->name, config->mtu ? config->mtu : PASST_MTU);
 		start.frames[0] = -1;
 	}
+	if (err == 0)
+		err = passt_watch(passt);
 	if (err < 0)
 		passt_report(&start, err);
 	passt->complaints = start.complaints[0];
@@ -271,6 +308,7 @@ int passt_open(struct passt *passt, const struct passt_config *config)
 void passt_close(struct passt *passt)
 {
 	net_stream_close(&passt->stream);
+	passt_close_fd(&passt->stream.be.link_fd);
 	passt_close_fd(&passt->complaints);
 	if (passt->pid == 0)
 		return;

@@ -3,7 +3,8 @@
  *
  * passt runs as a child, in a process group of its own, with one end of a socket pair. It ends when the other end is
  * closed, so it ends with us, however we end. It says that it is ready by writing its process id, and
- * what hinders it on its standard error.
+ * what hinders it on its standard error. One that ends before us is reaped at once; for the backend that is a link that is
+ * down for good.
  *
  * Owner: whoever called passt_open(), until passt_close(). Threads: both by the owner; the backend as its header says.
  */
@@ -36,6 +37,8 @@ struct passt {
 	struct net_stream stream;
 	/* immutable after open */
 	char name[PASST_NAME_MAX];
+	struct net_backend_ops ops; /* the stream's, with a link */
+	/* by the card's thread between open and close */
 	pid_t pid; /* 0: none */
 	int complaints; /* kept open for it to write to, never more than a pipe holds, and not read; -1: none */
 };

@@ -78,7 +78,7 @@ static int tap_set_filter(struct net_backend *be, const struct net_filter *filte
 	return ioctl(be->fd[0], TUNSETTXFILTER, &tun) < 0 ? -errno : 0;
 }
 
-static bool tap_read_link(struct net_backend *be)
+static int tap_read_link(struct net_backend *be)
 {
 	struct tap *tap = (struct tap *)((char *)be - offsetof(struct tap, be));
 	bool changed = tap_link_read(&tap->link);

@@ -109,6 +109,41 @@ START_TEST(test_init_fails)
 }
 END_TEST
 
+static int read_link_of_the_dead(struct net_backend *be)
+{
+	be->link_up = false;
+	return -EPIPE;
+}
+
+/* A backend that says by its link that it is gone: one line, the link goes down, and the descriptor is left alone. */
+START_TEST(test_gone_by_link)
+{
+	struct net_backend_ops ops = {.read_link = read_link_of_the_dead};
+	struct net_fixture *f = calloc(1, sizeof(*f));
+	int fds[2];
+
+	ck_assert_ptr_nonnull(f);
+	ck_assert_int_eq(pipe(fds), 0);
+	ck_assert_int_eq(write(fds[1], "x", 1), 1);
+	f->peer = -1;
+	tap_init(&f->tap);
+	strcpy(f->tap.name, "fake0");
+	f->tap.be.ops = &ops;
+	f->tap.be.link_fd = fds[0];
+	net_open_on_tap(f);
+	ck_assert_uint_eq(config_of(f).status, VIRTIO_NET_S_LINK_UP);
+	ck_assert(net_call(&f->net.link_watch));
+	ck_assert(!net_call(&f->net.link_watch));
+	ck_assert_uint_eq(config_of(f).status, 0);
+	ck_assert_uint_eq(f->log_lines, 1);
+	ck_assert_str_eq(f->log_last, "net 'fake0': lost the TAP interface: Broken pipe");
+	f->tap.be.link_fd = -1;
+	net_close(f);
+	close(fds[0]);
+	close(fds[1]);
+}
+END_TEST
+
 START_TEST(test_offloads_refused)
 {
 	struct net_fixture *f = net_open(0);
@@ -256,6 +291,7 @@ int main(void)
 	tcase_add_test(tc, test_config);
 	tcase_add_test(tc, test_default_mac);
 	tcase_add_test(tc, test_init_fails);
+	tcase_add_test(tc, test_gone_by_link);
 	tcase_add_test(tc, test_offloads_refused);
 	tcase_add_test(tc, test_threads);
 	tcase_add_loop_test(tc, test_stress, 0, 2);

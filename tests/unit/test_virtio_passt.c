@@ -135,6 +135,35 @@ START_TEST(test_arguments)
 }
 END_TEST
 
+/* One that ends while we run is reaped, and tells so by its link. */
+START_TEST(test_ends_early)
+{
+	struct passt_config config = {0};
+	struct pollfd link = {.events = POLLIN};
+	struct passt p;
+	unsigned int fds;
+
+	log_set_sink(on_log, NULL);
+	fds = count_fds();
+	fake_passt("echo $$; read -r line <&3; exit 1");
+	ck_assert_int_eq(passt_open(&p, &config), 0);
+	link.fd = p.stream.be.link_fd;
+	ck_assert_int_ge(link.fd, 0);
+	ck_assert_int_eq(poll(&link, 1, 0), 0);
+	ck_assert_int_eq(p.stream.be.ops->read_link(&p.stream.be), 0);
+	ck_assert(p.stream.be.link_up);
+	ck_assert_int_eq(send(p.stream.be.fd[0], "\n", 1, 0), 1);
+	ck_assert_int_eq(poll(&link, 1, 10000), 1);
+	ck_assert_int_eq(p.stream.be.ops->read_link(&p.stream.be), -EPIPE);
+	ck_assert(!p.stream.be.link_up);
+	ck_assert_int_eq(waitpid(-1, NULL, WNOHANG), -1);
+	ck_assert_int_eq(errno, ECHILD);
+	passt_close(&p);
+	ck_assert_uint_eq(count_fds(), fds);
+	fake_gone();
+}
+END_TEST
+
 /* Several in one machine are told apart, so that their default Ethernet addresses are. */
 START_TEST(test_names)
 {
@@ -194,6 +223,7 @@ int main(void)
 	tcase_add_test(tcase, test_fails);
 	tcase_add_test(tcase, test_complains_a_lot);
 	tcase_add_test(tcase, test_arguments);
+	tcase_add_test(tcase, test_ends_early);
 	tcase_add_test(tcase, test_names);
 	tcase_add_test(tcase, test_real);
 	suite_add_tcase(suite, tcase);
