@@ -343,6 +343,8 @@ int virtio_net_init(struct virtio_net *net, const struct virtio_net_options *opt
 	net->backend = options->backend;
 	net->n_pairs = net->backend->n_queues;
 	assert(net->n_pairs >= 1 && net->n_pairs <= NET_MAX_PAIRS);
+	net_limit_init(&net->rx_limit, &options->rx_limit);
+	net_limit_init(&net->tx_limit, &options->tx_limit);
 	atomic_init(&net->dead, false);
 	net->announce = false;
 	net->announce_task = (struct evloop_task){.fn = virtio_net_on_announce, .arg = net};
@@ -355,8 +357,9 @@ int virtio_net_init(struct virtio_net *net, const struct virtio_net_options *opt
 		return err;
 	}
 	for (unsigned int i = 0; i < net->n_pairs; i++) {
-		net_rx_init(&net->pair[i].rx, &net->dev, net->backend, i, virtio_net_on_gone, net);
-		net_tx_init(&net->pair[i].tx, &net->dev, net->backend, i);
+		net_rx_init(&net->pair[i].rx, &net->dev, net->backend, i, &net->rx_limit,
+			    virtio_net_on_gone, net);
+		net_tx_init(&net->pair[i].tx, &net->dev, net->backend, i, &net->tx_limit);
 	}
 	net_ctrl_init(&net->ctrl, &net->dev, net->backend, net->n_pairs, &virtio_net_ctrl_ops, net);
 	net_ctrl_reset(&net->ctrl, net->mac);

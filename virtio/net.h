@@ -21,6 +21,7 @@
 
 #include "virtio/net_backend.h"
 #include "virtio/net_ctrl.h"
+#include "virtio/net_limit.h"
 #include "virtio/net_rx.h"
 #include "virtio/net_tx.h"
 #include "virtio/virtio.h"
@@ -30,7 +31,9 @@ struct virtio_net_options {
 	struct evloop *loop;			 /* borrowed, as is backend */
 	struct evloop *pair_loop[NET_MAX_PAIRS]; /* NULL: loop; the first is loop in any case */
 	struct net_backend *backend;
-	const uint8_t *mac; /* ETH_ALEN bytes; NULL: mac_default() for this backend */
+	const uint8_t *mac;		  /* ETH_ALEN bytes; NULL: mac_default() for this backend */
+	struct net_limit_config rx_limit; /* of what the guest receives, over all pairs */
+	struct net_limit_config tx_limit; /* of what it sends */
 };
 
 struct net_pair {
@@ -46,6 +49,9 @@ struct virtio_net {
 	uint8_t mac[ETH_ALEN];
 	unsigned int n_pairs;
 	struct net_pair *pair;
+	/* any thread, see its header */
+	struct net_limit rx_limit;
+	struct net_limit tx_limit;
 	/* any thread */
 	_Atomic bool dead; /* the backend is gone */
 	_Atomic bool link_up;
@@ -58,6 +64,12 @@ struct virtio_net {
 
 /* Needs no cleared memory. Returns 0 or negative errno. */
 int virtio_net_init(struct virtio_net *net, const struct virtio_net_options *options);
+
+/* Any thread. Whether every packet must pass through us, to be counted. */
+static inline bool virtio_net_has_limits(const struct virtio_net *net)
+{
+	return net->rx_limit.limited || net->tx_limit.limited;
+}
 
 /* Any thread. Asks the driver to tell the network where the guest is now, as after a restore elsewhere. */
 void virtio_net_announce(struct virtio_net *net);

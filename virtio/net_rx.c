@@ -18,8 +18,14 @@ static void net_rx_on_readable(void *arg, uint32_t events)
 	net_rx_serve(arg);
 }
 
+static void net_rx_on_gate(void *arg)
+{
+	net_rx_serve(arg);
+}
+
 void net_rx_init(struct net_rx *rx, struct virtio_device *dev, struct net_backend *backend,
-		 unsigned int pair, void (*gone)(void *arg, int err), void *arg)
+		 unsigned int pair, struct net_limit *limit, void (*gone)(void *arg, int err),
+		 void *arg)
 {
 	rx->dev = dev;
 	rx->backend = backend;
@@ -29,6 +35,7 @@ void net_rx_init(struct net_rx *rx, struct virtio_device *dev, struct net_backen
 	rx->gone_arg = arg;
 	rx->watch =
 		(struct evloop_fd){.fd = backend->fd[pair], .fn = net_rx_on_readable, .arg = rx};
+	net_gate_init(&rx->gate, limit, net_rx_on_gate, rx);
 	atomic_init(&rx->active, pair == 0);
 	rx->dead = false;
 	rx->unpublished = 0;
@@ -161,6 +168,7 @@ static int net_rx_step(struct net_rx *rx)
 	/* Nothing that a backend gives; a header alone would be harmless, less would be no header. */
 	if ((size_t)len < sizeof(struct virtio_net_hdr_v1))
 		return 1;
+	net_gate_pay(&rx->gate, (size_t)len - sizeof(struct virtio_net_hdr_v1));
 	if ((size_t)len <= rx->window.bytes) {
 		net_rx_deliver(rx, (size_t)len);
 		return 1;
@@ -170,9 +178,14 @@ static int net_rx_step(struct net_rx *rx)
 	return 1; /* the next step looks for more buffers */
 }
 
+static struct evloop *net_rx_loop(struct net_rx *rx)
+{
+	return rx->dev->queue_loop[rx->queue];
+}
+
 static void net_rx_watch(struct net_rx *rx, bool on)
 {
-	int err = evloop_mod(rx->dev->queue_loop[rx->queue], &rx->watch, on ? EPOLLIN : 0);
+	int err = evloop_mod(net_rx_loop(rx), &rx->watch, on ? EPOLLIN : 0);
 
 	if (err < 0)
 		net_rx_fail(rx, err);
@@ -186,25 +199,38 @@ static bool net_rx_must_return(struct net_rx *rx)
 	return rx->held || (ops->pending && ops->pending(rx->backend, rx->pair));
 }
 
+/* Nothing but a kick brings us back. */
+static void net_rx_unwatch(struct net_rx *rx)
+{
+	evloop_del(net_rx_loop(rx), &rx->watch);
+	net_gate_stop(&rx->gate, net_rx_loop(rx));
+}
+
+/* Whether the limit lets the next packet in; one that is held is in already. */
+static bool net_rx_may_pass(struct net_rx *rx)
+{
+	return rx->held || net_gate_open(&rx->gate, net_rx_loop(rx));
+}
+
 /*
  * While the backend is watched we need no kicks: the window is filled before each packet. While it is not, for want
- * of buffers, a kick brings us back here.
+ * of buffers, a kick brings us back here; at the limit it is the gate.
  */
 void net_rx_serve(struct net_rx *rx)
 {
 	struct virtq *vq = net_rx_vq(rx);
+	bool pass = true;
 	int r = 1;
 
-	if (rx->dead || rx->dev->broken) {
-		evloop_del(rx->dev->queue_loop[rx->queue], &rx->watch);
-		return;
-	}
-	if (!(atomic_load(&rx->active) & 1)) {
-		evloop_del(rx->dev->queue_loop[rx->queue], &rx->watch);
+	if (rx->dead || rx->dev->broken || !(atomic_load(&rx->active) & 1)) {
+		net_rx_unwatch(rx);
 		return;
 	}
 	virtq_disable_kick(vq);
 	for (unsigned int i = 0; i < NET_RX_BUDGET && r > 0; i++) {
+		pass = net_rx_may_pass(rx);
+		if (!pass)
+			break;
 		r = net_rx_step(rx);
 		if (r != -ENOBUFS)
 			continue;
@@ -220,14 +246,14 @@ void net_rx_serve(struct net_rx *rx)
 	else if (r == -EBADMSG)
 		virtio_device_broken(rx->dev,
 				     "a receive buffer is readable or has no room for a header");
-	else if (r > 0 && net_rx_must_return(rx))
+	else if (r > 0 && pass && net_rx_must_return(rx))
 		virtio_device_rekick(rx->dev, rx->queue);
-	net_rx_watch(rx, r >= 0 && !rx->dead && !rx->held);
+	net_rx_watch(rx, r >= 0 && pass && !rx->dead && !rx->held);
 }
 
 void net_rx_stop(struct net_rx *rx)
 {
-	evloop_del(rx->dev->queue_loop[rx->queue], &rx->watch);
+	net_rx_unwatch(rx);
 	rx->unpublished = 0;
 	rx->held = 0;
 	net_window_reset(&rx->window, 1);

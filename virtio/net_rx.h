@@ -5,7 +5,8 @@
  * buffers were negotiated, else into one. What the buffers at hand do not hold lands in the spill behind them, so
  * that no frame is cut without notice. Such a frame is held until the driver adds buffers; it is dropped when
  * more would not help: without merging, or when the window is full. While the driver has no buffers the
- * backend is not read; frames wait there, and a TAP drops those that find its queue full.
+ * backend is not read; frames wait there, and a TAP drops those that find its queue full. So it is while a limit
+ * of the rate says to wait.
  *
  * Owner: struct virtio_net. The queue's loop thread only, but net_rx_init(), net_rx_start(), which comes before the
  * queue is served, and net_rx_set_active().
@@ -17,8 +18,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "virtio/net_window.h"
 #include "virtio/net_backend.h"
+#include "virtio/net_limit.h"
+#include "virtio/net_window.h"
 #include "virtio/virtio.h"
 
 struct net_rx {
@@ -33,6 +35,7 @@ struct net_rx {
 	_Atomic unsigned int active;
 	/* owned by the loop thread */
 	struct evloop_fd watch;
+	struct net_gate gate;
 	bool dead;		  /* gone was called; for the rest of our life */
 	bool clear_flags;	  /* the driver takes no notes about checksums */
 	size_t packet_max;	  /* of what the backend gives while this driver runs */
@@ -45,7 +48,8 @@ struct net_rx {
 
 /* Serves the device's queue 2 * pair. */
 void net_rx_init(struct net_rx *rx, struct virtio_device *dev, struct net_backend *backend,
-		 unsigned int pair, void (*gone)(void *arg, int err), void *arg);
+		 unsigned int pair, struct net_limit *limit, void (*gone)(void *arg, int err),
+		 void *arg);
 
 /* The card's thread. Whether the backend's queue is read at all; a queue that becomes active is kicked. */
 void net_rx_set_active(struct net_rx *rx, bool active);

@@ -16,8 +16,13 @@ static void net_tx_on_writable(void *arg, uint32_t events)
 	net_tx_serve(arg);
 }
 
+static void net_tx_on_gate(void *arg)
+{
+	net_tx_serve(arg);
+}
+
 void net_tx_init(struct net_tx *tx, struct virtio_device *dev, struct net_backend *backend,
-		 unsigned int pair)
+		 unsigned int pair, struct net_limit *limit)
 {
 	tx->dev = dev;
 	tx->backend = backend;
@@ -25,6 +30,7 @@ void net_tx_init(struct net_tx *tx, struct virtio_device *dev, struct net_backen
 	tx->pair = pair;
 	tx->watch = (struct evloop_fd){
 		.fd = backend->write_fd[pair], .fn = net_tx_on_writable, .arg = tx};
+	net_gate_init(&tx->gate, limit, net_tx_on_gate, tx);
 }
 
 /*
@@ -57,6 +63,10 @@ static int net_tx_step(struct net_tx *tx)
 		return r;
 	if (chain.n_writable > 0)
 		return -EBADMSG;
+	/* Also for a packet that is dropped, so that a guest cannot keep us busy with such ones. */
+	net_gate_pay(&tx->gate, chain.readable_bytes > sizeof(struct virtio_net_hdr_v1)
+					? chain.readable_bytes - sizeof(struct virtio_net_hdr_v1)
+					: 0);
 	net_tx_send(tx, &chain);
 	virtq_push(vq, chain.head, 0);
 	return 1;
@@ -89,7 +99,8 @@ void net_tx_serve(struct net_tx *tx)
 	}
 	virtq_disable_kick(vq);
 	for (unsigned int i = 1; i <= NET_TX_BUDGET && r > 0; i++) {
-		ready = net_tx_ready(tx);
+		ready = net_tx_ready(tx) &&
+			net_gate_open(&tx->gate, tx->dev->queue_loop[tx->queue]);
 		if (!ready)
 			break;
 		r = net_tx_step(tx);
@@ -111,5 +122,8 @@ void net_tx_serve(struct net_tx *tx)
 
 void net_tx_stop(struct net_tx *tx)
 {
-	evloop_del(tx->dev->queue_loop[tx->queue], &tx->watch);
+	struct evloop *loop = tx->dev->queue_loop[tx->queue];
+
+	evloop_del(loop, &tx->watch);
+	net_gate_stop(&tx->gate, loop);
 }

@@ -41,6 +41,7 @@ struct net_fixture {
 	struct evloop loop;
 	struct tap tap;
 	int peer; /* the host's end of the wire */
+	struct net_limit_config rx_limit, tx_limit;
 	struct virtio_net net;
 	struct virtq_driver rx;
 	struct virtq_driver tx;
@@ -113,7 +114,11 @@ static inline void net_open_on_tap(struct net_fixture *f)
 {
 	static const uint8_t mac[ETH_ALEN] = {0x52, 0x54, 0, 1, 2, 3};
 	struct guest_mem_region region = {.base = 0, .size = 64 << 20};
-	struct virtio_net_options options = {.loop = &f->loop, .backend = &f->tap.be, .mac = mac};
+	struct virtio_net_options options = {.loop = &f->loop,
+					     .backend = &f->tap.be,
+					     .mac = mac,
+					     .rx_limit = f->rx_limit,
+					     .tx_limit = f->tx_limit};
 
 	log_set_sink(net_on_log, f);
 	ck_assert_int_eq(guest_mem_init(&f->mem, &region, 1), 0);
@@ -126,12 +131,16 @@ static inline void net_open_on_tap(struct net_fixture *f)
 							 .arg = f};
 }
 
-static inline struct net_fixture *net_open(uint64_t features)
+/* A card with limits, which a driver has started. */
+static inline struct net_fixture *net_open_limited(uint64_t features, struct net_limit_config rx,
+						   struct net_limit_config tx)
 {
 	struct net_fixture *f = calloc(1, sizeof(*f));
 	int pair[2], size = 4 << 20;
 
 	ck_assert_ptr_nonnull(f);
+	f->rx_limit = rx;
+	f->tx_limit = tx;
 	ck_assert_int_eq(
 		socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
 	for (int i = 0; i < 2; i++)
@@ -147,6 +156,13 @@ static inline struct net_fixture *net_open(uint64_t features)
 	net_open_on_tap(f);
 	net_start(f, features, 256);
 	return f;
+}
+
+static inline struct net_fixture *net_open(uint64_t features)
+{
+	const struct net_limit_config none = {0};
+
+	return net_open_limited(features, none, none);
 }
 
 static inline void net_close(struct net_fixture *f)

@@ -688,6 +688,29 @@ START_TEST(test_net_user)
 }
 END_TEST
 
+START_TEST(test_net_limits)
+{
+	const struct vmm_net *net = &o.nets[0];
+
+	ck_assert_int_eq(PARSE("--kernel", "k", "--net",
+			       "rx-bps=1,rx-bps-burst=2,tap=a,rx-pps=3,rx-pps-burst=4,"
+			       "tx-bps=5,tx-bps-burst=6,tx-pps=7,tx-pps-burst=1099511627776",
+			       "--net", "user,tx-pps-burst=8,tx-pps=9", "--net", "user"),
+			 0);
+	ck_assert_uint_eq(net->rx.bps, 1);
+	ck_assert_uint_eq(net->rx.bps_burst, 2);
+	ck_assert_uint_eq(net->rx.pps, 3);
+	ck_assert_uint_eq(net->rx.pps_burst, 4);
+	ck_assert_uint_eq(net->tx.bps, 5);
+	ck_assert_uint_eq(net->tx.bps_burst, 6);
+	ck_assert_uint_eq(net->tx.pps, 7);
+	ck_assert_uint_eq(net->tx.pps_burst, UINT64_C(1) << 40);
+	ck_assert_uint_eq(net[1].tx.pps, 9);
+	ck_assert_uint_eq(net[1].tx.pps_burst, 8);
+	ck_assert_uint_eq(net[1].rx.bps | net[2].tx.pps | net[2].tx.bps, 0);
+}
+END_TEST
+
 static const struct {
 	const char *text, *part;
 } bad_nets[] = {
@@ -731,6 +754,17 @@ static const struct {
 	{"tap=a,queues=2,queues=2", "once"},
 	{"user,queues=2", "goes with tap=NAME alone"},
 	{"tap-fd=3,queues=2", "goes with tap=NAME alone"},
+	{"tap=a,rx-bps=0", "rx-bps= takes a number from 1 to 2^40"},
+	{"tap=a,tx-bps=", "tx-bps= takes a number from 1 to 2^40"},
+	{"tap=a,rx-pps=1099511627777", "rx-pps= takes a number from 1 to 2^40"},
+	{"tap=a,tx-pps=18446744073709551617", "tx-pps= takes a number from 1 to 2^40"},
+	{"tap=a,tx-pps=10M", "not '10M'"},
+	{"tap=a,tx-pps=-1", "not '-1'"},
+	{"tap=a,rx-bps=5,rx-bps=5", "once"},
+	{"tap=a,rx-bps=5,rx-bps-burst=0", "rx-bps-burst= takes a number"},
+	{"tap=a,rx-bps-burst=5", "rx-bps-burst= goes with rx-bps= alone"},
+	{"tap=a,tx-bps=1,tx-pps-burst=5", "tx-pps-burst= goes with tx-pps= alone"},
+	{"tap=a,bps=5", "has no option 'bps=5'"},
 };
 
 START_TEST(test_bad_net)
@@ -925,6 +959,7 @@ int main(void)
 	tcase_add_loop_test(tc, test_bad_disk, 0, COUNT(bad_disks));
 	tcase_add_test(tc, test_net);
 	tcase_add_test(tc, test_net_user);
+	tcase_add_test(tc, test_net_limits);
 	tcase_add_loop_test(tc, test_bad_net, 0, COUNT(bad_nets));
 	tcase_add_loop_test(tc, test_mac, 0, COUNT(macs));
 	tcase_add_test(tc, test_same_tap);

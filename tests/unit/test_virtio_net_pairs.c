@@ -73,11 +73,12 @@ static int on_queues(struct net_backend *be, unsigned int n)
 	return 0;
 }
 
-static void setup(void)
+static void setup_with(struct net_limit_config limit)
 {
 	static struct net_backend_ops ops;
 	const struct guest_mem_region ram = {.base = 0, .size = 64 << 20};
-	struct virtio_net_options options = {.loop = &loops[0], .backend = &tap.be};
+	struct virtio_net_options options = {
+		.loop = &loops[0], .backend = &tap.be, .rx_limit = limit, .tx_limit = limit};
 
 	log_set_level(LOG_LEVEL_ERROR);
 	ck_assert_int_eq(guest_mem_init(&mem, &ram, 1), 0);
@@ -110,6 +111,17 @@ static void setup(void)
 	atomic_store(&needs_reset, 0);
 	atomic_store(&wrong_thread, 0);
 	n_stops = 0;
+}
+
+static void setup(void)
+{
+	setup_with((struct net_limit_config){0});
+}
+
+/* So slow that all pairs wait most of the time. */
+static void setup_limited(void)
+{
+	setup_with((struct net_limit_config){.bps = 400000, .bps_burst = 2000, .pps = 5000});
 }
 
 static void teardown(void)
@@ -341,7 +353,7 @@ END_TEST
 int main(void)
 {
 	Suite *suite = suite_create("virtio_net_pairs");
-	TCase *tc = tcase_create("pairs");
+	TCase *tc = tcase_create("pairs"), *limited = tcase_create("pairs with limits");
 
 	tcase_set_timeout(tc, 100);
 	tcase_add_checked_fixture(tc, setup, teardown);
@@ -350,5 +362,10 @@ int main(void)
 	tcase_add_test(tc, test_pairs);
 	tcase_add_test(tc, test_everything_at_once);
 	suite_add_tcase(suite, tc);
+	tcase_set_timeout(limited, 100);
+	tcase_add_checked_fixture(limited, setup_limited, teardown);
+	tcase_add_test(limited, test_pairs);
+	tcase_add_test(limited, test_everything_at_once);
+	suite_add_tcase(suite, limited);
 	return net_run(suite);
 }

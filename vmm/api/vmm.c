@@ -52,6 +52,12 @@ static struct machine_config vmm_translate(const struct vmm_config *c)
 				       .console_keys = c->console_keys};
 }
 
+static struct net_limit_config vmm_translate_limit(const struct vmm_net_limit *l)
+{
+	return (struct net_limit_config){
+		.bps = l->bps, .bps_burst = l->bps_burst, .pps = l->pps, .pps_burst = l->pps_burst};
+}
+
 static struct machine_net_config vmm_translate_net(const struct vmm_net *n,
 						   struct passt_forward *forwards)
 {
@@ -69,7 +75,9 @@ static struct machine_net_config vmm_translate_net(const struct vmm_net *n,
 					   .mtu = n->mtu,
 					   .queues = n->queues,
 					   .forwards = forwards,
-					   .n_forwards = n_forwards};
+					   .n_forwards = n_forwards,
+					   .rx_limit = vmm_translate_limit(&n->rx),
+					   .tx_limit = vmm_translate_limit(&n->tx)};
 }
 
 /* The arrays are translated where the counts are within bounds; the machine refuses the others. */
@@ -100,12 +108,6 @@ static int vmm_create_machine(const struct vmm_config *config, struct machine **
 			.bps = d->bps,
 			.bps_burst = d->bps_burst,
 		};
-	}
-	for (unsigned int i = 0; i < config->n_nets && i < MACHINE_MAX_DISKS_AND_NETS; i++) {
-		const struct vmm_net *n = &config->nets[i];
-
-		nets[i] = (struct machine_net_config){
-			.tap = n->tap, .tap_fd = n->tap_fd, .mac = n->mac, .mtu = n->mtu};
 	}
 	if (config->vsock) {
 		vsock = (struct machine_vsock_config){.cid = config->vsock->cid,

@@ -82,6 +82,17 @@ struct vmm_forward {
 };
 
 /*
+ * How fast a network card may be used in one direction. Packets are counted as the guest and the host hand them over: with
+ * segmentation offloads one may hold up to 64 KiB.
+ */
+struct vmm_net_limit {
+	uint64_t bps;	    /* bytes a second, Ethernet headers included; 0: no limit */
+	uint64_t bps_burst; /* at once after a rest; 0: what a tenth of a second allows */
+	uint64_t pps;	    /* packets a second; 0: no limit */
+	uint64_t pps_burst;
+};
+
+/*
  * A network card; appears as eth0, eth1, ... in the order given. It is on a TAP interface of the host, or, with user, on
  * the program passt(1), which is started as a child and needs no rights.
  */
@@ -95,6 +106,9 @@ struct vmm_net {
 	bool user;			    /* passt; tap and tap_fd are ignored */
 	const struct vmm_forward *forwards; /* with user */
 	unsigned int n_forwards;	    /* at most VMM_MAX_FORWARDS */
+	struct vmm_net_limit
+		rx; /* of what the guest receives; what comes faster waits outside, or is dropped there */
+	struct vmm_net_limit tx; /* of what the guest sends; what is faster waits in the guest */
 };
 
 /*

@@ -112,12 +112,71 @@ static int option_net_number(const char *name, const char *text, uint64_t min, u
 	return 0;
 }
 
+#define NET_LIMITS 8
+
+struct net_limit_name {
+	const char *name;
+	uint64_t *limit;
+};
+
+/* Each limit is followed by its burst. */
+static void option_net_limits(struct vmm_net *net, struct net_limit_name names[NET_LIMITS])
+{
+	const struct net_limit_name all[NET_LIMITS] = {
+		{"rx-bps", &net->rx.bps}, {"rx-bps-burst", &net->rx.bps_burst},
+		{"rx-pps", &net->rx.pps}, {"rx-pps-burst", &net->rx.pps_burst},
+		{"tx-bps", &net->tx.bps}, {"tx-bps-burst", &net->tx.bps_burst},
+		{"tx-pps", &net->tx.pps}, {"tx-pps-burst", &net->tx.pps_burst},
+	};
+
+	memcpy(names, all, sizeof(all));
+}
+
+/* Returns 1 when item was a limit, 0 when not, or -EINVAL. */
+static int option_net_limit(struct vmm_net *net, char *item)
+{
+	struct net_limit_name names[NET_LIMITS];
+
+	option_net_limits(net, names);
+	for (unsigned int i = 0; i < NET_LIMITS; i++) {
+		char *value = value_of(item, names[i].name);
+
+		if (!value)
+			continue;
+		if (*names[i].limit ||
+		    value_number(value, 1, UINT64_C(1) << 40, names[i].limit) < 0) {
+			report("--net %s= takes a number from 1 to 2^40, once; not '%s'",
+			       names[i].name, value);
+			return -EINVAL;
+		}
+		return 1;
+	}
+	return 0;
+}
+
+static int option_net_check_limits(struct vmm_net *net)
+{
+	struct net_limit_name names[NET_LIMITS];
+
+	option_net_limits(net, names);
+	for (unsigned int i = 0; i < NET_LIMITS; i += 2) {
+		if (*names[i + 1].limit && !*names[i].limit) {
+			report("--net %s= goes with %s= alone", names[i + 1].name, names[i].name);
+			return -EINVAL;
+		}
+	}
+	return 0;
+}
+
 static int option_net_item(struct options *o, struct vmm_net *net, char *item)
 {
 	char *tap = value_of(item, "tap"), *fd = value_of(item, "tap-fd");
 	char *mac = value_of(item, "mac"), *mtu = value_of(item, "mtu");
 	char *queues = value_of(item, "queues"), *forward = value_of(item, "forward");
+	int limit = option_net_limit(net, item);
 
+	if (limit != 0)
+		return limit < 0 ? limit : 0;
 	if (tap || fd)
 		return option_net_tap(net, tap, fd);
 	if (mac)
@@ -131,8 +190,8 @@ static int option_net_item(struct options *o, struct vmm_net *net, char *item)
 	if (strcmp(item, "user") == 0)
 		return option_net_user(net);
 	report("--net has no option '%s'; there are tap=NAME, tap-fd=N, user, mac=M, mtu=N, "
-	       "queues=N and "
-	       "forward=tcp:HOST:GUEST",
+	       "queues=N, forward=tcp:HOST:GUEST, rx-bps=N, tx-bps=N, rx-pps=N, tx-pps=N, and a "
+	       "burst for each of the last four, such as rx-bps-burst=N",
 	       item);
 	return -EINVAL;
 }
@@ -165,7 +224,7 @@ int option_net(struct options *o, char *value)
 		if (err < 0)
 			return err;
 	}
-	if (option_net_check(o, net) < 0)
+	if (option_net_check(o, net) < 0 || option_net_check_limits(net) < 0)
 		return -EINVAL;
 	o->config.n_nets++;
 	return 0;

@@ -26,6 +26,7 @@
 #include "devices/i8042.h"
 #include "devices/ioapic.h"
 #include "devices/serial.h"
+#include "virtio/net_limit.h"
 #include "virtio/passt.h"
 #include "virtio/virtio_mmio.h"
 #include "virtio/virtio_pci.h"
@@ -77,6 +78,8 @@ struct machine_net_config {
 	unsigned int queues; /* pairs; 0: as many as vCPUs, if the TAP has them */
 	const struct passt_forward *forwards;
 	unsigned int n_forwards;
+	struct net_limit_config rx_limit; /* zeros: none */
+	struct net_limit_config tx_limit;
 };
 
 struct machine_vsock_config {

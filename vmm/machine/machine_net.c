@@ -52,10 +52,14 @@ static void machine_remove_net(struct machine_card *card)
 	free(n);
 }
 
-static int net_init_device(struct machine_net *n, struct machine *machine, const uint8_t *mac)
+static int net_init_device(struct machine_net *n, struct machine *machine,
+			   const struct machine_net_config *config)
 {
 	struct net_backend *backend = n->user ? &n->passt.stream.be : &n->tap.be;
-	struct virtio_net_options options = {.backend = backend, .mac = mac};
+	struct virtio_net_options options = {.backend = backend,
+					     .mac = config->mac,
+					     .rx_limit = config->rx_limit,
+					     .tx_limit = config->tx_limit};
 
 	options.loop = machine_next_io_loop(machine);
 	for (unsigned int i = 1; i < backend->n_queues; i++)
@@ -81,7 +85,7 @@ int machine_add_net(struct machine *machine, const struct machine_net_config *co
 	err = net_open_backend(n, machine, config, cpus);
 	if (err < 0)
 		goto fail;
-	err = net_init_device(n, machine, config->mac);
+	err = net_init_device(n, machine, config);
 	if (err < 0)
 		goto fail_backend;
 	err = machine_add_card(machine, &n->card, &n->net.dev, machine_remove_net);
