@@ -50,7 +50,7 @@ START_TEST(guest_to_host_and_back)
 	send_shutdown(5, 1000, BOTH);
 	expect(VIRTIO_VSOCK_OP_RST, 5, 1000);
 	expect_eof(fd);
-	ck_assert_uint_eq(vs.n_conns, 0);
+	ck_assert_uint_eq(counts().conns, 0);
 	close(fd);
 }
 END_TEST
@@ -68,10 +68,10 @@ START_TEST(host_to_guest)
 	/* the host closes, the guest acknowledges */
 	close(fd);
 	ck_assert_uint_eq(expect(VIRTIO_VSOCK_OP_SHUTDOWN, port, 77).hdr.flags, BOTH);
-	ck_assert_uint_eq(vs.n_conns, 1);
+	ck_assert_uint_eq(counts().conns, 1);
 	send_op(VIRTIO_VSOCK_OP_RST, port, 77);
 	expect_nothing();
-	ck_assert_uint_eq(vs.n_conns, 0);
+	ck_assert_uint_eq(counts().conns, 0);
 }
 END_TEST
 
@@ -100,8 +100,8 @@ START_TEST(refusals)
 		close(fd);
 	}
 	expect_nothing();
-	ck_assert_uint_eq(vs.n_conns, 0);
-	ck_assert_uint_eq(vs.host.n_clients, 0);
+	ck_assert_uint_eq(counts().conns, 0);
+	ck_assert_uint_eq(counts().clients, 0);
 }
 END_TEST
 
@@ -130,15 +130,15 @@ START_TEST(silent_clients)
 
 	for (unsigned int i = 0; i < n; i++)
 		fds[i] = client("CONNECT");
-	ck_assert_uint_eq(vs.host.n_clients, VSOCK_HOST_CLIENTS);
+	ck_assert_uint_eq(counts().clients, VSOCK_HOST_CLIENTS);
 	for (unsigned int i = 0; i < n; i++) {
 		expect_eof(fds[i]);
 		close(fds[i]);
 	}
 	evloop_settle(&fix.loop);
-	ck_assert_uint_eq(vs.host.n_clients, 0);
+	ck_assert_uint_eq(counts().clients, 0);
 	close(client("CONNECT 1\n"));
-	expect(VIRTIO_VSOCK_OP_REQUEST, vs.map.next_port - 1, 1);
+	expect(VIRTIO_VSOCK_OP_REQUEST, counts().next_port - 1, 1);
 }
 END_TEST
 
@@ -153,7 +153,7 @@ START_TEST(client_leaves_early)
 	expect(VIRTIO_VSOCK_OP_RST, seen.hdr.src_port, 77);
 	send_op(VIRTIO_VSOCK_OP_RESPONSE, seen.hdr.src_port, 77);
 	expect(VIRTIO_VSOCK_OP_RST, seen.hdr.src_port, 77);
-	ck_assert_uint_eq(vs.n_conns, 0);
+	ck_assert_uint_eq(counts().conns, 0);
 }
 END_TEST
 
@@ -195,7 +195,7 @@ START_TEST(guest_half_closes)
 	close(fd);
 	ck_assert_uint_eq(expect(VIRTIO_VSOCK_OP_SHUTDOWN, 5, 1000).hdr.flags, BOTH);
 	send_op(VIRTIO_VSOCK_OP_RST, 5, 1000);
-	ck_assert_uint_eq(vs.n_conns, 0);
+	ck_assert_uint_eq(counts().conns, 0);
 }
 END_TEST
 
@@ -238,22 +238,22 @@ START_TEST(drains_after_close)
 	size_t sent = 0, have = 0;
 	ssize_t n;
 
-	while (vs.all.tqh_first->buf_len < 100000) {
+	while (counts().kept < 100000) {
 		send_data(5, 1000, bytes + sent, 60000);
 		sent += 60000;
 	}
-	while (vsock_conn_has_packet(vs.all.tqh_first))
+	while (counts().has_packet)
 		evloop_settle(&fix.loop);
 	send_shutdown(5, 1000, BOTH);
 	for (struct seen seen = {0}; seen.hdr.op != VIRTIO_VSOCK_OP_RST;)
 		ck_assert(next(&seen));
-	ck_assert_uint_eq(vs.n_conns, 1);
+	ck_assert_uint_eq(counts().conns, 1);
 	while ((n = read(fd, got + have, sizeof(got) - have)) > 0)
 		have += (size_t)n;
 	ck_assert_uint_eq(have, sent);
 	ck_assert_mem_eq(got, bytes, sent);
 	evloop_settle(&fix.loop);
-	ck_assert_uint_eq(vs.n_conns, 0);
+	ck_assert_uint_eq(counts().conns, 0);
 	close(fd);
 }
 END_TEST
@@ -285,7 +285,7 @@ START_TEST(credit_of_the_guest)
 	ck_assert_uint_eq(conn->buf_len, conn->buf_alloc);
 	send_data(5, 1000, "!", 1);
 	expect(VIRTIO_VSOCK_OP_RST, 5, 1000);
-	ck_assert_uint_eq(vs.n_conns, 0);
+	ck_assert_uint_eq(counts().conns, 0);
 	close(fd);
 }
 END_TEST
@@ -325,7 +325,7 @@ START_TEST(credit_of_the_host)
 	ck_assert_int_eq(write(fd, "x", 1), 1);
 	expect_nothing();
 	close(fd);
-	ck_assert_uint_eq(vs.n_conns, 1);
+	ck_assert_uint_eq(counts().conns, 1);
 }
 END_TEST
 

@@ -53,7 +53,7 @@ START_TEST(malformed_packets)
 			send_hdr(&hdr, "four", 4);
 			expect(VIRTIO_VSOCK_OP_RST, 5, 1000);
 			expect_nothing();
-			ck_assert_uint_eq(vs.n_conns, 0);
+			ck_assert_uint_eq(counts().conns, 0);
 			if (open) {
 				expect_eof(fd);
 				close(fd);
@@ -81,7 +81,7 @@ START_TEST(ignored_packets)
 	hdr.type = 7;
 	send_hdr(&hdr, NULL, 0);
 	expect_nothing();
-	ck_assert_uint_eq(vs.n_conns, 0);
+	ck_assert_uint_eq(counts().conns, 0);
 	ck_assert_uint_eq(fix.needs_reset, 0);
 }
 END_TEST
@@ -125,7 +125,7 @@ START_TEST(wrong_time)
 	expect_eof(fd);
 	close(fd);
 	expect_nothing();
-	ck_assert_uint_eq(vs.n_conns, 0);
+	ck_assert_uint_eq(counts().conns, 0);
 }
 END_TEST
 
@@ -139,7 +139,7 @@ START_TEST(port_used_again)
 	fd = guest_opens(listener, 5, 1000);
 	send_data(5, 1000, "new", 3);
 	expect_text(fd, "new");
-	ck_assert_uint_eq(vs.n_conns, 1);
+	ck_assert_uint_eq(counts().conns, 1);
 	close(fd);
 }
 END_TEST
@@ -181,7 +181,7 @@ START_TEST(resets_wait_for_buffers)
 		virtq_driver_send(&fix.drv[TX], &piece, 1);
 	}
 	device_kick(TX);
-	ck_assert_uint_eq(vs.n_resets, VIRTIO_VSOCK_RESETS);
+	ck_assert_uint_eq(counts().resets, VIRTIO_VSOCK_RESETS);
 	ck_assert_uint_eq(virtq_driver_n_used(&fix.drv[TX]), VIRTIO_VSOCK_RESETS);
 	put_rx(N_RX);
 	while (next(&seen))
@@ -216,7 +216,7 @@ static void expect_recovery(unsigned int queue, int fd)
 	device_kick(queue);
 	ck_assert_uint_eq(fix.needs_reset, 1);
 	device_reset();
-	ck_assert_uint_eq(vs.n_conns, 0);
+	ck_assert_uint_eq(counts().conns, 0);
 	begin(N_RX);
 	expect_alive();
 }
@@ -276,7 +276,7 @@ START_TEST(reset_with_streams)
 	c = client("CONNECT 78\n");
 	ck_assert(next(&seen));
 	device_reset();
-	ck_assert_uint_eq(vs.n_conns, 0);
+	ck_assert_uint_eq(counts().conns, 0);
 	expect_eof(a);
 	expect_eof(b);
 	expect_eof(c);
@@ -304,7 +304,7 @@ START_TEST(many)
 		host[i] = guest_opens(listener, 5, 1000 + i);
 		back[i] = host_opens(77, &port[i]);
 	}
-	ck_assert_uint_eq(vs.n_conns, 2 * MANY);
+	ck_assert_uint_eq(counts().conns, 2 * MANY);
 	for (uint32_t i = 0; i < MANY; i++) {
 		char text[16];
 
@@ -323,7 +323,7 @@ START_TEST(many)
 		expect_eof(host[i]);
 		close(host[i]);
 	}
-	ck_assert_uint_eq(vs.n_conns, 0);
+	ck_assert_uint_eq(counts().conns, 0);
 }
 END_TEST
 
@@ -365,7 +365,7 @@ START_TEST(full_backlog)
 
 	for (uint32_t i = 0; i < 20; i++)
 		send_op(VIRTIO_VSOCK_OP_REQUEST, 6, i);
-	ck_assert_uint_eq(vs.n_conns, 20);
+	ck_assert_uint_eq(counts().conns, 20);
 	for (unsigned int i = 0; i < 20; i++) {
 		fd[i] = accept(slow, NULL, NULL);
 		ck_assert_int_ge(fd[i], 0);

@@ -71,6 +71,37 @@ static inline void open_device(unsigned int max)
 	begin(N_RX);
 }
 
+/* What belongs to the device's loop. */
+struct counts {
+	unsigned int conns;
+	unsigned int clients; /* that have not said what they want */
+	unsigned int resets;
+	uint32_t next_port;
+	size_t kept;	 /* bytes that the first connection's socket has not taken */
+	bool has_packet; /* and whether it has one for the guest */
+};
+
+static inline void count_on_loop(void *arg)
+{
+	struct vsock_conn *first = TAILQ_FIRST(&vs.all);
+
+	*(struct counts *)arg = (struct counts){.conns = vs.n_conns,
+						.clients = vs.host.n_clients,
+						.resets = vs.n_resets,
+						.next_port = vs.map.next_port,
+						.kept = first ? first->buf_len : 0,
+						.has_packet = first &&
+							      vsock_conn_has_packet(first)};
+}
+
+static inline struct counts counts(void)
+{
+	struct counts c;
+
+	evloop_call(&fix.loop, count_on_loop, &c);
+	return c;
+}
+
 static inline void close_device(void)
 {
 	device_detach();
