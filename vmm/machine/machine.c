@@ -362,7 +362,7 @@ static bool machine_tap_fd_twice(const struct machine_config *config)
 			const struct machine_net_config *a = &config->nets[i],
 							*b = &config->nets[j];
 
-			if (!a->tap && !b->tap && a->tap_fd == b->tap_fd)
+			if (!a->user && !b->user && !a->tap && !b->tap && a->tap_fd == b->tap_fd)
 				return true;
 		}
 	}
