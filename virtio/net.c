@@ -12,6 +12,12 @@
 
 #define NET_QUEUE_SIZE NET_WINDOW_CHAINS
 
+/*
+ * From the link's return to the driver's announcement. Linux sends it at once when it is asked, and a card whose link it
+ * has not turned on yet drops it.
+ */
+#define NET_ANNOUNCE_NS UINT64_C(500000000)
+
 #define NET_BIT(feature) (UINT64_C(1) << (feature))
 
 /* What a receiver can be asked to do, in the words of both sides. */
@@ -123,7 +129,9 @@ static void virtio_net_on_link(void *arg, uint32_t events)
 	virtio_net_set_link(net, net->backend->link_up);
 	/* What was plugged in again may hang on another switch now. */
 	if (net->backend->link_up)
-		virtio_net_on_announce(net);
+		evloop_timer_set(net->dev.loop, &net->announce_timer, NET_ANNOUNCE_NS);
+	else
+		evloop_timer_cancel(net->dev.loop, &net->announce_timer);
 }
 
 /* ---- requests of the control queue ---- */
@@ -284,6 +292,7 @@ static void virtio_net_unwatch_link(void *arg)
 	struct virtio_net *net = arg;
 
 	evloop_del(net->dev.loop, &net->link_watch);
+	evloop_timer_cancel(net->dev.loop, &net->announce_timer);
 }
 
 static void virtio_net_unwatch_rx(void *arg)
@@ -348,6 +357,7 @@ int virtio_net_init(struct virtio_net *net, const struct virtio_net_options *opt
 	atomic_init(&net->dead, false);
 	net->announce = false;
 	net->announce_task = (struct evloop_task){.fn = virtio_net_on_announce, .arg = net};
+	net->announce_timer = (struct evloop_timer){.fn = virtio_net_on_announce, .arg = net};
 	net->pair = calloc(net->n_pairs, sizeof(*net->pair));
 	virtio_net_describe(net, options);
 	err = net->pair ? virtio_net_init_device(net) : -ENOMEM;

@@ -59,6 +59,7 @@ struct virtio_net {
 	/* owned by the loop thread */
 	bool announce; /* the driver was asked to, and has not said that it did */
 	struct evloop_fd link_watch;
+	struct evloop_timer announce_timer; /* after the link has come back */
 	struct net_ctrl ctrl;
 };
 

@@ -144,6 +144,38 @@ START_TEST(test_gone_by_link)
 }
 END_TEST
 
+static int read_link_again(struct net_backend *be)
+{
+	be->link_up = !be->link_up;
+	return 1;
+}
+
+/* The driver is to announce itself when it has seen the link again, not together with that. */
+START_TEST(test_announce_after_link)
+{
+	struct net_backend_ops ops = {.read_link = read_link_again};
+	struct net_fixture *f = open_bare(0, 0, true);
+	struct evloop_timer *timer = &f->net.announce_timer;
+
+	f->tap.be.ops = &ops;
+	f->net.dev.started = true;
+	f->net.dev.negotiated = BIT(VIRTIO_NET_F_GUEST_ANNOUNCE);
+	for (unsigned int i = 0; i < 3; i++) {
+		f->net.link_watch.fn(f->net.link_watch.arg, EPOLLIN);
+		ck_assert_uint_eq(config_of(f).status, 0);
+		ck_assert(!timer->armed);
+		f->net.link_watch.fn(f->net.link_watch.arg, EPOLLIN);
+		ck_assert_uint_eq(config_of(f).status, VIRTIO_NET_S_LINK_UP);
+		ck_assert(timer->armed);
+	}
+	evloop_timer_cancel(&f->loop, timer);
+	timer->fn(timer->arg);
+	ck_assert_uint_eq(config_of(f).status, VIRTIO_NET_S_LINK_UP | VIRTIO_NET_S_ANNOUNCE);
+	f->net.dev.started = false;
+	net_close(f);
+}
+END_TEST
+
 START_TEST(test_offloads_refused)
 {
 	struct net_fixture *f = net_open(0);
@@ -292,6 +324,7 @@ int main(void)
 	tcase_add_test(tc, test_default_mac);
 	tcase_add_test(tc, test_init_fails);
 	tcase_add_test(tc, test_gone_by_link);
+	tcase_add_test(tc, test_announce_after_link);
 	tcase_add_test(tc, test_offloads_refused);
 	tcase_add_test(tc, test_threads);
 	tcase_add_loop_test(tc, test_stress, 0, 2);
