@@ -142,14 +142,19 @@ static bool elf_kernel_find_virtual(const struct elf_file *elf, uint64_t addr, g
 	return false;
 }
 
-/* The note holds a physical address. e_entry is physical in Linux, virtual in others. */
+/*
+ * The note holds a physical address. e_entry is physical in Linux, virtual in others. PVH cannot hand setup data over, so
+ * that a kernel that is to have some begins at e_entry, note or not.
+ */
 static int elf_kernel_find_entry(const struct boot_config *cfg, const struct image_file *file,
 				 const struct elf_file *elf, struct image *image)
 {
 	uint64_t addr = elf->ehdr.e_entry;
-	bool pvh;
-	int ret = elf_note_find_pvh(cfg, file, elf, &pvh, &addr);
+	bool pvh = false;
+	int ret = 0;
 
+	if (!cfg->layout->setup_data)
+		ret = elf_note_find_pvh(cfg, file, elf, &pvh, &addr);
 	if (ret < 0)
 		return ret;
 	if (pvh)

@@ -25,6 +25,7 @@ static void boot_assert_config(const struct boot_config *cfg)
 	assert(layout->page_tables % IMAGE_PAGE_SIZE == 0);
 	assert(layout->pvh_info < IMAGE_LOWEST && layout->pvh_info % 8 == 0);
 	assert(layout->cmdline_max > 0);
+	assert(layout->setup_data < IMAGE_LOWEST && layout->setup_data % 8 == 0);
 }
 
 static int boot_measure_file(const struct boot_config *cfg, struct image_file *file)
@@ -127,6 +128,8 @@ int boot_load(const struct guest_mem *mem, const struct boot_config *cfg, struct
 		.params = image.protocol == BOOT_PVH ? layout->pvh_info : layout->zero_page,
 		.gdt = layout->gdt,
 		.page_tables = image.protocol == BOOT_LINUX64 ? layout->page_tables : 0,
+		.initrd = image.initrd,
+		.initrd_size = image.initrd_size,
 	};
 	return 0;
 }

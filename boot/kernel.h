@@ -41,6 +41,7 @@ struct boot_layout {
 	gpa_t page_tables; /* multiple of 4096 */
 	gpa_t pvh_info;	   /* multiple of 8 */
 	gpa_t acpi_rsdp;   /* 0: none */
+	gpa_t setup_data; /* what the caller writes there is given to Linux; multiple of 8; 0: none */
 };
 
 struct boot_e820 {
@@ -69,10 +70,12 @@ struct boot_config {
 /* Everything the register file of the first vCPU needs. Interrupts are off, direction flag clear. */
 struct boot_entry {
 	enum boot_protocol protocol;
-	gpa_t entry;	   /* instruction pointer */
-	gpa_t params;	   /* zero page, or hvm_start_info for PVH */
-	gpa_t gdt;	   /* BOOT_GDT_LEN bytes */
-	gpa_t page_tables; /* cr3, identity map of 4 GiB; 0 unless protocol is BOOT_LINUX64 */
+	gpa_t entry;	      /* instruction pointer */
+	gpa_t params;	      /* zero page, or hvm_start_info for PVH */
+	gpa_t gdt;	      /* BOOT_GDT_LEN bytes */
+	gpa_t page_tables;    /* cr3, identity map of 4 GiB; 0 unless protocol is BOOT_LINUX64 */
+	gpa_t initrd;	      /* where it was loaded */
+	uint64_t initrd_size; /* 0: none */
 };
 
 /*

@@ -45,5 +45,6 @@ int zero_page_write(const struct guest_mem *mem, const struct boot_config *cfg, 
 	params->hdr.cmd_line_ptr = (uint32_t)layout->cmdline;
 	params->ext_cmd_line_ptr = (uint32_t)(layout->cmdline >> 32);
 	params->acpi_rsdp_addr = layout->acpi_rsdp;
+	params->hdr.setup_data = layout->setup_data;
 	return guest_mem_write(mem, layout->zero_page, params, sizeof(*params));
 }

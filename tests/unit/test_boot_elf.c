@@ -156,6 +156,22 @@ START_TEST(boots_by_pvh_note)
 }
 END_TEST
 
+START_TEST(boots_without_pvh_for_setup_data)
+{
+	const uint64_t desc = PVH_ENTRY;
+	struct boot_layout own = layout;
+
+	own.setup_data = 0x30000;
+	cfg.layout = &own;
+	add_pvh_notes(&desc, 8, 4);
+	fixture_expect_booted(boot());
+	ck_assert_int_eq(entry.protocol, BOOT_LINUX64);
+	ck_assert_uint_eq(entry.entry, TEXT_PADDR);
+	ck_assert_uint_eq(entry.params, layout.zero_page);
+	ck_assert_uint_eq(zero_page()->hdr.setup_data, 0x30000);
+}
+END_TEST
+
 /* A note segment that is part of a loaded one, several note segments, an empty one. */
 START_TEST(searches_all_note_segments)
 {
@@ -446,6 +462,7 @@ int main(void)
 	tcase_add_test(tc, boots_linux_by_physical_entry);
 	tcase_add_test(tc, boots_linux_by_virtual_entry);
 	tcase_add_loop_test(tc, boots_by_pvh_note, 0, 3);
+	tcase_add_test(tc, boots_without_pvh_for_setup_data);
 	tcase_add_test(tc, searches_all_note_segments);
 	tcase_add_test(tc, refuses_pvh_entry_outside);
 	tcase_add_loop_test(tc, survives_broken_notes, 0, 6);

@@ -29,6 +29,8 @@ static const struct boot_params *zero_page(void)
 
 static void expect_initrd(gpa_t gpa, uint64_t size)
 {
+	ck_assert_uint_eq(entry.initrd, gpa);
+	ck_assert_uint_eq(entry.initrd_size, size);
 	ck_assert_uint_eq(zero_page()->hdr.ramdisk_image, gpa);
 	ck_assert_uint_eq(zero_page()->hdr.ramdisk_size, size);
 	ck_assert_uint_eq(zero_page()->ext_ramdisk_image, 0);

@@ -183,6 +183,21 @@ START_TEST(fills_in_the_zero_page)
 }
 END_TEST
 
+/* A chain that the file's header may hold is not the machine's. */
+START_TEST(points_to_the_setup_data)
+{
+	struct boot_layout own = layout;
+
+	bz_hdr->setup_data = 0x1234;
+	fixture_expect_booted(fixture_boot_bzimage());
+	ck_assert_uint_eq(zero_page()->hdr.setup_data, 0);
+	own.setup_data = 0x30000;
+	cfg.layout = &own;
+	fixture_expect_booted(fixture_boot_bzimage());
+	ck_assert_uint_eq(zero_page()->hdr.setup_data, 0x30000);
+}
+END_TEST
+
 START_TEST(takes_a_full_memory_map)
 {
 	for (unsigned int i = 3; i < BOOT_E820_MAX; i++)
@@ -337,6 +352,7 @@ int main(void)
 	tcase_add_test(tc, limits_the_cmdline_by_the_layout);
 	tcase_add_test(tc, takes_an_empty_cmdline);
 	tcase_add_test(tc, fills_in_the_zero_page);
+	tcase_add_test(tc, points_to_the_setup_data);
 	tcase_add_test(tc, takes_a_full_memory_map);
 	tcase_add_test(tc, writes_gdt_and_page_tables);
 	tcase_add_test(tc, writes_pvh_start_info);
