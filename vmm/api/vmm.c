@@ -47,6 +47,7 @@ static struct machine_config vmm_translate(const struct vmm_config *c)
 				       .console_virtio = c->console_virtio,
 				       .console_socket = c->console_socket,
 				       .mmio_transport = c->mmio_transport,
+				       .device_tree = c->device_tree,
 				       .console_in = c->console_in,
 				       .console_out = c->console_out,
 				       .console_keys = c->console_keys};
@@ -138,6 +139,15 @@ int vmm_create(const struct vmm_config *config, struct vmm **out)
 	}
 	*out = vm;
 	return 0;
+}
+
+int vmm_device_tree(const struct vmm *vm, void **tree, size_t *size)
+{
+	*tree = machine_make_tree(vm->machine, size);
+	if (*tree)
+		return 0;
+	log_error("out of memory");
+	return -ENOMEM;
 }
 
 int vmm_start(struct vmm *vm)

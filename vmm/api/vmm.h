@@ -140,6 +140,9 @@ struct vmm_config {
 	bool rng;		       /* an entropy source; default true */
 	bool balloon; /* memory that the guest frees goes back to the host; see vmm_balloon_set(); default true */
 	bool mmio_transport; /* virtio over MMIO, and no PCI; default false */
+	/* A device tree describes the machine to the kernel (Linux: CONFIG_OF), instead of ACPI and MP tables; default false.
+	 * Such a kernel cannot power off, nor does it see vmm_power_button(). */
+	bool device_tree;
 	/* The console is hvc0, a virtio console, which is fast; default false: the serial port. The serial port is there in
 	 * any case; what the guest writes to it goes to the same place. */
 	bool console_virtio;
@@ -174,6 +177,12 @@ void vmm_config_init(struct vmm_config *config);
  * disk or TAP in use, or the errno of the call that failed.
  */
 int vmm_create(const struct vmm_config *config, struct vmm **vm);
+
+/*
+ * The device tree that describes the machine, flattened (a DTB), whether the kernel is given it or not. Returns 0 with
+ * *tree to be freed by free(), or -ENOMEM. Any thread.
+ */
+int vmm_device_tree(const struct vmm *vm, void **tree, size_t *size);
 
 /* Makes the socket of a socket device and starts the vCPUs. Once. Returns 0 or negative errno; after a failure only vmm_destroy() is useful. */
 int vmm_start(struct vmm *vm);

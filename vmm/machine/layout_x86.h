@@ -25,17 +25,19 @@
 /* Low memory */
 #define LAYOUT_RESET_FLAG                                                                          \
 	UINT64_C(0x472) /* BIOS data area: why the machine is being reset, 16 bits */
-#define LAYOUT_GDT	   UINT64_C(0x500)
-#define LAYOUT_PVH_INFO	   UINT64_C(0x6000)
-#define LAYOUT_ZERO_PAGE   UINT64_C(0x7000)
-#define LAYOUT_PAGE_TABLES UINT64_C(0x9000) /* up to 0xf000 */
-#define LAYOUT_CMDLINE	   UINT64_C(0x20000)
-#define LAYOUT_CMDLINE_MAX 0x10000
-#define LAYOUT_EBDA	   UINT64_C(0x9fc00) /* 1 KiB; the MP table's pointer */
-#define LAYOUT_EBDA_END	   UINT64_C(0xa0000)
-#define LAYOUT_ACPI	   UINT64_C(0xe0000)
-#define LAYOUT_MPTABLE	   UINT64_C(0xf8000)
-#define LAYOUT_BIOS_END	   UINT64_C(0x100000)
+#define LAYOUT_GDT	      UINT64_C(0x500)
+#define LAYOUT_PVH_INFO	      UINT64_C(0x6000)
+#define LAYOUT_ZERO_PAGE      UINT64_C(0x7000)
+#define LAYOUT_PAGE_TABLES    UINT64_C(0x9000) /* up to 0xf000 */
+#define LAYOUT_CMDLINE	      UINT64_C(0x20000)
+#define LAYOUT_CMDLINE_MAX    0x10000
+#define LAYOUT_SETUP_DATA     UINT64_C(0x30000) /* a device tree */
+#define LAYOUT_SETUP_DATA_MAX 0x30000
+#define LAYOUT_EBDA	      UINT64_C(0x9fc00) /* 1 KiB; the MP table's pointer */
+#define LAYOUT_EBDA_END	      UINT64_C(0xa0000)
+#define LAYOUT_ACPI	      UINT64_C(0xe0000)
+#define LAYOUT_MPTABLE	      UINT64_C(0xf8000)
+#define LAYOUT_BIOS_END	      UINT64_C(0x100000)
 
 /* Ports */
 #define LAYOUT_PORT_I8042     0x60   /* 0x60 to 0x64 */

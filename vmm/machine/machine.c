@@ -324,7 +324,12 @@ static int load_kernel(struct machine *machine, const struct machine_config *con
 	struct boot_entry entry;
 	int err = machine_load(machine, config, &entry);
 
-	return err < 0 ? err : vcpu_set_boot_state(&machine->vcpus[0], &entry);
+	if (err < 0)
+		return err;
+	err = vcpu_set_boot_state(&machine->vcpus[0], &entry);
+	if (err < 0)
+		machine_unload(machine);
+	return err;
 }
 
 /*
@@ -347,7 +352,7 @@ static const struct machine_part {
 	{machine_init_io, machine_fini_io},
 	{make_cards, machine_remove_cards},
 	{make_vcpus, undo_vcpus},
-	{load_kernel, NULL},
+	{load_kernel, machine_unload},
 };
 
 #define N_PARTS (sizeof(machine_parts) / sizeof(machine_parts[0]))

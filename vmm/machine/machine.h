@@ -21,6 +21,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "boot/kernel.h"
 #include "devices/acpi_power.h"
 #include "devices/console.h"
 #include "devices/i8042.h"
@@ -41,6 +42,7 @@
 #define MACHINE_MAX_CARDS	   48
 #define MACHINE_MAX_DISKS_AND_NETS 32
 #define MACHINE_MAX_IO_THREADS	   32
+#define MACHINE_MAX_E820	   (4 + GUEST_MEM_MAX_REGIONS)
 #define MACHINE_MAX_VCPUS	   254 /* xAPIC ids, without 255, which means all */
 #define MACHINE_MIN_MEMORY	   (UINT64_C(2) << 20)
 
@@ -106,6 +108,7 @@ struct machine_config {
 	bool console_virtio; /* hvc0 is the console; the serial port has the early messages alone */
 	int console_socket; /* -1, or a socket that listens once the machine starts; then the other two are -1 */
 	bool mmio_transport; /* virtio over MMIO, and no PCI */
+	bool device_tree; /* describes the machine to the kernel, instead of ACPI and MP tables */
 	int console_in;
 	int console_out;
 	bool console_keys;
@@ -155,6 +158,9 @@ struct machine {
 	unsigned int n_io_loops;
 	struct evloop *io_loops;
 	bool mmio_transport;
+	char *cmdline;
+	gpa_t initrd;
+	uint64_t initrd_size; /* 0: none */
 	unsigned int n_cards;
 	struct machine_card *cards[MACHINE_MAX_CARDS];
 	struct machine_balloon *balloon;	/* one of the cards; NULL: none */
@@ -206,6 +212,12 @@ int machine_balloon_stats(struct machine *machine, struct machine_balloon_stats 
 
 /* Any thread, from create to destroy. The terminal behind the console has this size, in characters. */
 void machine_console_resize(struct machine *machine, unsigned int rows, unsigned int columns);
+
+/*
+ * The device tree that describes the machine, whether the kernel was given it or not, to be freed; NULL when there is no
+ * memory. Any thread, from create to destroy.
+ */
+void *machine_make_tree(const struct machine *machine, size_t *size);
 
 /* Polls readable once the machine has ended, its vCPUs have stopped and the console was written out. Any thread. */
 int machine_end_fd(const struct machine *machine);
@@ -262,9 +274,16 @@ int machine_add_balloon(struct machine *machine);
 int machine_add_console(struct machine *machine);
 
 /* machine_boot.c */
+/* What the kernel was loaded with belongs to the machine from then on. */
 int machine_load(struct machine *machine, const struct machine_config *config,
 		 struct boot_entry *entry);
+void machine_unload(struct machine *machine);
+/* Tells the memory map, at most MACHINE_MAX_E820 ranges. Returns how many. */
+unsigned int machine_make_e820(const struct machine *machine, struct boot_e820 *e820);
 /* Whether the guest, when it reset the machine, did so because of a panic; see the built-in command line. */
 bool machine_reset_was_panic(const struct machine *machine);
 /* Whether the guest announced a reset to the firmware at all. */
 bool machine_reset_was_announced(const struct machine *machine);
+
+/* machine_tree.c. Hands the device tree to the kernel, which was loaded. Returns 0, or negative errno after a message. */
+int machine_write_tree(struct machine *machine);

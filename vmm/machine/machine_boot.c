@@ -72,7 +72,7 @@ static bool machine_has_word(const char *line, const char *word)
 static void machine_print_devices(FILE *line, const struct machine *machine,
 				  const struct machine_config *config)
 {
-	if (!machine->mmio_transport || !config->append ||
+	if (!machine->mmio_transport || config->device_tree || !config->append ||
 	    !machine_has_word(config->append, "acpi=off"))
 		return;
 	for (unsigned int i = 0; i < machine->n_cards; i++)
@@ -108,7 +108,7 @@ static char *machine_make_cmdline(const struct machine *machine,
 }
 
 /* RAM below 1 MiB up to the extended BIOS data area, above it, and above 4 GiB. */
-static unsigned int machine_make_e820(const struct machine *machine, struct boot_e820 *e820)
+unsigned int machine_make_e820(const struct machine *machine, struct boot_e820 *e820)
 {
 	const struct guest_mem *mem = &machine->mem;
 	unsigned int n = 0;
@@ -175,10 +175,19 @@ static int machine_write_mptable(struct machine *machine)
 	return mptable_write(&machine->mem, &mptable);
 }
 
-static int machine_write_tables(struct machine *machine, gpa_t *rsdp)
+/*
+ * A kernel that is to read a device tree gets no tables. Told by ACPI too, Linux 6.12 takes its virtio-mmio devices from the
+ * tree but its interrupts from ACPI, and finds no disk; told by an MP table too, it complains of APICs that are there already.
+ */
+static int machine_write_tables(struct machine *machine, const struct machine_config *config,
+				gpa_t *rsdp)
 {
-	int err = machine_write_acpi(machine, rsdp);
+	int err;
 
+	*rsdp = 0;
+	if (config->device_tree)
+		return 0;
+	err = machine_write_acpi(machine, rsdp);
 	if (err == 0)
 		err = machine_write_mptable(machine);
 	if (err < 0)
@@ -199,7 +208,7 @@ static int machine_open(const char *what, const char *path)
 }
 
 static int machine_load_files(struct machine *machine, const struct machine_config *config,
-			      const char *cmdline, gpa_t rsdp, struct boot_entry *entry)
+			      gpa_t rsdp, struct boot_entry *entry)
 {
 	struct boot_layout layout = {.zero_page = LAYOUT_ZERO_PAGE,
 				     .cmdline = LAYOUT_CMDLINE,
@@ -207,12 +216,13 @@ static int machine_load_files(struct machine *machine, const struct machine_conf
 				     .gdt = LAYOUT_GDT,
 				     .page_tables = LAYOUT_PAGE_TABLES,
 				     .pvh_info = LAYOUT_PVH_INFO,
-				     .acpi_rsdp = rsdp};
-	struct boot_e820 e820[4 + GUEST_MEM_MAX_REGIONS];
+				     .acpi_rsdp = rsdp,
+				     .setup_data = config->device_tree ? LAYOUT_SETUP_DATA : 0};
+	struct boot_e820 e820[MACHINE_MAX_E820];
 	struct boot_config boot = {.kernel_name = config->kernel,
 				   .initrd_fd = -1,
 				   .initrd_name = config->initrd,
-				   .cmdline = cmdline,
+				   .cmdline = machine->cmdline,
 				   .layout = &layout,
 				   .e820 = e820,
 				   .n_e820 = machine_make_e820(machine, e820)};
@@ -230,6 +240,10 @@ static int machine_load_files(struct machine *machine, const struct machine_conf
 	if (boot.initrd_fd >= 0)
 		close(boot.initrd_fd);
 	close(boot.kernel_fd);
+	if (err == 0) {
+		machine->initrd = entry->initrd;
+		machine->initrd_size = entry->initrd_size;
+	}
 	return err;
 }
 
@@ -237,21 +251,29 @@ int machine_load(struct machine *machine, const struct machine_config *config,
 		 struct boot_entry *entry)
 {
 	uint16_t flag = RESET_FLAG_INITIAL;
-	char *cmdline;
 	gpa_t rsdp;
 	int err;
 
-	err = machine_write_tables(machine, &rsdp);
+	err = machine_write_tables(machine, config, &rsdp);
 	if (err < 0)
 		return err;
 	guest_mem_write(&machine->mem, LAYOUT_RESET_FLAG, &flag, sizeof(flag));
-	cmdline = machine_make_cmdline(machine, config);
-	if (!cmdline) {
+	machine->cmdline = machine_make_cmdline(machine, config);
+	if (!machine->cmdline) {
 		log_error("out of memory");
 		return -ENOMEM;
 	}
-	log_debug("command line: %s", cmdline);
-	err = machine_load_files(machine, config, cmdline, rsdp, entry);
-	free(cmdline);
+	log_debug("command line: %s", machine->cmdline);
+	err = machine_load_files(machine, config, rsdp, entry);
+	if (err == 0 && config->device_tree)
+		err = machine_write_tree(machine);
+	if (err < 0)
+		machine_unload(machine);
 	return err;
+}
+
+void machine_unload(struct machine *machine)
+{
+	free(machine->cmdline);
+	machine->cmdline = NULL;
 }
