@@ -10,7 +10,7 @@ cd "$repo"
 lab_tools=()
 kvm_is_real || lab_tools=(qemu-system-x86_64:qemu-system-x86)
 need "${build_tools[@]}" "${image_tools[@]}" "${lab_tools[@]}" c++:g++ clang-format:clang-format shellcheck:shellcheck \
-	objdump:binutils /usr/include/check.h:check iasl:acpica-tools strace:strace ps:procps ip:iproute2 \
+	objdump:binutils /usr/include/check.h:check dtc:device-tree-compiler iasl:acpica-tools strace:strace ps:procps ip:iproute2 \
 	ping:iputils-ping script:bsdutils setpriv:util-linux qemu-img:qemu-utils passt:passt
 jobs=$(nproc)
 

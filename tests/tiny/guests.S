@@ -16,6 +16,11 @@
 #define PCI_RESET_CONTROL 0xcf9
 #define PCI_RESET_HARD 0x06
 
+/* Of <asm/bootparam.h>, as offsets. */
+#define SETUP_DATA 0x250
+#define SETUP_DATA_LEN 12
+#define SETUP_DATA_HEAD 16
+
 /* Where an operating system tells the firmware why it resets (BIOS data area). */
 #define RESET_FLAG 0x472
 #define RESET_WARM 0x1234
@@ -81,6 +86,22 @@
 	mov $UART_FCR_ENABLE_FIFO, %al
 	out %al, %dx
 	echo
+.endm
+
+/* Writes the first entry of the setup data that boot_params (%rsi) lead to, head and all, if there is one. */
+.macro setup_data
+	mov SETUP_DATA(%rsi), %esi
+	cmp $0, %esi
+	je 2f
+	mov SETUP_DATA_LEN(%esi), %ecx
+	add $SETUP_DATA_HEAD, %ecx
+	mov $COM1, %edx
+1:	mov (%esi), %al
+	out %al, %dx
+	add $1, %esi
+	sub $1, %ecx
+	jne 1b
+2:	reset
 .endm
 
 #include "tiny.S"

@@ -178,10 +178,10 @@ static void print_help(void *arg)
 START_TEST(test_help_text)
 {
 	static const char *const names[] = {
-		"--kernel",  "--initrd",    "--append",	    "--cmdline",   "--disk",
-		"--net",     "--cpus",	    "--memory",	    "--transport", "--timeout",
-		"--console", "--log-level", "--io-threads", "--rng",	   "--balloon",
-		"--vsock",   "--help",	    "--version",    "Exit status", "Ctrl-A x"};
+		"--kernel",	"--initrd",  "--append",    "--cmdline", "--disk",    "--net",
+		"--cpus",	"--memory",  "--transport", "--timeout", "--console", "--log-level",
+		"--io-threads", "--rng",     "--balloon",   "--vsock",	 "--tables",  "--dump-dtb",
+		"--help",	"--version", "Exit status", "Ctrl-A x"};
 	char text[8192];
 
 	capture(STDOUT_FILENO, text, sizeof(text), print_help, NULL);
@@ -218,10 +218,11 @@ START_TEST(test_no_kernel)
 }
 END_TEST
 
-static const char *const valued[] = {
-	"--kernel",    "--initrd",     "--cmdline",   "--append",  "--disk",	"--net",
-	"--cpus",      "--memory",     "--transport", "--timeout", "--console", "--events",
-	"--log-level", "--io-threads", "--rng",	      "--balloon", "--vsock"};
+static const char *const valued[] = {"--kernel",    "--initrd",	    "--cmdline", "--append",
+				     "--disk",	    "--net",	    "--cpus",	 "--memory",
+				     "--transport", "--timeout",    "--console", "--events",
+				     "--log-level", "--io-threads", "--rng",	 "--balloon",
+				     "--vsock",	    "--tables",	    "--dump-dtb"};
 
 START_TEST(test_missing_value)
 {
@@ -255,6 +256,7 @@ static const struct {
 	{"--console", "none"},	{"--log-level", "warn"},
 	{"--io-threads", "2"},	{"--rng", "on"},
 	{"--balloon", "off"},	{"--vsock", "cid=3,socket=s"},
+	{"--tables", "dtb"},	{"--dump-dtb", "f"},
 };
 
 START_TEST(test_repeated)
@@ -518,6 +520,23 @@ START_TEST(test_transport)
 	ck_assert(o.config.mmio_transport);
 	REFUSED("--transport takes pci or mmio", "--kernel", "k", "--transport", "isa");
 	REFUSED("--transport takes pci or mmio", "--kernel", "k", "--transport", "");
+}
+END_TEST
+
+START_TEST(test_tables)
+{
+	ck_assert_int_eq(PARSE("--kernel", "k"), 0);
+	ck_assert(!o.config.device_tree);
+	ck_assert_ptr_null(o.dump_dtb);
+	ck_assert_int_eq(PARSE("--kernel", "k", "--tables", "acpi"), 0);
+	ck_assert(!o.config.device_tree);
+	ck_assert_int_eq(PARSE("--kernel", "k", "--tables", "dtb", "--dump-dtb=a,b=c"), 0);
+	ck_assert(o.config.device_tree);
+	ck_assert_str_eq(o.dump_dtb, "a,b=c");
+	REFUSED("--tables takes acpi or dtb", "--kernel", "k", "--tables", "acpi,dtb");
+	REFUSED("--tables takes acpi or dtb", "--kernel", "k", "--tables", "");
+	REFUSED("--dump-dtb needs the name of a file", "--kernel", "k", "--dump-dtb", "");
+	REFUSED("which kernel", "--dump-dtb", "f");
 }
 END_TEST
 
@@ -953,6 +972,7 @@ int main(void)
 	tcase_add_test(tc, test_vsock);
 	tcase_add_test(tc, test_io_threads);
 	tcase_add_test(tc, test_transport);
+	tcase_add_test(tc, test_tables);
 	tcase_add_loop_test(tc, test_disk, 0, COUNT(disks));
 	tcase_add_test(tc, test_disk_service);
 	tcase_add_loop_test(tc, test_disk_image, 0, COUNT(images));

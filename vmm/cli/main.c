@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "vmm/api/vmm.h"
+#include "vmm/cli/dump.h"
 #include "vmm/cli/host_console.h"
 #include "vmm/cli/options.h"
 #include "vmm/cli/report.h"
@@ -205,6 +206,13 @@ static int run_vm(struct options *options, struct host_console *console)
 
 	if (vmm_create(&options->config, &run.vm) < 0) {
 		host_console_abandon(console);
+		return status;
+	}
+	if (options->dump_dtb) {
+		if (dump_device_tree(options, run.vm) == 0)
+			status = EXIT_STATUS_OK;
+		host_console_abandon(console);
+		vmm_destroy(run.vm);
 		return status;
 	}
 	if (options->timeout_ms)

@@ -117,6 +117,25 @@ static int option_transport(struct options *o, char *value)
 	return -EINVAL;
 }
 
+static int option_tables(struct options *o, char *value)
+{
+	o->config.device_tree = strcmp(value, "dtb") == 0;
+	if (o->config.device_tree || strcmp(value, "acpi") == 0)
+		return 0;
+	report("--tables takes acpi or dtb, not '%s'", value);
+	return -EINVAL;
+}
+
+static int option_dump_dtb(struct options *o, char *value)
+{
+	if (!*value) {
+		report("--dump-dtb needs the name of a file");
+		return -EINVAL;
+	}
+	o->dump_dtb = value;
+	return 0;
+}
+
 static int option_timeout(struct options *o, char *value)
 {
 	if (value_seconds(value, &o->timeout_ms) < 0) {
@@ -181,6 +200,8 @@ static const struct option {
 	{"rng", option_rng, true, false},
 	{"balloon", option_balloon, true, false},
 	{"transport", option_transport, true, false},
+	{"tables", option_tables, true, false},
+	{"dump-dtb", option_dump_dtb, true, false},
 	{"timeout", option_timeout, true, false},
 	{"console", option_console, true, false},
 	{"events", option_events, true, false},

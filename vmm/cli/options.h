@@ -30,6 +30,7 @@ struct options {
 	enum options_console console;
 	const char *console_path; /* of a file or socket */
 	uint64_t timeout_ms;	  /* 0: none */
+	const char *dump_dtb;	  /* where the device tree goes, instead of a run; NULL: none */
 	enum vmm_log_level log_level;
 	/* what config points to */
 	struct vmm_disk disks[VMM_MAX_DISKS_AND_NETS];

@@ -1,0 +1,140 @@
+#!/usr/bin/env bash
+# --dump-dtb and --tables dtb: the tree is well formed, tells of what was asked for, and is what the guest gets.
+set -euo pipefail
+# shellcheck source=tests/tiny/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+command -v dtc >/dev/null || skip 'dtc is missing (Debian: device-tree-compiler)'
+make_guest setup_data
+place=$tmp/place
+mkdir "$place"
+cd "$place"
+cp "$guests"/{poweroff,setup_data}.bz64 "$guests"/hello.{pvh,elf64} .
+truncate -s 1M disk.img
+head -c 5000 /dev/zero >initrd
+good=(--kernel poweroff.bz64 --log-level error)
+
+# dumps WHAT ARGUMENT... - a tree that dtc has no doubts about, into tree.dtb
+dumps() {
+	local what=$1
+	shift
+	expect 0 "$what" "$vmm" "${good[@]}" "$@" --dump-dtb tree.dtb
+	[ ! -s "$tmp/out" ] && [ ! -s "$tmp/err" ] || fail "$what: it says $(cat "$tmp/out" "$tmp/err")"
+	dtc -I dtb -O dts -o "$tmp/dts" tree.dtb 2>"$tmp/err" || fail "$what: dtc cannot read it"
+	[ ! -s "$tmp/err" ] || fail "$what: dtc warns of $(cat "$tmp/err")"
+}
+
+# has WHAT NODE PROPERTY [TYPE] - of tree.dtb
+has() {
+	local got
+	got=$(fdtget -t "${4:-x}" tree.dtb "$2" "$3" 2>&1) || true
+	[ "$got" = "$1" ] || fail "$2 $3: '$got', not '$1'"
+}
+
+# children NUMBER NODE [PATTERN]
+children() {
+	local got
+	got=$(fdtget -l tree.dtb "$2" | grep -c "${3:-.}" || true)
+	[ "$got" = "$1" ] || fail "$2 has $got children like '${3-}', not $1"
+}
+
+# ---- what it tells ----
+
+dumps 'the smallest machine' --memory 20M --rng off --balloon off --transport mmio
+has '0 0 0 9fc00 0 100000 0 1300000' /memory@0 reg
+has 'console=ttyS0 panic=-1 reboot=panic_warm' /chosen bootargs s
+children 1 /cpus cpu@
+children 0 /soc virtio@
+children 0 / pci@
+
+many=()
+for _ in {1..32}; do
+	many+=(--disk "disk.img,readonly")
+done
+dumps 'a large machine' --memory 6G --cpus 64 --transport mmio "${many[@]}" --initrd initrd
+has '0 0 0 9fc00 0 100000 0 bff00000 1 0 0 c0000000' /memory@0 reg
+children 64 /cpus cpu@
+has 3f /cpus/cpu@3f reg
+children 34 /soc virtio@
+has '0 d0000000 0 1000' /soc/virtio@d0000000 reg
+has '10 0' /soc/virtio@d0000000 interrupts
+has '0 d0021000 0 1000' /soc/virtio@d0021000 reg
+has '31 0' /soc/virtio@d0021000 interrupts
+children 1 / chosen
+[ $((16#$(fdtget -t x tree.dtb /chosen linux,initrd-end | cut -d ' ' -f 2) - \
+	16#$(fdtget -t x tree.dtb /chosen linux,initrd-start | cut -d ' ' -f 2))) = 5000 ] || fail 'the length of the initrd'
+
+dumps 'a PCI machine' --disk disk.img
+children 0 /soc virtio@
+has '2000000 0 c0000000 0 c0000000 0 10000000' /pci@c0000000 ranges
+has 'console=ttyS0 panic=-1 reboot=panic_warm root=/dev/vda rw' /chosen bootargs s
+
+long=$(printf 'x%.0s' {1..2047})
+dumps 'a long command line' --cmdline "$long"
+has "$long" /chosen bootargs s
+dumps 'an empty command line' --cmdline ''
+has '' /chosen bootargs s
+
+# The words are for kernels that find their devices neither by ACPI nor by a tree.
+dumps 'no ACPI' --transport mmio --append acpi=off
+[[ $(fdtget tree.dtb /chosen bootargs) = *' virtio_mmio.device='* ]] || fail 'acpi=off brings no words for the devices'
+dumps 'no ACPI, by the tree' --transport mmio --append acpi=off --tables dtb
+[[ $(fdtget tree.dtb /chosen bootargs) != *virtio_mmio* ]] || fail 'the devices are told of by the tree and by words'
+
+# ---- who gets it ----
+
+for transport in pci mmio; do
+	machine=(--transport "$transport" --cpus 3 --memory 5G --disk disk.img --initrd initrd --log-level error
+		--kernel setup_data.bz64 --append 'some words')
+	expect 0 'a dump of what the guest shall get' "$vmm" "${machine[@]}" --dump-dtb tree.dtb
+	expect 0 'a guest with a device tree' "$vmm" "${machine[@]}" --tables dtb
+	tail -c +17 "$tmp/out" | cmp - tree.dtb || fail "$transport: the guest gets another tree"
+	# next, type (SETUP_DTB), len
+	[ "$(head -c 16 "$tmp/out" | od -An -v -tx8 -N8) $(tail -c +9 "$tmp/out" | od -An -v -tu4 -N8)" = \
+		" 0000000000000000           2 $(printf '%10d' "$(stat -c %s tree.dtb)")" ] ||
+		fail "$transport: the head of the setup data: $(head -c 16 "$tmp/out" | od -An -v -tx1)"
+	expect 0 'a guest without' "$vmm" "${machine[@]}"
+	[ ! -s "$tmp/out" ] || fail "$transport: setup data without a device tree"
+done
+for format in pvh elf64; do
+	expect 0 "a device tree for $format" "$vmm" --kernel "hello.$format" --tables dtb --log-level error
+	[ "$(cat "$tmp/out")" = hello ] || fail "a device tree for $format: it says $(head -n 3 "$tmp/out")"
+done
+
+# ---- where it goes ----
+
+cp tree.dtb old.dtb
+chmod 640 old.dtb
+ln -s old.dtb link
+before=$(listing .)
+names=$(find .)
+# refused WHAT PATTERN ARGUMENT...
+refused() {
+	local what=$1 pattern=$2
+	shift 2
+	run "$vmm" "${good[@]}" "$@"
+	[ "$status" = 125 ] || fail "$what: status $status, not 125"
+	grep -qE -- "$pattern" "$tmp/err" && [ "$(wc -l <"$tmp/err")" = 1 ] || fail "$what: it says $(cat "$tmp/err")"
+	[ "$(listing .)" = "$before" ] || fail "$what: files have changed"
+}
+refused 'no such directory' "cannot write device tree 'no/tree': No such file or directory" --dump-dtb no/tree
+refused 'a directory' "cannot write device tree '.': Is a directory" --dump-dtb .
+refused 'an empty name' '--dump-dtb needs the name of a file' --dump-dtb ''
+refused 'the kernel' "'poweroff.bz64': the machine is made of this file" --dump-dtb poweroff.bz64
+refused 'the initrd' "'initrd': the machine is made of this file" --initrd initrd --dump-dtb initrd
+refused 'a disk' "'./disk.img': the machine is made of this file" --disk disk.img --dump-dtb ./disk.img
+refused 'a full device' "'/dev/full': No space left on device" --dump-dtb /dev/full
+refused 'a machine that cannot be made' "cannot open disk 'none'" --disk none --dump-dtb old.dtb
+# A limit of 1 KiB on the size of files stands for a full disk.
+# shellcheck disable=SC2016 # for the shell inside
+expect 125 'a full disk' sh -c 'trap "" XFSZ; ulimit -f 2; exec "$@"' sh "$vmm" "${good[@]}" --cpus 64 --dump-dtb link
+grep -q "cannot write device tree 'link': File too large" "$tmp/err" || fail "a full disk: it says $(cat "$tmp/err")"
+cmp old.dtb tree.dtb || fail 'a full disk: the file has changed'
+expect 125 'no console without a tree' "$vmm" "${good[@]}" --console file=new --dump-dtb no/tree
+expect 0 'no console with a tree' "$vmm" "${good[@]}" --console file=new --dump-dtb /dev/null
+[ "$(find . | sort)" = "$(sort <<<"$names")" ] || fail "other files are left: $(find .)"
+
+expect 0 'a link to a file' "$vmm" "${good[@]}" --dump-dtb link
+[ -L link ] && ! cmp -s old.dtb tree.dtb || fail 'the link was replaced, not the file behind it'
+"$vmm" "${good[@]}" --dump-dtb /dev/stdout </dev/null | cmp - old.dtb || fail 'a pipe gets another tree'
+finish

@@ -1,0 +1,132 @@
+#include "vmm/cli/dump.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "vmm/cli/report.h"
+
+static int dump_refuse(const char *path, int err, const char *why)
+{
+	report("cannot write device tree '%s': %s", path, why);
+	return -err;
+}
+
+static bool dump_is_file(const struct stat *st, const char *path)
+{
+	struct stat other;
+
+	return path && stat(path, &other) == 0 && other.st_dev == st->st_dev &&
+	       other.st_ino == st->st_ino;
+}
+
+/* A file that the machine is made of must not be lost by a slip of the hand. */
+static bool dump_is_part(const struct stat *st, const struct vmm_config *config)
+{
+	if (dump_is_file(st, config->kernel) || dump_is_file(st, config->initrd))
+		return true;
+	for (unsigned int i = 0; i < config->n_disks; i++) {
+		const struct vmm_disk *disk = &config->disks[i];
+
+		if (dump_is_file(st, disk->path) || dump_is_file(st, disk->backing) ||
+		    dump_is_file(st, disk->overlay_file))
+			return true;
+	}
+	return false;
+}
+
+/* Closes fd. Returns 0 or negative errno. */
+static int dump_write(int fd, const char *bytes, size_t len)
+{
+	int err = 0;
+
+	while (len > 0 && err == 0) {
+		ssize_t n = write(fd, bytes, len);
+
+		if (n >= 0) {
+			bytes += n;
+			len -= (size_t)n;
+		} else if (errno != EINTR) {
+			err = -errno;
+		}
+	}
+	if (close(fd) < 0 && err == 0)
+		err = -errno;
+	return err;
+}
+
+/* Under another name first. Returns 0 or negative errno. */
+static int dump_replace(const char *path, const void *bytes, size_t len)
+{
+	char *part;
+	int fd, err;
+
+	if (asprintf(&part, "%s.%d.part", path, (int)getpid()) < 0)
+		return -ENOMEM;
+	fd = open(part, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+	err = fd < 0 ? -errno : dump_write(fd, bytes, len);
+	if (err == 0 && rename(part, path) < 0)
+		err = -errno;
+	if (err < 0 && fd >= 0)
+		unlink(part);
+	free(part);
+	return err;
+}
+
+static int dump_replace_real(const char *path, const void *bytes, size_t len)
+{
+	char *real = realpath(path, NULL); /* the file behind a symbolic link */
+	int err;
+
+	if (!real)
+		return -errno;
+	err = access(real, W_OK) < 0 ? -errno : dump_replace(real, bytes, len);
+	free(real);
+	return err;
+}
+
+static int dump_to_device(const char *path, const void *bytes, size_t len)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC | O_NOCTTY);
+
+	return fd < 0 ? -errno : dump_write(fd, bytes, len);
+}
+
+static int dump_bytes(const struct options *options, const void *bytes, size_t len)
+{
+	const char *path = options->dump_dtb;
+	struct stat st;
+	int err;
+
+	if (stat(path, &st) < 0)
+		err = errno == ENOENT ? dump_replace(path, bytes, len) : -errno;
+	else if (dump_is_part(&st, &options->config))
+		return dump_refuse(path, EINVAL, "the machine is made of this file");
+	else if (S_ISBLK(st.st_mode))
+		return dump_refuse(path, EINVAL, "it is a block device");
+	else if (S_ISREG(st.st_mode))
+		err = dump_replace_real(path, bytes, len);
+	else
+		err = dump_to_device(path, bytes, len);
+	return err < 0 ? dump_refuse(path, -err, strerror(-err)) : 0;
+}
+
+int dump_device_tree(const struct options *options, const struct vmm *vm)
+{
+	void *tree;
+	size_t size;
+	int err = vmm_device_tree(vm, &tree, &size);
+
+	if (err < 0)
+		return err;
+	signal(SIGPIPE, SIG_IGN); /* a reader that has gone is an error like others */
+	err = dump_bytes(options, tree, size);
+	free(tree);
+	return err;
+}
