@@ -48,7 +48,33 @@ static void host_signal(void *arg, unsigned int vector)
 	atomic_fetch_add(&host.signals[vector], 1);
 }
 
-static const struct msix_ops ops = {.route = host_route, .signal = host_signal, .arg = &host};
+static int host_fd(void *arg, unsigned int vector)
+{
+	(void)arg;
+	if (!atomic_load(&host.routed[vector]))
+		atomic_fetch_add(&host.unrouted, 1);
+	return 100 + (int)vector;
+}
+
+static const struct msix_ops ops = {
+	.route = host_route, .signal = host_signal, .fd = host_fd, .arg = &host};
+
+/* One who holds descriptors, as they were when it was told last. */
+static int watched[N];
+
+static void watch_moved(void *arg, unsigned int vector)
+{
+	watched[vector] = msix_fd(arg, vector);
+}
+
+static void watch(void)
+{
+	const struct msix_watch watch = {.moved = watch_moved, .arg = &msix};
+
+	msix_set_watch(&msix, &watch);
+	for (unsigned int v = 0; v < N; v++)
+		watched[v] = msix_fd(&msix, v);
+}
 
 static void setup(void)
 {
@@ -377,6 +403,58 @@ START_TEST(test_route_fails)
 }
 END_TEST
 
+/* ---- descriptors instead of raises ---- */
+
+/* Whatever makes the vector deaf takes the descriptor away from who holds it, and gives it back afterwards. */
+START_TEST(test_fd)
+{
+	enum deafness how = (enum deafness)_i;
+
+	watch();
+	ck_assert_int_eq(watched[1], -1);
+	msix_set_control(&msix, true, false);
+	entry_set(1, 0xfee00000, 0x31, 0);
+	ck_assert_int_eq(watched[1], 101);
+	for (unsigned int round = 0; round < 3; round++) {
+		set_deaf(how, true);
+		ck_assert_int_eq(watched[1], -1);
+		ck_assert_int_eq(msix_fd(&msix, 1), -1);
+		set_deaf(how, false);
+		ck_assert_int_eq(watched[1], 101);
+	}
+	for (unsigned int v = 0; v < N; v++)
+		ck_assert_int_eq(msix_fd(&msix, v), v == 1 ? 101 : -1);
+	ck_assert_int_eq(msix_fd(&msix, N), -1);
+	ck_assert_int_eq(msix_fd(&msix, MSIX_NO_VECTOR), -1);
+}
+END_TEST
+
+START_TEST(test_fd_route_fails)
+{
+	watch();
+	msix_set_control(&msix, true, false);
+	entry_set(1, 0xfee00000, 0x31, 0);
+	host.route_error = -ENOSPC;
+	entry_write(1, PCI_MSIX_ENTRY_DATA, 0x32);
+	ck_assert_int_eq(watched[1], -1);
+	host.route_error = 0;
+	entry_write(1, PCI_MSIX_ENTRY_DATA, 0x33);
+	ck_assert_int_eq(watched[1], 101);
+}
+END_TEST
+
+START_TEST(test_fd_none)
+{
+	static const struct msix_ops without = {.route = host_route, .signal = host_signal};
+
+	msix_fini(&msix);
+	msix_init(&msix, N, &without);
+	msix_set_control(&msix, true, false);
+	entry_set(1, 0xfee00000, 0x31, 0);
+	ck_assert_int_eq(msix_fd(&msix, 1), -1);
+}
+END_TEST
+
 /* ---- races ---- */
 
 #define N_RAISES  20000
@@ -501,6 +579,9 @@ static Suite *suite(void)
 	tcase_add_test(tc, test_message_changes_while_masked);
 	tcase_add_test(tc, test_message_changes_while_live);
 	tcase_add_test(tc, test_route_fails);
+	tcase_add_loop_test(tc, test_fd, 0, N_DEAFNESSES);
+	tcase_add_test(tc, test_fd_route_fails);
+	tcase_add_test(tc, test_fd_none);
 	tcase_add_test(tc, test_race);
 	suite_add_tcase(s, tc);
 	return s;

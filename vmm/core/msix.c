@@ -24,8 +24,13 @@ void msix_init(struct msix *msix, unsigned int n_vectors, const struct msix_ops 
 	}
 }
 
+void msix_set_watch(struct msix *msix, const struct msix_watch *watch)
+{
+	msix->watch = *watch;
+}
+
 /* Brings state[vector] in line with the registers. Called under the lock. */
-static void msix_update(struct msix *msix, unsigned int vector)
+static void msix_update_state(struct msix *msix, unsigned int vector)
 {
 	struct msix_entry *e = &msix->table[vector];
 	bool deaf = !msix->enabled || msix->all_masked || (e->control & MSIX_CONTROL_MASKED);
@@ -42,13 +47,30 @@ static void msix_update(struct msix *msix, unsigned int vector)
 		msix->ops.signal(msix->ops.arg, vector);
 }
 
+static void msix_update(struct msix *msix, unsigned int vector)
+{
+	msix_update_state(msix, vector);
+	if (msix->watch.moved)
+		msix->watch.moved(msix->watch.arg, vector);
+}
+
+int msix_fd(struct msix *msix, unsigned int vector)
+{
+	if (vector >= msix->n_vectors || !msix->ops.fd)
+		return -1;
+	/* acquire: pairs with the release in msix_update_state(), as in msix_raise() */
+	if (atomic_load_explicit(&msix->state[vector], memory_order_acquire) & MSIX_STATE_DEAF)
+		return -1;
+	return msix->ops.fd(msix->ops.arg, vector);
+}
+
 void msix_raise(struct msix *msix, unsigned int vector)
 {
 	uint32_t old;
 
 	if (vector >= msix->n_vectors)
 		return;
-	/* acquire: pairs with the release in msix_update() */
+	/* acquire: pairs with the release in msix_update_state() */
 	old = atomic_load_explicit(&msix->state[vector], memory_order_acquire);
 	while (old & MSIX_STATE_DEAF) {
 		if (atomic_compare_exchange_weak_explicit(

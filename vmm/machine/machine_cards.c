@@ -122,11 +122,13 @@ static void card_unbind_queue(void *arg, uint64_t gpa, unsigned int queue, int f
 
 static int card_init_pci(struct machine_card *card, struct machine *machine)
 {
-	struct virtio_pci_host host = {
-		.bind_kick = card_bind_kick,
-		.unbind_kick = card_unbind_kick,
-		.arg = &machine->vm,
-		.msix = {.route = vm_msi_route, .signal = vm_msi_signal, .arg = &card->msi}};
+	struct virtio_pci_host host = {.bind_kick = card_bind_kick,
+				       .unbind_kick = card_unbind_kick,
+				       .arg = &machine->vm,
+				       .msix = {.route = vm_msi_route,
+						.signal = vm_msi_signal,
+						.fd = vm_msi_fd,
+						.arg = &card->msi}};
 	/* One vector for each queue and one for changes of the configuration */
 	int err = vm_msi_init(&card->msi, &machine->vm, card->dev->n_queues + 1);
 

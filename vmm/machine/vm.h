@@ -79,3 +79,4 @@ void vm_msi_fini(struct vm_msi *msi);
 /* For struct msix_ops; arg is the struct vm_msi. */
 int vm_msi_route(void *arg, unsigned int vector, uint64_t address, uint32_t data);
 void vm_msi_signal(void *arg, unsigned int vector);
+int vm_msi_fd(void *arg, unsigned int vector);

@@ -144,3 +144,10 @@ void vm_msi_signal(void *arg, unsigned int vector)
 
 	(void)n; /* EAGAIN: KVM has not yet taken the last one, and one is enough */
 }
+
+int vm_msi_fd(void *arg, unsigned int vector)
+{
+	struct vm_msi *msi = arg;
+
+	return msi->fd[vector];
+}
