@@ -32,6 +32,11 @@ struct virtio_device_ops {
 	/* The device's loop. DRIVER_OK: negotiated and queue[] are valid. It may give a queue another loop. Every queue is
 	 * kicked once right after this. */
 	void (*start)(struct virtio_device *dev);
+	/* The queue's loop, before its first kick. True: others read kick_fd and serve the queue, until quiesce gets it
+	 * back from them; kick is not called for it. NULL: no queue is given away. */
+	bool (*delegate)(struct virtio_device *dev, unsigned int queue);
+	/* A vCPU thread. virtio_device_interrupt_fd(queue) may return something else from now on. NULL: nobody asks. */
+	void (*interrupt_moved)(struct virtio_device *dev, unsigned int queue);
 	/* The queue's loop, or a vCPU under serve_lock. The driver kicked this queue, which is enabled. Serve it, with a
 	 * bound, or ask to be called again, on the loop, with virtio_device_rekick(). */
 	void (*kick)(struct virtio_device *dev, unsigned int queue);
@@ -45,6 +50,8 @@ struct virtio_device_ops {
 /* The way back, set by the transport. Any thread. */
 struct virtio_transport {
 	void (*interrupt)(void *arg, unsigned int queue);
+	/* An eventfd that does what interrupt() does, or -1. NULL: there never is one. */
+	int (*interrupt_fd)(void *arg, unsigned int queue);
 	void (*config_changed)(void *arg);
 	void (*needs_reset)(void *arg);
 	void (*stopped)(void *arg); /* the device's loop thread; the reset is complete */
@@ -124,6 +131,9 @@ void virtio_device_publish(struct virtio_device *dev, unsigned int queue);
 
 /* Any loop of the device. The driver broke the protocol: no queue is served until it resets the device (2.1.2). */
 void virtio_device_broken(struct virtio_device *dev, const char *why);
+
+/* Any thread. An eventfd that interrupts for the queue, until ops->interrupt_moved is called; -1: there is none now. */
+int virtio_device_interrupt_fd(struct virtio_device *dev, unsigned int queue);
 
 /* Any thread. Has kick called again later, after other work of the loop. */
 void virtio_device_rekick(struct virtio_device *dev, unsigned int queue);

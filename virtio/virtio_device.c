@@ -52,8 +52,9 @@ static void virtio_device_watch(void *arg)
 	struct virtio_queue_ref *ref = arg;
 	struct virtio_device *dev = ref->dev;
 
-	if (evloop_add(dev->queue_loop[ref->queue], &dev->kick[ref->queue], EPOLLIN | EPOLLET) <
-	    0) {
+	if (!(dev->ops->delegate && dev->ops->delegate(dev, ref->queue)) &&
+	    evloop_add(dev->queue_loop[ref->queue], &dev->kick[ref->queue], EPOLLIN | EPOLLET) <
+		    0) {
 		virtio_device_broken(dev, "the host has no room to watch its queue");
 		return;
 	}
@@ -233,6 +234,13 @@ void virtio_device_broken(struct virtio_device *dev, const char *why)
 		  "%s: the guest's driver broke the protocol (%s); it must reset the device",
 		  dev->name, why);
 	dev->transport.needs_reset(dev->transport.arg);
+}
+
+int virtio_device_interrupt_fd(struct virtio_device *dev, unsigned int queue)
+{
+	const struct virtio_transport *t = &dev->transport;
+
+	return t->interrupt_fd ? t->interrupt_fd(t->arg, queue) : -1;
 }
 
 void virtio_device_rekick(struct virtio_device *dev, unsigned int queue)

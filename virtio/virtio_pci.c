@@ -266,6 +266,27 @@ static void vpci_interrupt(void *arg, unsigned int queue)
 		   atomic_load_explicit(&vpci->queue_vector[queue], memory_order_relaxed));
 }
 
+/* 4.1.4.5: the ISR status, which this leaves alone, is not for drivers that use MSI-X. */
+static int vpci_interrupt_fd(void *arg, unsigned int queue)
+{
+	struct virtio_pci *vpci = arg;
+
+	return msix_fd(&vpci->msix,
+		       atomic_load_explicit(&vpci->queue_vector[queue], memory_order_relaxed));
+}
+
+/* Which vector a queue has does not change while the device has the queue. */
+static void vpci_vector_moved(void *arg, unsigned int vector)
+{
+	struct virtio_pci *vpci = arg;
+	struct virtio_device *dev = vpci->regs.dev;
+
+	for (unsigned int i = 0; i < dev->n_queues && dev->ops->interrupt_moved; i++) {
+		if (atomic_load_explicit(&vpci->queue_vector[i], memory_order_relaxed) == vector)
+			dev->ops->interrupt_moved(dev, i);
+	}
+}
+
 static void vpci_notify_config(void *arg)
 {
 	struct virtio_pci *vpci = arg;
@@ -328,18 +349,19 @@ void virtio_pci_init(struct virtio_pci *vpci, struct virtio_device *dev,
 				  .arg = vpci};
 	struct pci_bar bar = {
 		.size = VPCI_BAR_SIZE, .read = vpci_bar_read, .write = vpci_bar_write, .arg = vpci};
-
 	struct pci_bar port_bar = {.ports = true,
 				   .size = VPCI_PORT_SIZE,
 				   .read = vpci_port_read,
 				   .write = vpci_port_write,
 				   .arg = vpci};
+	struct msix_watch watch = {.moved = vpci_vector_moved, .arg = vpci};
 
 	_Static_assert(VIRTIO_PCI_NOTIFY_STEP * VIRTIO_MAX_QUEUES <= VPCI_PORT_SIZE,
 		       "a port for each queue");
 	memset(vpci, 0, sizeof(*vpci));
 	vpci->host = *host;
 	msix_init(&vpci->msix, dev->n_queues + 1, &host->msix);
+	msix_set_watch(&vpci->msix, &watch);
 	virtio_regs_init(&vpci->regs, dev, mem, &vpci_regs_ops, vpci);
 	pci_function_init(&vpci->fn, &ids, &hooks);
 	pci_function_set_bar(&vpci->fn, VPCI_BAR, &bar);
@@ -347,6 +369,7 @@ void virtio_pci_init(struct virtio_pci *vpci, struct virtio_device *dev,
 	vpci_add_virtio_caps(vpci);
 	vpci_add_msix_cap(vpci);
 	dev->transport = (struct virtio_transport){.interrupt = vpci_interrupt,
+						   .interrupt_fd = vpci_interrupt_fd,
 						   .config_changed = vpci_config_changed,
 						   .needs_reset = vpci_on_needs_reset,
 						   .stopped = vpci_stopped,

@@ -190,6 +190,12 @@ int virtq_pop(struct virtq *vq, struct virtq_chain *chain, struct iovec *iov, un
 	return 1;
 }
 
+void virtq_resume(struct virtq *vq, uint16_t index)
+{
+	vq->state =
+		(struct virtq_state){.next_avail = index, .next_used = index, .published = index};
+}
+
 void virtq_unpop(struct virtq *vq, unsigned int n)
 {
 	vq->state.next_avail = (uint16_t)(vq->state.next_avail - n);

@@ -75,6 +75,9 @@ int virtq_init(struct virtq *vq, const struct guest_mem *mem, const struct virtq
  */
 int virtq_pop(struct virtq *vq, struct virtq_chain *chain, struct iovec *iov, unsigned int max_iov);
 
+/* Others have served the ring: they took every chain before index, pushed and published it. Goes on from there. */
+void virtq_resume(struct virtq *vq, uint16_t index);
+
 /* Puts the n chains popped last back, of which none was pushed: they are popped, and checked, again. */
 void virtq_unpop(struct virtq *vq, unsigned int n);
 

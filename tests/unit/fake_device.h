@@ -27,9 +27,11 @@ struct fake_device {
 	_Atomic unsigned int starts, stops;
 	_Atomic unsigned int kicks[FAKE_QUEUES];
 	_Atomic uint64_t negotiated; /* as of the last start */
+	_Atomic unsigned int moves[FAKE_QUEUES], quiesces[FAKE_QUEUES];
 	/* set by the test */
 	void (*on_start)(struct fake_device *fake);
 	void (*on_kick)(struct fake_device *fake, unsigned int queue);
+	unsigned int delegated;		    /* bit i: queue i is given away */
 	_Atomic bool hold_start, hold_stop; /* the next one waits for release */
 	sem_t release;
 };
@@ -58,6 +60,22 @@ static inline void fake_device_kick(struct virtio_device *dev, unsigned int queu
 	atomic_fetch_add(&fake->kicks[queue], 1);
 	if (fake->on_kick)
 		fake->on_kick(fake, queue);
+}
+
+static inline bool fake_device_delegate(struct virtio_device *dev, unsigned int queue)
+{
+	return fake_device_of(dev)->delegated >> queue & 1;
+}
+
+static inline void fake_device_interrupt_moved(struct virtio_device *dev, unsigned int queue)
+{
+	atomic_fetch_add(&fake_device_of(dev)->moves[queue], 1);
+}
+
+static inline void fake_device_quiesce(struct virtio_device *dev, unsigned int queue)
+{
+	atomic_fetch_add(&fake_device_of(dev)->quiesces[queue], 1);
+	virtio_device_quiesced(dev);
 }
 
 static inline void fake_device_stop(struct virtio_device *dev)
@@ -96,8 +114,12 @@ static inline void fake_device_echo(struct fake_device *fake, unsigned int queue
 /* Returns what virtio_device_init() does. */
 static inline int fake_device_init(struct fake_device *fake, struct evloop *loop)
 {
-	static const struct virtio_device_ops ops = {
-		.start = fake_device_start, .kick = fake_device_kick, .stop = fake_device_stop};
+	static const struct virtio_device_ops ops = {.start = fake_device_start,
+						     .delegate = fake_device_delegate,
+						     .interrupt_moved = fake_device_interrupt_moved,
+						     .kick = fake_device_kick,
+						     .quiesce = fake_device_quiesce,
+						     .stop = fake_device_stop};
 
 	memset((void *)fake, 0, sizeof(*fake));
 	sem_init(&fake->release, 0, 0);

@@ -288,6 +288,45 @@ START_TEST(test_publish)
 }
 END_TEST
 
+/* Who has the queue reads its kicks, the first one included, until it is quiesced; the others go on as ever. */
+START_TEST(test_delegate)
+{
+	uint64_t count;
+
+	fake.delegated = 2;
+	start(7);
+	virtio_device_rekick(&fake.dev, 1);
+	virtio_device_rekick(&fake.dev, 2);
+	evloop_settle(&loop);
+	ck_assert_uint_eq(fake.kicks[0], 1);
+	ck_assert_uint_eq(fake.kicks[1], 0);
+	ck_assert_uint_eq(fake.kicks[2], 2);
+	ck_assert_int_eq(read(fake.dev.kick_fd[1], &count, sizeof(count)), sizeof(count));
+	ck_assert_uint_eq(count, 2);
+	stop();
+	for (unsigned int i = 0; i < FAKE_QUEUES; i++)
+		ck_assert_uint_eq(fake.quiesces[i], 1);
+	ck_assert_uint_eq(transport.stops, 1);
+	fake.delegated = 0;
+	start(7);
+	ck_assert_uint_eq(fake.kicks[1], 1);
+}
+END_TEST
+
+static int transport_interrupt_fd(void *arg, unsigned int queue)
+{
+	(void)arg;
+	return 10 + (int)queue;
+}
+
+START_TEST(test_interrupt_fd)
+{
+	ck_assert_int_eq(virtio_device_interrupt_fd(&fake.dev, 1), -1);
+	fake.dev.transport.interrupt_fd = transport_interrupt_fd;
+	ck_assert_int_eq(virtio_device_interrupt_fd(&fake.dev, 1), 11);
+}
+END_TEST
+
 /* ---- broken ---- */
 
 /* One bad ring: no queue is served any more, the driver is told once, and a reset heals it. */
@@ -505,6 +544,8 @@ static Suite *suite(void)
 	tcase_add_test(tc, test_kicks);
 	tcase_add_test(tc, test_rekick);
 	tcase_add_test(tc, test_publish);
+	tcase_add_test(tc, test_delegate);
+	tcase_add_test(tc, test_interrupt_fd);
 	tcase_add_test(tc, test_broken);
 	tcase_add_test(tc, test_broken_in_start);
 	tcase_add_test(tc, test_broken_in_batch);

@@ -285,6 +285,38 @@ START_TEST(test_masked)
 }
 END_TEST
 
+/* A queue's interrupts can be had as an eventfd while its vector is not masked; the device hears of every change. */
+START_TEST(test_interrupt_fd)
+{
+	struct virtio_device *dev = &fix.fake.dev;
+	uint32_t control = (fix_config_read(fix.msix_cap + PCI_MSIX_TABLE, 4) &
+			    PCI_MSIX_TABLE_OFFSET) +
+			   2 * PCI_MSIX_ENTRY_SIZE + PCI_MSIX_ENTRY_VECTOR_CTRL;
+	unsigned int moves;
+
+	ck_assert_int_eq(virtio_device_interrupt_fd(dev, 1), -1);
+	fix_go();
+	for (unsigned int i = 0; i < FAKE_QUEUES; i++)
+		ck_assert_int_eq(virtio_device_interrupt_fd(dev, i), FIX_FD + 1 + (int)i);
+	moves = fix.fake.moves[1];
+	fix_write(control, 4, PCI_MSIX_ENTRY_CTRL_MASKBIT);
+	ck_assert_int_eq(virtio_device_interrupt_fd(dev, 1), -1);
+	ck_assert_int_eq(virtio_device_interrupt_fd(dev, 2), FIX_FD + 3);
+	ck_assert_uint_eq(fix.fake.moves[1], moves + 1);
+	fix_write(control, 4, 0);
+	ck_assert_int_eq(virtio_device_interrupt_fd(dev, 1), FIX_FD + 2);
+	ck_assert_uint_eq(fix.fake.moves[1], moves + 2);
+	moves = fix.fake.moves[2];
+	fix_config_write(fix.msix_cap + PCI_MSIX_FLAGS, 2, 0);
+	for (unsigned int i = 0; i < FAKE_QUEUES; i++)
+		ck_assert_int_eq(virtio_device_interrupt_fd(dev, i), -1);
+	ck_assert_uint_eq(fix.fake.moves[2], moves + 1);
+	fix_reset();
+	fix_enable_msix();
+	ck_assert_int_eq(virtio_device_interrupt_fd(dev, 1), -1); /* which has no vector */
+}
+END_TEST
+
 /* ---- resets ---- */
 
 /* Status 0 is read only after the device has let go of its queues; meanwhile nothing can be written. */
@@ -804,6 +836,7 @@ int main(void)
 	tcase_add_test(tc, test_shared_vector);
 	tcase_add_test(tc, test_no_vector_and_isr);
 	tcase_add_test(tc, test_masked);
+	tcase_add_test(tc, test_interrupt_fd);
 	tcase_add_test(tc, test_reset_waits);
 	tcase_add_test(tc, test_reset_state);
 	tcase_add_test(tc, test_no_bus_master);

@@ -285,6 +285,32 @@ START_TEST(no_kick_or_interrupt_is_lost)
 }
 END_TEST
 
+/* Others have served the ring up to an index: what they left is taken, and the driver gets its used entries behind theirs. */
+START_TEST(resumed_after_others)
+{
+	const struct virtq_piece piece = {fix.buf, 64, true};
+	struct virtq others = fix.vq;
+	uint16_t head;
+
+	for (unsigned int i = 0; i < 5; i++) {
+		virtq_driver_send(&fix.drv, &piece, 1);
+		ck_assert_int_eq(virtq_pop(&others, &fix.chain, fix.iov, SIZE), 1);
+		virtq_push(&others, fix.chain.head, 1);
+		ck_assert(virtq_publish(&others));
+		ck_assert(virtq_driver_used(&fix.drv, NULL, NULL));
+	}
+	head = virtq_driver_send(&fix.drv, &piece, 1);
+	virtq_resume(&fix.vq, others.state.next_avail);
+	ck_assert_int_eq(virtq_pop(&fix.vq, &fix.chain, fix.iov, SIZE), 1);
+	ck_assert_uint_eq(fix.chain.head, head);
+	ck_assert(!virtq_publish(&fix.vq));
+	virtq_push(&fix.vq, head, 1);
+	ck_assert(virtq_publish(&fix.vq));
+	ck_assert_uint_eq(virtq_driver_n_used(&fix.drv), 1);
+	ck_assert_int_eq(virtq_pop(&fix.vq, &fix.chain, fix.iov, SIZE), 0);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("virtio_virtq_ring");
@@ -298,6 +324,7 @@ int main(void)
 	tcase_add_test(tc, event_idx_decides_by_crossing);
 	tcase_add_test(tc, kicks_by_flag);
 	tcase_add_test(tc, kicks_by_event);
+	tcase_add_test(tc, resumed_after_others);
 	tcase_add_loop_test(tc, indices_wrap, 0, (int)(sizeof(wrap_cases) / sizeof(wrap_cases[0])));
 	tcase_add_loop_test(tc, no_kick_or_interrupt_is_lost, 0, 2);
 	suite_add_tcase(s, tc);

@@ -121,6 +121,17 @@ static inline void fix_signal(void *arg, unsigned int vector)
 	atomic_fetch_add(&fix.signals[vector], 1);
 }
 
+/* What stands for the eventfd of a vector. */
+#define FIX_FD 100
+
+static inline int fix_fd(void *arg, unsigned int vector)
+{
+	(void)arg;
+	if (!atomic_load(&fix.routed[vector]))
+		atomic_fetch_add(&fix.unrouted, 1);
+	return FIX_FD + (int)vector;
+}
+
 static inline unsigned int fix_all_signals(void)
 {
 	unsigned int n = 0;
@@ -442,7 +453,7 @@ static inline void fix_plug(struct virtio_device *dev)
 	const struct virtio_pci_host host = {
 		.bind_kick = fix_bind_kick,
 		.unbind_kick = fix_unbind_kick,
-		.msix = {.route = fix_route, .signal = fix_signal},
+		.msix = {.route = fix_route, .signal = fix_signal, .fd = fix_fd},
 	};
 
 	ck_assert_uint_le(dev->n_queues, FIX_QUEUES);
