@@ -219,6 +219,23 @@ static void virtio_net_start(struct virtio_device *dev)
 	virtio_net_choose_loops(net);
 	for (unsigned int i = 0; i < net->n_pairs; i++)
 		net_rx_start(&net->pair[i].rx);
+	if (net->vhost)
+		vhost_net_start(net->vhost, virtio_net_ctrl_queue(net) / 2);
+}
+
+static bool virtio_net_delegate(struct virtio_device *dev, unsigned int queue)
+{
+	struct virtio_net *net = virtio_net_of(dev);
+
+	return net->vhost && vhost_net_take(net->vhost, queue);
+}
+
+static void virtio_net_interrupt_moved(struct virtio_device *dev, unsigned int queue)
+{
+	struct virtio_net *net = virtio_net_of(dev);
+
+	if (net->vhost)
+		vhost_net_interrupt_moved(net->vhost, queue);
 }
 
 static void virtio_net_kick(struct virtio_device *dev, unsigned int queue)
@@ -233,12 +250,18 @@ static void virtio_net_kick(struct virtio_device *dev, unsigned int queue)
 	else if (queue == virtio_net_ctrl_queue(net) &&
 		 (dev->negotiated & NET_BIT(VIRTIO_NET_F_CTRL_VQ)))
 		net_ctrl_serve(&net->ctrl, queue);
+	/* 2.1.2: the queues that vhost has stop with the others. */
+	if (net->vhost && atomic_load_explicit(&dev->broken, memory_order_relaxed))
+		vhost_net_halt(net->vhost);
 }
 
 static void virtio_net_quiesce(struct virtio_device *dev, unsigned int queue)
 {
-	struct net_pair *pair = virtio_net_pair(virtio_net_of(dev), queue);
+	struct virtio_net *net = virtio_net_of(dev);
+	struct net_pair *pair = virtio_net_pair(net, queue);
 
+	if (net->vhost)
+		vhost_net_release(net->vhost, queue);
 	if (pair && queue % 2 == 0)
 		net_rx_stop(&pair->rx);
 	else if (pair)
@@ -252,6 +275,8 @@ static void virtio_net_stop(struct virtio_device *dev)
 	struct virtio_net *net = virtio_net_of(dev);
 	bool offloads = net->backend->offloads_on;
 
+	if (net->vhost)
+		vhost_net_stop(net->vhost);
 	if (memcmp(net->ctrl.state.mac, net->mac, ETH_ALEN) != 0)
 		virtio_net_set_mac(net, net->mac);
 	net_ctrl_reset(&net->ctrl, net->mac);
@@ -264,6 +289,8 @@ static void virtio_net_stop(struct virtio_device *dev)
 
 static const struct virtio_device_ops virtio_net_ops = {
 	.start = virtio_net_start,
+	.delegate = virtio_net_delegate,
+	.interrupt_moved = virtio_net_interrupt_moved,
 	.kick = virtio_net_kick,
 	.quiesce = virtio_net_quiesce,
 	.stop = virtio_net_stop,
@@ -350,6 +377,7 @@ int virtio_net_init(struct virtio_net *net, const struct virtio_net_options *opt
 	int err;
 
 	net->backend = options->backend;
+	net->vhost = options->vhost;
 	net->n_pairs = net->backend->n_queues;
 	assert(net->n_pairs >= 1 && net->n_pairs <= NET_MAX_PAIRS);
 	net_limit_init(&net->rx_limit, &options->rx_limit);
@@ -373,6 +401,8 @@ int virtio_net_init(struct virtio_net *net, const struct virtio_net_options *opt
 	}
 	net_ctrl_init(&net->ctrl, &net->dev, net->backend, net->n_pairs, &virtio_net_ctrl_ops, net);
 	net_ctrl_reset(&net->ctrl, net->mac);
+	if (net->vhost)
+		vhost_net_attach(net->vhost, &net->dev);
 	evloop_call(options->loop, virtio_net_watch_link, &watch);
 	if (watch.err < 0) {
 		log_error("cannot watch the link of %s: %s", net->name, strerror(-watch.err));
@@ -385,6 +415,8 @@ int virtio_net_init(struct virtio_net *net, const struct virtio_net_options *opt
 void virtio_net_fini(struct virtio_net *net)
 {
 	evloop_call(net->dev.loop, virtio_net_unwatch_link, net);
+	if (net->vhost)
+		vhost_net_detach(net->vhost);
 	for (unsigned int i = 0; i < net->n_pairs; i++) {
 		evloop_call(net->dev.queue_loop[2 * i], virtio_net_unwatch_rx, &net->pair[i].rx);
 		evloop_call(net->dev.queue_loop[2 * i + 1], virtio_net_unwatch_tx,

@@ -5,7 +5,10 @@
  * Offered are the offloads that the backend takes. What it may leave undone on the way to the guest is set
  * anew for each driver, so that a driver without offloads, as in firmware, gets plain frames.
  *
- * Owner: the machine. It owns the backend too, which outlives the device. Threads: init and fini by the owner, not
+ * With vhost-net the host's kernel serves the pairs of queues, for drivers that it can serve, and net_rx.h and net_tx.h
+ * those that it has not taken.
+ *
+ * Owner: the machine. It owns the backend and vhost too, which outlive the device. Threads: init and fini by the owner, not
  * on a loop's thread; virtio_net_announce() by any; the rest happens on the loops: each pair of queues on its own, the
  * link and the control queue on the first pair's.
  *
@@ -24,6 +27,7 @@
 #include "virtio/net_limit.h"
 #include "virtio/net_rx.h"
 #include "virtio/net_tx.h"
+#include "virtio/vhost_net.h"
 #include "virtio/virtio.h"
 
 /* struct virtio_net_config is the kernel's name for the configuration space. */
@@ -31,6 +35,7 @@ struct virtio_net_options {
 	struct evloop *loop;			 /* borrowed, as is backend */
 	struct evloop *pair_loop[NET_MAX_PAIRS]; /* NULL: loop; the first is loop in any case */
 	struct net_backend *backend;
+	struct vhost_net *vhost;	  /* NULL: none; opened for this backend */
 	const uint8_t *mac;		  /* ETH_ALEN bytes; NULL: mac_default() for this backend */
 	struct net_limit_config rx_limit; /* of what the guest receives, over all pairs */
 	struct net_limit_config tx_limit; /* of what it sends */
@@ -45,6 +50,7 @@ struct virtio_net {
 	struct virtio_device dev;
 	/* immutable after init */
 	struct net_backend *backend;
+	struct vhost_net *vhost;
 	char name[32]; /* net 'tap0' */
 	uint8_t mac[ETH_ALEN];
 	unsigned int n_pairs;

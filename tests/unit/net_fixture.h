@@ -42,6 +42,8 @@ struct net_fixture {
 	struct tap tap;
 	int peer; /* the host's end of the wire */
 	struct net_limit_config rx_limit, tx_limit;
+	const struct vhost_net_host *vhost_host; /* NULL: no vhost-net */
+	struct vhost_net vhost;
 	struct virtio_net net;
 	struct virtq_driver rx;
 	struct virtq_driver tx;
@@ -123,6 +125,13 @@ static inline void net_open_on_tap(struct net_fixture *f)
 	log_set_sink(net_on_log, f);
 	ck_assert_int_eq(guest_mem_init(&f->mem, &region, 1), 0);
 	ck_assert_int_eq(evloop_init(&f->loop), 0);
+	if (f->vhost_host) {
+		const struct vhost_net_options vhost = {
+			.host = f->vhost_host, .mem = &f->mem, .backend = &f->tap.be, .must = true};
+
+		ck_assert_int_eq(vhost_net_open(&f->vhost, &vhost), 0);
+		options.vhost = &f->vhost;
+	}
 	ck_assert_int_eq(virtio_net_init(&f->net, &options), 0);
 	f->net.dev.transport = (struct virtio_transport){.interrupt = net_on_interrupt,
 							 .config_changed = net_on_config,
@@ -131,9 +140,10 @@ static inline void net_open_on_tap(struct net_fixture *f)
 							 .arg = f};
 }
 
-/* A card with limits, which a driver has started. */
-static inline struct net_fixture *net_open_limited(uint64_t features, struct net_limit_config rx,
-						   struct net_limit_config tx)
+/* A card with limits, or one that vhost may serve, which a driver has started. */
+static inline struct net_fixture *net_open_as(uint64_t features, struct net_limit_config rx,
+					      struct net_limit_config tx,
+					      const struct vhost_net_host *vhost_host)
 {
 	struct net_fixture *f = calloc(1, sizeof(*f));
 	int pair[2], size = 4 << 20;
@@ -146,6 +156,7 @@ static inline struct net_fixture *net_open_limited(uint64_t features, struct net
 	for (int i = 0; i < 2; i++)
 		setsockopt(pair[i], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
 	f->peer = pair[1];
+	f->vhost_host = vhost_host;
 	tap_init(&f->tap);
 	f->tap.be.fd[0] = pair[0];
 	f->tap.be.mtu = 1500;
@@ -158,17 +169,31 @@ static inline struct net_fixture *net_open_limited(uint64_t features, struct net
 	return f;
 }
 
-static inline struct net_fixture *net_open(uint64_t features)
+static inline struct net_fixture *net_open_limited(uint64_t features, struct net_limit_config rx,
+						   struct net_limit_config tx)
+{
+	return net_open_as(features, rx, tx, NULL);
+}
+
+static inline struct net_fixture *net_open_with(uint64_t features,
+						const struct vhost_net_host *vhost_host)
 {
 	const struct net_limit_config none = {0};
 
-	return net_open_limited(features, none, none);
+	return net_open_as(features, none, none, vhost_host);
+}
+
+static inline struct net_fixture *net_open(uint64_t features)
+{
+	return net_open_with(features, NULL);
 }
 
 static inline void net_close(struct net_fixture *f)
 {
 	log_set_sink(NULL, NULL);
 	virtio_net_fini(&f->net);
+	if (f->vhost_host)
+		vhost_net_close(&f->vhost);
 	tap_close(&f->tap);
 	if (f->peer >= 0)
 		close(f->peer);
@@ -180,7 +205,6 @@ static inline void net_close(struct net_fixture *f)
 static inline bool net_call(struct evloop_fd *efd)
 {
 	struct pollfd p = {.fd = efd->fd, .events = (short)efd->events};
-
 	uint64_t count;
 
 	if (!efd->added || poll(&p, 1, 0) <= 0 || p.revents == 0)
