@@ -686,6 +686,17 @@ START_TEST(test_net)
 }
 END_TEST
 
+START_TEST(test_net_vhost)
+{
+	ck_assert_int_eq(PARSE("--kernel", "k", "--net", "tap=a", "--net", "vhost=on,tap=b",
+			       "--net", "tap-fd=3,vhost=off"),
+			 0);
+	ck_assert_int_eq(o.nets[0].vhost, VMM_VHOST_AUTO);
+	ck_assert_int_eq(o.nets[1].vhost, VMM_VHOST_ON);
+	ck_assert_int_eq(o.nets[2].vhost, VMM_VHOST_OFF);
+}
+END_TEST
+
 START_TEST(test_net_user)
 {
 	ck_assert_int_eq(PARSE("--kernel", "k", "--net", "user", "--net",
@@ -737,7 +748,12 @@ static const struct {
 	{"t0", "has no option 't0'"},
 	{"tap", "has no option 'tap'"},
 	{"tap=t0,", "has no option ''"},
-	{"tap=t0,vhost=on", "has no option 'vhost=on'"},
+	{"tap=t0,vhost", "has no option 'vhost'"},
+	{"tap=t0,vhost=", "takes on or off, once; not ''"},
+	{"tap=t0,vhost=1", "takes on or off, once; not '1'"},
+	{"tap=t0,vhost=off,vhost=on", "takes on or off, once; not 'on'"},
+	{"user,vhost=on", "goes with tap= or tap-fd= alone"},
+	{"vhost=off,user", "goes with tap= or tap-fd= alone"},
 	{"tap=", "needs the name"},
 	{"mtu=1500", "needs tap=NAME, tap-fd=N or user"},
 	{"mac=52:54:00:12:34:56", "needs tap=NAME, tap-fd=N or user"},
@@ -978,6 +994,7 @@ int main(void)
 	tcase_add_loop_test(tc, test_disk_image, 0, COUNT(images));
 	tcase_add_loop_test(tc, test_bad_disk, 0, COUNT(bad_disks));
 	tcase_add_test(tc, test_net);
+	tcase_add_test(tc, test_net_vhost);
 	tcase_add_test(tc, test_net_user);
 	tcase_add_test(tc, test_net_limits);
 	tcase_add_loop_test(tc, test_bad_net, 0, COUNT(bad_nets));

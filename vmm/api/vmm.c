@@ -59,6 +59,18 @@ static struct net_limit_config vmm_translate_limit(const struct vmm_net_limit *l
 		.bps = l->bps, .bps_burst = l->bps_burst, .pps = l->pps, .pps_burst = l->pps_burst};
 }
 
+static enum machine_vhost vmm_translate_vhost(enum vmm_vhost vhost)
+{
+	switch (vhost) {
+	case VMM_VHOST_ON:
+		return MACHINE_VHOST_ON;
+	case VMM_VHOST_OFF:
+		return MACHINE_VHOST_OFF;
+	default:
+		return MACHINE_VHOST_AUTO;
+	}
+}
+
 static struct machine_net_config vmm_translate_net(const struct vmm_net *n,
 						   struct passt_forward *forwards)
 {
@@ -75,6 +87,7 @@ static struct machine_net_config vmm_translate_net(const struct vmm_net *n,
 					   .mac = n->mac,
 					   .mtu = n->mtu,
 					   .queues = n->queues,
+					   .vhost = vmm_translate_vhost(n->vhost),
 					   .forwards = forwards,
 					   .n_forwards = n_forwards,
 					   .rx_limit = vmm_translate_limit(&n->rx),

@@ -81,6 +81,12 @@ struct vmm_forward {
 	uint16_t guest;
 };
 
+enum vmm_vhost {
+	VMM_VHOST_AUTO = 0, /* if the host has it for us */
+	VMM_VHOST_ON,	    /* or vmm_create() fails */
+	VMM_VHOST_OFF,
+};
+
 /*
  * How fast a network card may be used in one direction. Packets are counted as the guest and the host hand them over: with
  * segmentation offloads one may hold up to 64 KiB.
@@ -103,7 +109,8 @@ struct vmm_net {
 	uint16_t mtu;	    /* bytes, 68 to 65535; 0: that of the interface; with user 65520 */
 	uint16_t
 		queues; /* pairs, at most VMM_MAX_NET_QUEUES; 0: one for each vCPU if the TAP interface has them */
-	bool user;			    /* passt; tap and tap_fd are ignored */
+	enum vmm_vhost vhost; /* on a TAP: the host's kernel moves the packets (/dev/vhost-net) */
+	bool user;	      /* passt; tap, tap_fd and vhost are ignored */
 	const struct vmm_forward *forwards; /* with user */
 	unsigned int n_forwards;	    /* at most VMM_MAX_FORWARDS */
 	struct vmm_net_limit

@@ -19,7 +19,7 @@ void options_print_help(void)
 	      "told;\n"
 	      "                       with overlay it stays as it is, and what the guest writes\n"
 	      "                       ends with the machine, or is kept in FILE\n"
-	      "  --net tap=NAME|tap-fd=N[,mac=M][,mtu=N][,queues=N]\n"
+	      "  --net tap=NAME|tap-fd=N[,mac=M][,mtu=N][,queues=N][,vhost=on|off]\n"
 	      "                       network card on a TAP interface (eth0, eth1, ...)\n"
 	      "  --net user[,forward=tcp|udp:HOST:GUEST]...[,mac=M][,mtu=N]\n"
 	      "                       network card that needs no rights, through passt(1)\n"

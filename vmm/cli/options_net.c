@@ -168,11 +168,25 @@ static int option_net_check_limits(struct vmm_net *net)
 	return 0;
 }
 
+static int option_net_vhost(struct vmm_net *net, const char *text)
+{
+	if (net->vhost == VMM_VHOST_AUTO && strcmp(text, "on") == 0)
+		net->vhost = VMM_VHOST_ON;
+	else if (net->vhost == VMM_VHOST_AUTO && strcmp(text, "off") == 0)
+		net->vhost = VMM_VHOST_OFF;
+	else {
+		report("--net vhost= takes on or off, once; not '%s'", text);
+		return -EINVAL;
+	}
+	return 0;
+}
+
 static int option_net_item(struct options *o, struct vmm_net *net, char *item)
 {
 	char *tap = value_of(item, "tap"), *fd = value_of(item, "tap-fd");
 	char *mac = value_of(item, "mac"), *mtu = value_of(item, "mtu");
 	char *queues = value_of(item, "queues"), *forward = value_of(item, "forward");
+	char *vhost = value_of(item, "vhost");
 	int limit = option_net_limit(net, item);
 
 	if (limit != 0)
@@ -185,12 +199,15 @@ static int option_net_item(struct options *o, struct vmm_net *net, char *item)
 		return option_net_number("mtu", mtu, 68, 65535, &net->mtu);
 	if (queues)
 		return option_net_number("queues", queues, 1, VMM_MAX_NET_QUEUES, &net->queues);
+	if (vhost)
+		return option_net_vhost(net, vhost);
 	if (forward)
 		return option_net_forward(o, net, forward);
 	if (strcmp(item, "user") == 0)
 		return option_net_user(net);
 	report("--net has no option '%s'; there are tap=NAME, tap-fd=N, user, mac=M, mtu=N, "
-	       "queues=N, forward=tcp:HOST:GUEST, rx-bps=N, tx-bps=N, rx-pps=N, tx-pps=N, and a "
+	       "queues=N, vhost=on|off, forward=tcp:HOST:GUEST, rx-bps=N, tx-bps=N, rx-pps=N, "
+	       "tx-pps=N, and a "
 	       "burst for each of the last four, such as rx-bps-burst=N",
 	       item);
 	return -EINVAL;
@@ -204,6 +221,9 @@ static int option_net_check(const struct options *o, const struct vmm_net *net)
 		report("--net forward= goes with user alone: a TAP has the host's own routing");
 	else if (net->queues > 1 && !net->tap)
 		report("--net queues= goes with tap=NAME alone: the others have one queue");
+	else if (net->vhost != VMM_VHOST_AUTO && net->user)
+		report("--net vhost= goes with tap= or tap-fd= alone: passt is a program of its "
+		       "own");
 	else if (options_tap_taken(o, net))
 		report("two network cards cannot share a TAP: each --net needs one of its own");
 	else

@@ -71,6 +71,13 @@ struct machine_disk_config {
 	uint64_t bps, bps_burst;
 };
 
+/* Whether the host's kernel serves a card on a TAP. */
+enum machine_vhost {
+	MACHINE_VHOST_AUTO, /* if it can */
+	MACHINE_VHOST_ON,   /* or the machine is refused */
+	MACHINE_VHOST_OFF,
+};
+
 struct machine_net_config {
 	bool user;	 /* passt with these forwards; else a TAP */
 	const char *tap; /* NULL: use tap_fd */
@@ -78,6 +85,7 @@ struct machine_net_config {
 	const uint8_t *mac;  /* NULL: derived */
 	unsigned int mtu;    /* 0: the interface's, or passt's */
 	unsigned int queues; /* pairs; 0: as many as vCPUs, if the TAP has them */
+	enum machine_vhost vhost;
 	const struct passt_forward *forwards;
 	unsigned int n_forwards;
 	struct net_limit_config rx_limit; /* zeros: none */

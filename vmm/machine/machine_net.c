@@ -1,4 +1,4 @@
-/* A network card: a TAP of the host or passt, and the virtio device in front of it. */
+/* A network card: a TAP of the host or passt, and the virtio device in front of it, perhaps with vhost between the two. */
 #include "vmm/machine/machine.h"
 
 #include <errno.h>
@@ -7,12 +7,15 @@
 #include "virtio/net.h"
 #include "virtio/passt.h"
 #include "virtio/tap.h"
+#include "virtio/vhost_net.h"
 
 struct machine_net {
 	struct machine_card card;
 	bool user; /* which of these two */
 	struct passt passt;
 	struct tap tap;
+	bool has_vhost;
+	struct vhost_net vhost;
 	struct virtio_net net;
 };
 
@@ -35,8 +38,38 @@ static int net_open_backend(struct machine_net *n, struct machine *machine,
 	return n->user ? passt_open(&n->passt, &passt) : tap_open(&n->tap, &tap);
 }
 
+static bool net_is_limited(const struct machine_net_config *config)
+{
+	const struct net_limit_config *rx = &config->rx_limit, *tx = &config->tx_limit;
+
+	return rx->bps || rx->pps || tx->bps || tx->pps;
+}
+
+/* Without having been asked for it, a card that cannot have it is served here. */
+static int net_open_vhost(struct machine_net *n, const struct machine *machine,
+			  const struct machine_net_config *config)
+{
+	struct vhost_net_options options = {.mem = &machine->mem,
+					    .backend = &n->tap.be,
+					    .must = config->vhost == MACHINE_VHOST_ON};
+	int err;
+
+	if (options.must && net_is_limited(config)) {
+		log_error("a network card with a limit cannot be served by vhost, which knows of "
+			  "none");
+		return -EINVAL;
+	}
+	if (n->user || config->vhost == MACHINE_VHOST_OFF || net_is_limited(config))
+		return 0;
+	err = vhost_net_open(&n->vhost, &options);
+	n->has_vhost = err == 0;
+	return options.must ? err : 0;
+}
+
 static void net_close_backend(struct machine_net *n)
 {
+	if (n->has_vhost)
+		vhost_net_close(&n->vhost);
 	if (n->user)
 		passt_close(&n->passt);
 	else
@@ -57,6 +90,7 @@ static int net_init_device(struct machine_net *n, struct machine *machine,
 {
 	struct net_backend *backend = n->user ? &n->passt.stream.be : &n->tap.be;
 	struct virtio_net_options options = {.backend = backend,
+					     .vhost = n->has_vhost ? &n->vhost : NULL,
 					     .mac = config->mac,
 					     .rx_limit = config->rx_limit,
 					     .tx_limit = config->tx_limit};
@@ -85,7 +119,9 @@ int machine_add_net(struct machine *machine, const struct machine_net_config *co
 	err = net_open_backend(n, machine, config, cpus);
 	if (err < 0)
 		goto fail;
-	err = net_init_device(n, machine, config);
+	err = net_open_vhost(n, machine, config);
+	if (err == 0)
+		err = net_init_device(n, machine, config);
 	if (err < 0)
 		goto fail_backend;
 	err = machine_add_card(machine, &n->card, &n->net.dev, machine_remove_net);
