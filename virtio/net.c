@@ -136,11 +136,19 @@ static void virtio_net_on_link(void *arg, uint32_t events)
 
 /* ---- requests of the control queue ---- */
 
+static void virtio_net_show_mac(struct virtio_net *net, const uint8_t mac[ETH_ALEN])
+{
+	virtio_device_config_set(&net->dev, offsetof(struct virtio_net_config, mac), mac, ETH_ALEN);
+}
+
+/* A guest with an address of which no frames come would wait for them; better that it is told. */
 static int virtio_net_set_mac(void *arg, const uint8_t mac[ETH_ALEN])
 {
 	struct virtio_net *net = arg;
 
-	virtio_device_config_set(&net->dev, offsetof(struct virtio_net_config, mac), mac, ETH_ALEN);
+	if (net->backend->mac && memcmp(mac, net->backend->mac, ETH_ALEN) != 0)
+		return -EADDRNOTAVAIL;
+	virtio_net_show_mac(net, mac);
 	return 0;
 }
 
@@ -278,7 +286,7 @@ static void virtio_net_stop(struct virtio_device *dev)
 	if (net->vhost)
 		vhost_net_stop(net->vhost);
 	if (memcmp(net->ctrl.state.mac, net->mac, ETH_ALEN) != 0)
-		virtio_net_set_mac(net, net->mac);
+		virtio_net_show_mac(net, net->mac);
 	net_ctrl_reset(&net->ctrl, net->mac);
 	if (net->announce)
 		virtio_net_announced(net);
@@ -337,6 +345,8 @@ static void virtio_net_describe(struct virtio_net *net, const struct virtio_net_
 	snprintf(net->name, sizeof(net->name), "net '%s'", net->backend->name);
 	if (options->mac)
 		memcpy(net->mac, options->mac, ETH_ALEN);
+	else if (net->backend->mac)
+		memcpy(net->mac, net->backend->mac, ETH_ALEN);
 	else
 		mac_default(net->mac, net->backend->name);
 	net->dev = (struct virtio_device){
@@ -360,8 +370,12 @@ static int virtio_net_init_device(struct virtio_net *net)
 
 	if (err < 0)
 		return err;
-	virtio_device_config_set(&net->dev, offsetof(struct virtio_net_config, mac), net->mac,
-				 ETH_ALEN);
+	virtio_net_show_mac(net, net->mac);
+	if (net->backend->mac && memcmp(net->mac, net->backend->mac, ETH_ALEN) != 0)
+		log_warn("no frames for the address of %s will come: the interface takes those for "
+			 "its "
+			 "own alone; leave mac= out, or give both the same",
+			 net->name);
 	virtio_device_config_set(&net->dev, offsetof(struct virtio_net_config, mtu), &mtu,
 				 sizeof(mtu));
 	virtio_device_config_set(&net->dev, offsetof(struct virtio_net_config, max_virtqueue_pairs),

@@ -84,6 +84,8 @@ struct net_backend {
 	const struct net_backend_ops *ops;
 	const char *kind; /* "TAP interface" */
 	const char *name; /* owned by the backend */
+	const uint8_t
+		*mac; /* the one address whose frames come; NULL: there is none such, any does */
 	unsigned int n_queues;
 	int fd[NET_MAX_PAIRS]; /* polls readable while frames wait */
 	int write_fd[NET_MAX_PAIRS];

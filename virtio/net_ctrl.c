@@ -203,10 +203,13 @@ static void net_ctrl_set_rx(struct net_ctrl_state *s, uint8_t cmd, bool on)
 static int net_ctrl_set_mac(struct net_ctrl *ctrl, const struct net_ctrl_request *r)
 {
 	struct net_ctrl_state *s = &ctrl->state;
+	int err;
 
 	if (r->cmd == VIRTIO_NET_CTRL_MAC_ADDR_SET) {
-		memcpy(s->mac, r->table.mac, ETH_ALEN);
-		return ctrl->ops->set_mac(ctrl->arg, s->mac);
+		err = ctrl->ops->set_mac(ctrl->arg, r->table.mac);
+		if (err == 0)
+			memcpy(s->mac, r->table.mac, ETH_ALEN);
+		return err;
 	}
 	s->n_uni = r->table.n_uni;
 	s->n_multi = r->table.n_multi;

@@ -153,13 +153,27 @@ static int tap_open_device(void)
 	return err;
 }
 
+/* The kernel tells both alike: no TAP of the tun driver has that name. */
+static int tap_refuse_foreign(const struct tap *tap)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/sys/class/net/%s/macvtap", tap->name);
+	if (access(path, F_OK) < 0)
+		return tap_refuse(tap, -EINVAL, "it is not a TAP interface");
+	log_error("cannot attach to TAP '%s': it is a macvtap; give its own device with: --net "
+		  "tap-fd=9 9<>/dev/tap%u",
+		  tap->name, if_nametoindex(tap->name));
+	return -EINVAL;
+}
+
 static int tap_refuse_attach(const struct tap *tap, int err)
 {
 	switch (err) {
 	case -EBUSY:
 		return tap_refuse(tap, err, "it is in use, by another process or given twice");
 	case -EINVAL:
-		return tap_refuse(tap, err, "it is not a TAP interface");
+		return tap_refuse_foreign(tap);
 	case -EPERM:
 	case -EACCES:
 		log_error("cannot attach to TAP '%s': it belongs to another user; make it yours "
@@ -271,6 +285,28 @@ static int tap_get_flags(int fd, struct ifreq *ifr)
 	return err;
 }
 
+/* Only the tun driver makes TUN interfaces, too. */
+static bool tap_is_macvtap(int fd)
+{
+	unsigned int features;
+
+	return ioctl(fd, TUNGETFEATURES, &features) == 0 && !(features & IFF_TUN);
+}
+
+/* What a macvtap receives is for its own address; so must the guest's be. */
+static int tap_take_address(struct tap *tap)
+{
+	struct ifreq ifr = {0};
+
+	if (!tap_is_macvtap(tap->be.fd[0]))
+		return 0;
+	if (ioctl(tap->be.fd[0], SIOCGIFHWADDR, &ifr) < 0)
+		return tap_refuse(tap, -errno, strerror(errno));
+	memcpy(tap->mac, ifr.ifr_hwaddr.sa_data, ETH_ALEN);
+	tap->be.mac = tap->mac;
+	return 0;
+}
+
 /* An attached descriptor that somebody with the rights for it opened for us. */
 static int tap_adopt(struct tap *tap, int fd)
 {
@@ -296,7 +332,7 @@ static int tap_adopt(struct tap *tap, int fd)
 	if (tap->be.fd[0] < 0 || fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) < 0)
 		return tap_refuse(tap, -errno, strerror(errno));
 	memcpy(tap->name, ifr.ifr_name, IFNAMSIZ);
-	return 0;
+	return tap_take_address(tap);
 }
 
 /* The header of virtio 1 (5.1.6), and what the kernel can do with it. The interface may have had another user. */

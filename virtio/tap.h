@@ -6,6 +6,9 @@
  * a descriptor for each queue; those that the guest does not use are detached, so that no frame waits there. The
  * kernel keeps the filter of addresses too.
  *
+ * A macvtap interface comes as a descriptor of its own device, /dev/tapN, which is attached by being opened. It has
+ * one address, of which alone it receives, and no filter besides.
+ *
  * Owner: whoever calls tap_open(), until tap_close(). Threads: both by the owner; the rest as struct net_backend says.
  */
 #pragma once
@@ -26,8 +29,11 @@ struct tap_config {
 
 struct tap {
 	struct net_backend be;
-	char name[IFNAMSIZ];  /* immutable after open */
-	struct tap_link link; /* owned by the thread of the card */
+	/* immutable after open */
+	char name[IFNAMSIZ];
+	uint8_t mac[ETH_ALEN]; /* of a macvtap */
+	/* owned by the thread of the card */
+	struct tap_link link;
 };
 
 /* Attached to nothing. */

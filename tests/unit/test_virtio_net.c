@@ -94,6 +94,30 @@ START_TEST(test_default_mac)
 }
 END_TEST
 
+/* A backend with an address of its own has the card take it, and warns of another. */
+START_TEST(test_backend_mac)
+{
+	static const uint8_t own[ETH_ALEN] = {2, 9, 9, 9, 9, 9},
+			     other[ETH_ALEN] = {2, 8, 8, 8, 8, 8};
+	struct net_fixture *f = open_bare(0, 0, true);
+	struct virtio_net_options options = {.loop = &f->loop, .backend = &f->tap.be};
+	unsigned int lines;
+
+	f->tap.be.mac = own;
+	virtio_net_fini(&f->net);
+	ck_assert_int_eq(virtio_net_init(&f->net, &options), 0);
+	ck_assert_mem_eq(config_of(f).mac, own, ETH_ALEN);
+	lines = f->log_lines;
+	virtio_net_fini(&f->net);
+	options.mac = other;
+	ck_assert_int_eq(virtio_net_init(&f->net, &options), 0);
+	ck_assert_mem_eq(config_of(f).mac, other, ETH_ALEN);
+	ck_assert_uint_eq(f->log_lines, lines + 1);
+	ck_assert_ptr_nonnull(strstr(f->log_last, "no frames for the address of net 'fake0'"));
+	net_close(f);
+}
+END_TEST
+
 /* A loop that cannot watch the link makes init fail, and leaves nothing behind. */
 START_TEST(test_init_fails)
 {
@@ -322,6 +346,7 @@ int main(void)
 	tcase_add_test(tc, test_features);
 	tcase_add_test(tc, test_config);
 	tcase_add_test(tc, test_default_mac);
+	tcase_add_test(tc, test_backend_mac);
 	tcase_add_test(tc, test_init_fails);
 	tcase_add_test(tc, test_gone_by_link);
 	tcase_add_test(tc, test_announce_after_link);

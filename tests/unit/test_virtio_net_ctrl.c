@@ -293,6 +293,31 @@ START_TEST(test_queue_filters)
 }
 END_TEST
 
+/* A backend with an address of its own: no other can be had, and what was asked in vain changes nothing. */
+START_TEST(test_fixed_mac)
+{
+	static const uint8_t own[ETH_ALEN] = {2, 9, 9, 9, 9, 9};
+	static const uint8_t other[] = {1, 1, 2, 8, 8, 8, 8, 8}, same[] = {1, 1, 2, 9, 9, 9, 9, 9};
+	static const uint8_t promisc_off[] = {0, 0, 0};
+	struct virtio_net_config config;
+
+	ctrl_open(ALL & ~BIT(VIRTIO_NET_F_MQ));
+	c.f->tap.be.mac = own;
+	ck_assert_uint_eq(ctrl_send(other, sizeof(other)), VIRTIO_NET_ERR);
+	ck_assert_uint_eq(ctrl_send(promisc_off, sizeof(promisc_off)), VIRTIO_NET_OK);
+	ck_assert_mem_eq(c.filter.addr[1], c.f->net.mac, ETH_ALEN);
+	virtio_device_config_get(&c.f->net.dev, 0, &config, sizeof(config));
+	ck_assert_mem_eq(config.mac, c.f->net.mac, ETH_ALEN);
+	ck_assert_uint_eq(ctrl_send(same, sizeof(same)), VIRTIO_NET_OK);
+	virtio_device_config_get(&c.f->net.dev, 0, &config, sizeof(config));
+	ck_assert_mem_eq(config.mac, own, ETH_ALEN);
+	net_reset(c.f);
+	virtio_device_config_get(&c.f->net.dev, 0, &config, sizeof(config));
+	ck_assert_mem_eq(config.mac, c.f->net.mac, ETH_ALEN);
+	net_close(c.f);
+}
+END_TEST
+
 START_TEST(test_announce)
 {
 	static const uint8_t ack[] = {3, 0};
@@ -344,6 +369,7 @@ int main(void)
 	tcase_add_test(tcase, test_filter);
 	tcase_add_test(tcase, test_queue);
 	tcase_add_test(tcase, test_queue_filters);
+	tcase_add_test(tcase, test_fixed_mac);
 	tcase_add_test(tcase, test_announce);
 	tcase_add_loop_test(tcase, test_broken, 0, 2);
 	suite_add_tcase(suite, tcase);
