@@ -1,6 +1,7 @@
 /* virtio/vhost_net: what the kernel is told, by a kernel that keeps book, and the card that goes on without it. */
 #include "tests/unit/net_fixture.h"
 
+#include <pthread.h>
 #include <sys/eventfd.h>
 #include <linux/vhost.h>
 
@@ -20,7 +21,8 @@ struct fake_ring {
 };
 
 static struct {
-	unsigned int n_open, n_requests;
+	unsigned int n_open;
+	_Atomic unsigned int n_requests;
 	int fd[PAIRS];
 	bool owned[PAIRS];
 	uint64_t offered, features[PAIRS];
@@ -136,7 +138,7 @@ static const struct vhost_net_host host = {.open = kernel_open, .control = kerne
 
 static void setup(void)
 {
-	memset(&kernel, 0, sizeof(kernel));
+	memset((void *)&kernel, 0, sizeof(kernel));
 	kernel.offered = UINT64_MAX;
 	for (unsigned int i = 0; i < 2 * PAIRS; i++)
 		kernel.ring[i].kick = kernel.ring[i].call = kernel.ring[i].err =
@@ -415,12 +417,12 @@ START_TEST(test_call)
 }
 END_TEST
 
-static int transport_fd = -1; /* of queue 0 */
+static _Atomic int transport_fd = -1; /* of queue 0 */
 
 static int on_interrupt_fd(void *arg, unsigned int queue)
 {
 	(void)arg;
-	return queue == 0 ? transport_fd : -1;
+	return queue == 0 ? atomic_load(&transport_fd) : -1;
 }
 
 /* With one they go there, and take the way through the loop while it is not to be had. */
@@ -465,6 +467,44 @@ START_TEST(test_interrupt_fd)
 	ck_assert_uint_eq(kernel.n_requests, requests);
 	net_close(f);
 	close(direct);
+}
+END_TEST
+
+static _Atomic bool racing;
+
+/* A vCPU that masks and unmasks the vector as fast as it can. */
+static void *mask_and_unmask(void *arg)
+{
+	struct net_fixture *f = arg;
+
+	for (int fd = 1000; atomic_load(&racing); fd = fd == -1 ? 1000 : -1) {
+		atomic_store(&transport_fd, fd);
+		f->net.dev.ops->interrupt_moved(&f->net.dev, 0);
+	}
+	return NULL;
+}
+
+/* Masked while the driver starts: the kernel signals what the transport says last, never what it said before. */
+START_TEST(test_moves_while_starting)
+{
+	struct net_fixture *f = open_card(SUITED);
+	pthread_t thread;
+
+	net_reset(f);
+	f->net.dev.transport.interrupt_fd = on_interrupt_fd;
+	for (unsigned int i = 0; i < 200; i++) {
+		int want;
+
+		atomic_store(&racing, true);
+		ck_assert_int_eq(pthread_create(&thread, NULL, mask_and_unmask, f), 0);
+		net_start(f, SUITED, 256);
+		atomic_store(&racing, false);
+		pthread_join(thread, NULL);
+		want = atomic_load(&transport_fd);
+		ck_assert_int_eq(kernel.ring[0].call, want >= 0 ? want : f->vhost.queue[0].call_fd);
+		net_reset(f);
+	}
+	net_close(f);
 }
 END_TEST
 
@@ -635,6 +675,7 @@ int main(void)
 			    (int)(sizeof(start_requests) / sizeof(start_requests[0])));
 	tcase_add_test(tc, test_call);
 	tcase_add_test(tc, test_interrupt_fd);
+	tcase_add_test(tc, test_moves_while_starting);
 	tcase_add_test(tc, test_reset);
 	tcase_add_test(tc, test_fini);
 	tcase_add_test(tc, test_malformed);
