@@ -35,8 +35,8 @@ struct virtio_net_options {
 	struct evloop *loop;			 /* borrowed, as is backend */
 	struct evloop *pair_loop[NET_MAX_PAIRS]; /* NULL: loop; the first is loop in any case */
 	struct net_backend *backend;
-	struct vhost_net *vhost;	  /* NULL: none; opened for this backend */
-	const uint8_t *mac;		  /* ETH_ALEN bytes; NULL: the backend's, or mac_default() for it */
+	struct vhost_net *vhost; /* NULL: none; opened for this backend */
+	const uint8_t *mac;	 /* ETH_ALEN bytes; NULL: the backend's, or mac_default() for it */
 	struct net_limit_config rx_limit; /* of what the guest receives, over all pairs */
 	struct net_limit_config tx_limit; /* of what it sends */
 };

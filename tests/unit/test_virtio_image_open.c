@@ -100,6 +100,7 @@ START_TEST(overlay)
 		.path = base_path, .overlay = true, .overlay_path = _i ? top_path : NULL};
 	unsigned char changed[SIZE];
 	struct image *image = open_well(&config);
+	bool lost;
 
 	memcpy(changed, content, SIZE);
 	memset(changed + 1024, 0x77, 4096);
@@ -107,7 +108,7 @@ START_TEST(overlay)
 	ck_assert_int_eq(image_write(image, changed + 1024, 4096, 1024), 0);
 	ck_assert_int_eq(image_pread(image, got, SIZE, 0), 0);
 	ck_assert_mem_eq(got, changed, SIZE);
-	ck_assert_int_eq(image->ops->flush(image), 0);
+	ck_assert_int_eq(image->ops->flush(image, &lost), 0);
 	image->ops->close(image);
 	base_is_as_it_was();
 	image = open_well(&config);
