@@ -41,11 +41,12 @@ exercise() {
 		--disk "$files/base,overlay" --disk "$tmp/$name.temporary.state"
 	)
 	start_gated "$name" "
-		run() { echo \"\$1: \$(verify run /dev/vd\$2 /dev/vd\$3 $seconds \$((SEED + \$4)) 2>&1)\"; }
+		run() { echo \"\$1: \$(verify run /dev/vd\$2 /dev/vd\$3 $seconds \$((SEED + \$4)) 2>&1)\" >/run/\$1; }
 		SEED=$RANDOM
 		echo ready; read -r line
 		run raw b c 1 & run direct d e 2 & run kept f g 3 & run temporary h i 4 &
 		wait
+		cat ${kinds[*]/#//run/}
 	" "${disks[@]}" --cpus 2 --io-threads 2 --timeout 200
 	says "$name" '^ready' || true
 	got=$(engine_of "$name")

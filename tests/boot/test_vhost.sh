@@ -21,6 +21,14 @@ pings() {
 }
 far=() # what runs a command on the other side of the wire
 
+# answers ADDRESS - waits until it does: neighbours find each other anew after a change, and packets are lost meanwhile
+answers() {
+	local try
+	for ((try = 0; try < 20; try++)); do
+		! "${far[@]}" ping -q -c 1 -W 1 "$1" >/dev/null 2>&1 || return 0
+	done
+}
+
 # rate BYTES MS - as MB/s
 rate() {
 	echo "$(($1 / 1000 / ($2 + 1))) MB/s"
@@ -221,6 +229,7 @@ macvtap() {
 		brief macvtap-$mode $want 10.8.0.2 --net tap-fd=9,vhost=$mode
 		exec 9>&-
 		ip link set boot8 allmulticast on
+		answers fd00::2
 		pings "macvtap-$mode: ping over IPv6, once multicasts come" fd00::2
 		ends macvtap-$mode
 		equal "macvtap-$mode: the address is the interface's own" fixed "$(value address)"
