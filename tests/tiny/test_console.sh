@@ -173,57 +173,33 @@ wait "$pid" || status=$?
 [ ! -s "$tmp/out" ] || fail '--console pty: stdout was used'
 
 # A socket: clients come and go, a second one is turned away, and the name is there only while the machine runs.
-if command -v python3 >/dev/null; then
-	cat >"$tmp/client.py" <<-'CLIENT'
-		import socket, sys
-		def connect():
-		    s = socket.socket(socket.AF_UNIX)
-		    s.settimeout(20)
-		    s.connect(sys.argv[1])
-		    return s
-		for text in b"first", b"second":
-		    one = connect()
-		    two = connect()
-		    assert two.recv(1) == b"", "a second client is served"
-		    one.sendall(text)
-		    got = b""
-		    while len(got) < len(text):
-		        got += one.recv(100)
-		    assert got == text, got
-		    if text == b"second":
-		        one.sendall(b"\4")
-		        assert one.recv(1) == b"\4" and one.recv(1) == b"", "not closed at the end"
-		    one.close()
-	CLIENT
-	"${echoing[@]}" --console "socket=$tmp/sock" --timeout 30 </dev/null >"$tmp/out" 2>"$tmp/err" &
-	pid=$!
-	wait_until 5 test -S "$tmp/sock" || fail "--console socket: no socket"
-	expect 125 '--console socket, a name in use' "${hello[@]}" --console "socket=$tmp/sock"
-	grep -q 'the name is taken' "$tmp/err" || fail "--console socket, a name in use: says $(cat "$tmp/err")"
-	python3 "$tmp/client.py" "$tmp/sock" || fail '--console socket: the client is not content'
-	status=0
-	wait "$pid" || status=$?
-	[ "$status" = 0 ] || fail "--console socket: status $status"
-	[ ! -e "$tmp/sock" ] || fail '--console socket: the name is still there'
-	# One that was killed leaves its name, which the next one takes over; a file it does not.
-	"${echoing[@]}" --console "socket=$tmp/sock" --timeout 30 </dev/null >/dev/null 2>&1 &
-	pid=$!
-	wait_until 5 test -S "$tmp/sock" || fail '--console socket: no socket'
-	kill -KILL "$pid"
-	wait "$pid" 2>/dev/null || true
-	[ -S "$tmp/sock" ] || fail '--console socket: the killed one took its name along'
-	expect 0 '--console socket, a stale name' "${hello[@]}" --console "socket=$tmp/sock"
-	[ ! -e "$tmp/sock" ] || fail '--console socket, a stale name: it is still there'
-	echo precious >"$tmp/sock"
-	expect 125 '--console socket, a file' "${hello[@]}" --console "socket=$tmp/sock"
-	[ "$(cat "$tmp/sock")" = precious ] || fail '--console socket: a file was replaced'
-	rm "$tmp/sock"
-	expect 125 '--console socket, a long name' "${hello[@]}" --console "socket=$tmp/$(printf '%0120d' 0)"
-	expect 125 '--console socket, no kernel' "$vmm" --kernel /missing --console "socket=$tmp/sock"
-	[ ! -e "$tmp/sock" ] || fail '--console socket: a failed start left it'
-else
-	note '--console socket: not tested, for want of python3'
-fi
+gcc -O1 -Wall -Wextra -o "$tmp/client" "$here/console_client.c"
+"${echoing[@]}" --console "socket=$tmp/sock" --timeout 30 </dev/null >"$tmp/out" 2>"$tmp/err" &
+pid=$!
+wait_until 5 test -S "$tmp/sock" || fail "--console socket: no socket"
+expect 125 '--console socket, a name in use' "${hello[@]}" --console "socket=$tmp/sock"
+grep -q 'the name is taken' "$tmp/err" || fail "--console socket, a name in use: says $(cat "$tmp/err")"
+"$tmp/client" "$tmp/sock" || fail '--console socket: the client is not content'
+status=0
+wait "$pid" || status=$?
+[ "$status" = 0 ] || fail "--console socket: status $status"
+[ ! -e "$tmp/sock" ] || fail '--console socket: the name is still there'
+# One that was killed leaves its name, which the next one takes over; a file it does not.
+"${echoing[@]}" --console "socket=$tmp/sock" --timeout 30 </dev/null >/dev/null 2>&1 &
+pid=$!
+wait_until 5 test -S "$tmp/sock" || fail '--console socket: no socket'
+kill -KILL "$pid"
+wait "$pid" 2>/dev/null || true
+[ -S "$tmp/sock" ] || fail '--console socket: the killed one took its name along'
+expect 0 '--console socket, a stale name' "${hello[@]}" --console "socket=$tmp/sock"
+[ ! -e "$tmp/sock" ] || fail '--console socket, a stale name: it is still there'
+echo precious >"$tmp/sock"
+expect 125 '--console socket, a file' "${hello[@]}" --console "socket=$tmp/sock"
+[ "$(cat "$tmp/sock")" = precious ] || fail '--console socket: a file was replaced'
+rm "$tmp/sock"
+expect 125 '--console socket, a long name' "${hello[@]}" --console "socket=$tmp/$(printf '%0120d' 0)"
+expect 125 '--console socket, no kernel' "$vmm" --kernel /missing --console "socket=$tmp/sock"
+[ ! -e "$tmp/sock" ] || fail '--console socket: a failed start left it'
 
 # The serial port's output arrives with a virtio console, too.
 expect 0 '--console virtio' "${hello[@]}" --console virtio
