@@ -29,6 +29,7 @@ struct overlay {
 	struct image *base;
 	int fd;
 	bool kept;
+	char *made_path; /* of a kept file that was not there before; else NULL */
 	uint64_t data_offset;
 	/* shared, with rules of its own */
 	struct overlay_bitmap bitmap;
@@ -244,7 +245,15 @@ static void overlay_free(struct overlay *o)
 	pthread_cond_destroy(&o->flush_done);
 	pthread_mutex_destroy(&o->flush_lock);
 	o->base->ops->close(o->base);
+	free(o->made_path);
 	free(o);
+}
+
+static bool overlay_is_empty(const struct overlay *o)
+{
+	uint64_t sectors = o->image.size / OVERLAY_SECTOR, run;
+
+	return !overlay_bitmap_run(&o->bitmap, 0, sectors, &run) && run == sectors;
 }
 
 static void overlay_close(struct image *image)
@@ -252,6 +261,9 @@ static void overlay_close(struct image *image)
 	struct overlay *o = overlay_of(image);
 
 	assert(!o->flushing);
+	/* What was made for a machine that never ran, or never wrote, tells no more than no file does. */
+	if (o->made_path && overlay_is_empty(o))
+		overlay_file_unmake(o->fd, o->made_path);
 	overlay_free(o);
 }
 
@@ -268,15 +280,18 @@ static const struct image_ops overlay_ops = {
 static int overlay_open_kept(struct overlay *o, const struct overlay_config *config)
 {
 	struct overlay_base id;
+	bool made;
 	int ret = overlay_base_identify(&id, o->base);
 
 	if (ret < 0) {
 		log_error("cannot read '%s': %s", config->base_name, strerror(-ret));
 		return ret;
 	}
-	o->fd = overlay_file_open_kept(config->path, &id, config->base_name);
+	o->fd = overlay_file_open_kept(config->path, &id, config->base_name, &made);
 	if (o->fd < 0)
 		return o->fd;
+	if (made)
+		o->made_path = strdup(config->path);
 	ret = overlay_file_load(o->fd, &o->bitmap);
 	if (ret < 0)
 		log_error("cannot read overlay '%s': %s", config->path, strerror(-ret));

@@ -317,12 +317,14 @@ static int overlay_file_create(const char *path, const struct overlay_base *base
 	return fd;
 }
 
-int overlay_file_open_kept(const char *path, const struct overlay_base *base, const char *base_name)
+int overlay_file_open_kept(const char *path, const struct overlay_base *base, const char *base_name,
+			   bool *made)
 {
 	/* O_NONBLOCK: what is a pipe is refused and not waited for */
 	int fd = open(path, O_RDWR | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	int ret;
 
+	*made = fd < 0;
 	if (fd < 0 && errno != ENOENT)
 		return overlay_file_refuse(path, -errno, strerror(errno));
 	if (fd < 0) {
@@ -342,6 +344,15 @@ int overlay_file_open_kept(const char *path, const struct overlay_base *base, co
 	if (ret < 0)
 		close(fd);
 	return ret < 0 ? ret : fd;
+}
+
+void overlay_file_unmake(int fd, const char *path)
+{
+	struct stat mine, named;
+
+	if (fstat(fd, &mine) == 0 && lstat(path, &named) == 0 && mine.st_dev == named.st_dev &&
+	    mine.st_ino == named.st_ino)
+		unlink(path);
 }
 
 /* The part [at, end) of the bitmap, in which data are. */

@@ -11,6 +11,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "virtio/overlay_bitmap.h"
@@ -44,10 +45,13 @@ int overlay_base_identify(struct overlay_base *id, struct image *base);
 
 uint64_t overlay_file_data_offset(uint64_t disk_size);
 
-/* Both return the file or negative errno, and report what went wrong. */
+/* Both return the file or negative errno, and report what went wrong. *made: it was not there before. */
 int overlay_file_open_temporary(uint64_t disk_size);
-int overlay_file_open_kept(const char *path, const struct overlay_base *base,
-			   const char *base_name);
+int overlay_file_open_kept(const char *path, const struct overlay_base *base, const char *base_name,
+			   bool *made);
+
+/* Takes the name from the file, if it is still its own. */
+void overlay_file_unmake(int fd, const char *path);
 
 /* Fills the bitmap from the file; reads only what was written of it. Returns 0 or negative errno. */
 int overlay_file_load(int fd, struct overlay_bitmap *bitmap);

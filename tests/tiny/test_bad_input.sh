@@ -408,4 +408,9 @@ expect 0 --help "$vmm" --help
 expect 0 --version "$vmm" --version
 grep -qxE 'vmm [0-9]+\.[0-9]+\.[0-9]+' "$tmp/out" || fail "--version says $(cat "$tmp/out")"
 unchanged 'all of it'
+# An overlay is made before the kernel is looked at, and goes again.
+status=0
+"$vmm" --kernel text --disk disk.img,overlay=new.overlay >/dev/null 2>&1 || status=$?
+[ "$status" = 125 ] || fail "a new overlay, and no kernel: status $status"
+[ ! -e new.overlay ] || fail 'a new overlay, and no kernel: the overlay is there'
 finish

@@ -121,6 +121,29 @@ START_TEST(kept_changes_are_found_again)
 }
 END_TEST
 
+/* A file that was made and not written to goes again; one that was there, or that somebody else has put there, stays. */
+START_TEST(unused_files_go)
+{
+	open_overlay(true);
+	ck_assert_int_eq(access(top_path, F_OK), 0);
+	close_overlay();
+	ck_assert_int_eq(access(top_path, F_OK), -1);
+	open_overlay(true);
+	write_model(4096, 512, 2);
+	close_overlay();
+	ck_assert_int_eq(access(top_path, F_OK), 0);
+	open_overlay(true);
+	close_overlay();
+	ck_assert_int_eq(access(top_path, F_OK), 0);
+	unlink(top_path);
+	open_overlay(true);
+	unlink(top_path);
+	make_file(top_path, content, 512);
+	close_overlay();
+	ck_assert_int_eq(access(top_path, F_OK), 0);
+}
+END_TEST
+
 START_TEST(unflushed_changes_show_the_base)
 {
 	open_overlay(true);
@@ -440,6 +463,7 @@ int main(void)
 	tcase_set_timeout(tc, 60);
 	tcase_add_loop_test(tc, temporary_changes_are_found, 0, 5);
 	tcase_add_loop_test(tc, kept_changes_are_found_again, 0, 3);
+	tcase_add_test(tc, unused_files_go);
 	tcase_add_test(tc, unflushed_changes_show_the_base);
 	tcase_add_test(tc, reads_are_split_where_sectors_differ);
 	tcase_add_test(tc, discard_gives_storage_back);
