@@ -60,6 +60,10 @@ static int option_disk_item(struct vmm_disk *disk, char *item)
 		return 0;
 	}
 	if (strcmp(item, "direct") == 0) {
+		if (disk->direct) {
+			report("--disk '%s': direct is given twice", disk->path);
+			return -EINVAL;
+		}
 		disk->direct = true;
 		return 0;
 	}
@@ -85,6 +89,17 @@ static int option_disk_item(struct vmm_disk *disk, char *item)
 	return -EINVAL;
 }
 
+static int option_disk_check(const struct vmm_disk *disk)
+{
+	if (disk->iops_burst && !disk->iops)
+		report("--disk '%s': iops-burst= goes with iops= alone", disk->path);
+	else if (disk->bps_burst && !disk->bps)
+		report("--disk '%s': bps-burst= goes with bps= alone", disk->path);
+	else
+		return 0;
+	return -EINVAL;
+}
+
 int option_disk(struct options *o, char *value)
 {
 	struct vmm_disk *disk = &o->disks[o->config.n_disks];
@@ -102,6 +117,8 @@ int option_disk(struct options *o, char *value)
 		if (err < 0)
 			return err;
 	}
+	if (option_disk_check(disk) < 0)
+		return -EINVAL;
 	o->config.n_disks++;
 	return 0;
 }
