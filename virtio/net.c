@@ -235,7 +235,7 @@ static bool virtio_net_delegate(struct virtio_device *dev, unsigned int queue)
 {
 	struct virtio_net *net = virtio_net_of(dev);
 
-	return net->vhost && vhost_net_take(net->vhost, queue);
+	return net->vhost && !virtio_net_has_limits(net) && vhost_net_take(net->vhost, queue);
 }
 
 static void virtio_net_interrupt_moved(struct virtio_device *dev, unsigned int queue)
@@ -258,8 +258,13 @@ static void virtio_net_kick(struct virtio_device *dev, unsigned int queue)
 	else if (queue == virtio_net_ctrl_queue(net) &&
 		 (dev->negotiated & NET_BIT(VIRTIO_NET_F_CTRL_VQ)))
 		net_ctrl_serve(&net->ctrl, queue);
-	/* 2.1.2: the queues that vhost has stop with the others. */
-	if (net->vhost && atomic_load_explicit(&dev->broken, memory_order_relaxed))
+}
+
+static void virtio_net_broken(struct virtio_device *dev)
+{
+	struct virtio_net *net = virtio_net_of(dev);
+
+	if (net->vhost)
 		vhost_net_halt(net->vhost);
 }
 
@@ -298,6 +303,7 @@ static void virtio_net_stop(struct virtio_device *dev)
 static const struct virtio_device_ops virtio_net_ops = {
 	.start = virtio_net_start,
 	.delegate = virtio_net_delegate,
+	.broken = virtio_net_broken,
 	.interrupt_moved = virtio_net_interrupt_moved,
 	.kick = virtio_net_kick,
 	.quiesce = virtio_net_quiesce,

@@ -114,6 +114,7 @@ void vhost_net_interrupt_moved(struct vhost_net *v, unsigned int queue)
 void vhost_net_halt(struct vhost_net *v)
 {
 	pthread_mutex_lock(&v->lock);
+	v->halted = true;
 	for (unsigned int i = 0; i < 2 * v->n_pairs; i++) {
 		if (v->queue[i].running)
 			vhost_net_set_fd(v, i, VHOST_NET_SET_BACKEND, VHOST_FILE_UNBIND);
@@ -127,7 +128,6 @@ static void vhost_net_on_error(void *arg, uint32_t events)
 
 	(void)events;
 	vhost_net_drain(v->error_fd);
-	vhost_net_halt(v);
 	virtio_device_broken(v->dev, "vhost-net found a ring malformed");
 }
 
@@ -150,6 +150,9 @@ void vhost_net_start(struct vhost_net *v, unsigned int pairs)
 
 	assert(pairs <= v->n_pairs);
 	v->pairs = 0;
+	pthread_mutex_lock(&v->lock);
+	v->halted = false;
+	pthread_mutex_unlock(&v->lock);
 	if (~v->dev->negotiated & VHOST_NET_NEEDED)
 		return;
 	vhost_net_drain(v->error_fd);
@@ -216,7 +219,9 @@ bool vhost_net_take(struct vhost_net *v, unsigned int queue)
 	err = evloop_add(loop, &q->call, EPOLLIN);
 	if (err == 0) {
 		pthread_mutex_lock(&v->lock);
-		err = vhost_net_run(v, q);
+		/* A broken device's queue is taken, and lies still. */
+		if (!v->halted)
+			err = vhost_net_run(v, q);
 		pthread_mutex_unlock(&v->lock);
 	}
 	if (err == 0)

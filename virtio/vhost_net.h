@@ -67,6 +67,7 @@ struct vhost_net {
 	unsigned int pairs; /* that the kernel may serve; 0: none */
 	/* Taken under msix.lock; held while the kernel is told something. */
 	pthread_mutex_t lock;
+	bool halted; /* from halt to the next start */
 	struct vhost_net_queue queue[2 * NET_MAX_PAIRS];
 };
 

@@ -40,6 +40,9 @@ struct virtio_device_ops {
 	/* The queue's loop, or a vCPU under serve_lock. The driver kicked this queue, which is enabled. Serve it, with a
 	 * bound, or ask to be called again, on the loop, with virtio_device_rekick(). */
 	void (*kick)(struct virtio_device *dev, unsigned int queue);
+	/* Any loop of the device, once until the next start. The driver broke the protocol, and no queue may be served any more
+	 * (2.1.2): those that were given away stop here, and none is given away from now on. NULL: none ever is. */
+	void (*broken)(struct virtio_device *dev);
 	/* The queue's loop. Reset: no kick comes any more. Complete or cancel what is in flight and touch the queue's memory
 	 * no more, then call virtio_device_quiesced(), now or later. NULL: nothing is ever in flight between two calls. */
 	void (*quiesce)(struct virtio_device *dev, unsigned int queue);
@@ -79,7 +82,8 @@ struct virtio_device {
 	uint64_t config_writable; /* bit i: the driver may write byte i of config */
 	uint64_t features; /* offered; VIRTIO_F_VERSION_1 and the ring features are added by init */
 	struct virtio_queue_ref queue_ref[VIRTIO_MAX_QUEUES];
-	int kick_fd[VIRTIO_MAX_QUEUES]; /* eventfds; the transport or KVM writes, the loop reads */
+	int kick_fd
+		[VIRTIO_MAX_QUEUES]; /* eventfds; the transport or KVM writes, nobody reads: edges count */
 	/*
 	 * The driver waits for this queue busily: a kick is served before it returns, by the vCPU that did it. For queues
 	 * whose service never waits and is soon over.

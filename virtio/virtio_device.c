@@ -233,6 +233,8 @@ void virtio_device_broken(struct virtio_device *dev, const char *why)
 	log_guest(&dev->log,
 		  "%s: the guest's driver broke the protocol (%s); it must reset the device",
 		  dev->name, why);
+	if (dev->ops->broken)
+		dev->ops->broken(dev);
 	dev->transport.needs_reset(dev->transport.arg);
 }
 

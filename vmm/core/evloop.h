@@ -74,7 +74,7 @@ int evloop_init(struct evloop *loop);
 int evloop_start(struct evloop *loop, const char *name);
 
 /*
- * Loop thread. Adds fd with the events to wait for (level triggered). Returns 0 or negative errno; -EPERM for
+ * Loop thread. Adds fd with the events to wait for (level triggered, unless EPOLLET is among the events). Returns 0 or negative errno; -EPERM for
  * a regular file, which epoll refuses. events 0 in evloop_mod() pauses the descriptor wholly (no EPOLLHUP
  * either). evloop_del() may be called from any callback, also its own; afterwards fn is not called again.
  */

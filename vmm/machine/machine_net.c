@@ -54,12 +54,14 @@ static int net_open_vhost(struct machine_net *n, const struct machine *machine,
 					    .must = config->vhost == MACHINE_VHOST_ON};
 	int err;
 
+	if (n->user || config->vhost == MACHINE_VHOST_OFF)
+		return 0;
 	if (options.must && net_is_limited(config)) {
 		log_error("a network card with a limit cannot be served by vhost, which knows of "
 			  "none");
 		return -EINVAL;
 	}
-	if (n->user || config->vhost == MACHINE_VHOST_OFF || net_is_limited(config))
+	if (net_is_limited(config))
 		return 0;
 	err = vhost_net_open(&n->vhost, &options);
 	n->has_vhost = err == 0;
