@@ -236,17 +236,17 @@ macvtap() {
 	done
 	true
 }
-macvtap || note 'this host has no macvtap interfaces'
+if ! macvtap; then
+	# The lab has them.
+	[ -z "$emulated" ] || fail 'macvtap' 'cannot be made'
+	note 'this host has no macvtap interfaces'
+fi
 far=()
 
 # ---- the kernel's own checks of rings ----
 
-if [ -x "$build/bin/test_virtio_vhost_real" ]; then
-	got=0
-	text=$("$build/bin/test_virtio_vhost_real") || got=$?
-	check 'malformed rings' "${text##*$'\n'}" [ "$got" = 0 ]
-	[ "$got" = 0 ] || echo "$text"
-else
-	note 'the unit tests are not built: no malformed rings'
-fi
+got=0
+text=$("$build/bin/test_virtio_vhost_real" 2>&1) || got=$?
+check 'malformed rings' "${text##*$'\n'}" [ "$got" = 0 ]
+[ "$got" = 0 ] || echo "$text"
 finish

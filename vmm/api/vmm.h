@@ -58,7 +58,7 @@ struct vmm_disk {
 	bool readonly;	    /* several VMs may share an image that all open read-only */
 	bool overlay; /* as if readonly, but the guest can write: what it writes goes elsewhere */
 	const char *
-		overlay_file; /* where that is kept, made if it is missing; NULL: it ends with the VM */
+		overlay_file; /* where that is kept, made if it is missing, and removed if nothing was written; NULL: it ends with the VM */
 	enum vmm_disk_format format;
 	bool direct; /* past the host's page cache (O_DIRECT); raw images without an overlay */
 	uint16_t
@@ -82,8 +82,8 @@ struct vmm_forward {
 };
 
 enum vmm_vhost {
-	VMM_VHOST_AUTO = 0, /* if the host has it for us */
-	VMM_VHOST_ON,	    /* or vmm_create() fails */
+	VMM_VHOST_AUTO = 0, /* if the host has it for us, and the card has no limit */
+	VMM_VHOST_ON,	    /* or vmm_create() fails, as it does for a card with a limit */
 	VMM_VHOST_OFF,
 };
 
@@ -100,7 +100,8 @@ struct vmm_net_limit {
 
 /*
  * A network card; appears as eth0, eth1, ... in the order given. It is on a TAP interface of the host, or, with user, on
- * the program passt(1), which is started as a child and needs no rights.
+ * the program passt(1), which needs no rights. That is a child of this process, which the library waits for by its own
+ * number: a program that waits for any child must not take it away.
  */
 struct vmm_net {
 	const char *tap; /* name of an existing TAP interface; NULL: tap_fd is used */
