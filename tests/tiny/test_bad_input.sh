@@ -98,6 +98,11 @@ mkdir "$tmp/consoles"
 echo old >"$tmp/consoles/old"
 refused 'a new console file' 'missing.bz64' --kernel missing.bz64 --console "file=$tmp/consoles/new"
 refused 'an old console file' 'missing.bz64' --kernel missing.bz64 --console "file=$tmp/consoles/old"
+# What is in the way of a socket is seen later than other things.
+refused 'a new console file, and no vsock' "cannot listen on socket 'text'" "${good[@]}" --log-level error \
+	--vsock cid=3,socket=text --console "file=$tmp/consoles/new"
+refused 'an old console file, and no vsock' "cannot listen on socket 'text'" "${good[@]}" --log-level error \
+	--vsock cid=3,socket=text --console "file=$tmp/consoles/old"
 [ "$(grep -r . "$tmp/consoles")" = "$tmp/consoles/old:old" ] && [ ! -e "$tmp/consoles/new" ] ||
 	fail "console files after failed starts: $(ls -l "$tmp/consoles")"
 

@@ -163,6 +163,11 @@ int vmm_device_tree(const struct vmm *vm, void **tree, size_t *size)
 	return -ENOMEM;
 }
 
+int vmm_prepare(struct vmm *vm)
+{
+	return machine_prepare(vm->machine);
+}
+
 int vmm_start(struct vmm *vm)
 {
 	return machine_start(vm->machine);

@@ -126,7 +126,7 @@ struct vmm_net {
  */
 struct vmm_vsock {
 	uint32_t cid; /* of the guest, VMM_MIN_CID to VMM_MAX_CID */
-	/* of the socket, which vmm_start() makes for the user alone, and vmm_destroy() removes; one that nobody uses is replaced */
+	/* of the socket, which vmm_prepare() makes for the user alone, and vmm_destroy() removes; one that nobody uses is replaced */
 	const char *path;
 };
 
@@ -192,7 +192,14 @@ int vmm_create(const struct vmm_config *config, struct vmm **vm);
  */
 int vmm_device_tree(const struct vmm *vm, void **tree, size_t *size);
 
-/* Makes the socket of a socket device and starts the vCPUs. Once. Returns 0 or negative errno; after a failure only vmm_destroy() is useful. */
+/*
+ * Makes the socket of a socket device: the last thing that may be refused, for a caller who has something of their own to
+ * do when all is known to be right and nothing runs yet. vmm_start() does it otherwise. Once. Returns 0 or negative errno;
+ * after a failure only vmm_destroy() is useful.
+ */
+int vmm_prepare(struct vmm *vm);
+
+/* vmm_prepare(), if that was not called, and starts the vCPUs. Once. Returns 0 or negative errno; after a failure only vmm_destroy() is useful. */
 int vmm_start(struct vmm *vm);
 
 /*

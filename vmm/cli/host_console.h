@@ -1,7 +1,8 @@
 /*
  * What --console names on the host: standard descriptors, a file, a new pseudo-terminal, or a socket.
  *
- * Life: open; then begin once all else was found to be right, or abandon; and end. Files change at begin and not before.
+ * Life: open; then begin once all else was found to be right; abandon, if the machine does not start; and end. Files
+ * change at begin and not before.
  * What cannot be done is one line on stderr. Owner: main(). One thread.
  */
 #pragma once
@@ -23,7 +24,7 @@ struct host_console {
 /* Opens it and fills in the console's fields of options->config. Returns 0 or negative errno. */
 int host_console_open(struct host_console *host, struct options *options);
 
-/* The machine could not be made. */
+/* The machine could not be made or started, or shall not be: removes a file that open made. */
 void host_console_abandon(const struct host_console *host);
 
 /* Empties the file, or gives the socket its name and listens. Returns 0 or negative errno. */

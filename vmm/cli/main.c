@@ -203,6 +203,7 @@ static int run_vm(struct options *options, struct host_console *console)
 	struct run run = {
 		.options = options, .signal_fd = -1, .timeout = UINT64_MAX, .grace = UINT64_MAX};
 	int status = EXIT_STATUS_FAILED;
+	bool started = false;
 
 	if (vmm_create(&options->config, &run.vm) < 0) {
 		host_console_abandon(console);
@@ -217,11 +218,16 @@ static int run_vm(struct options *options, struct host_console *console)
 	}
 	if (options->timeout_ms)
 		run.timeout = now_ms() + options->timeout_ms;
-	if (take_over(&run, options) == 0 && host_console_begin(console, options) == 0) {
+	/* The console's file is emptied after all that may be refused, and before the guest writes. */
+	if (take_over(&run, options) == 0 && vmm_prepare(run.vm) == 0 &&
+	    host_console_begin(console, options) == 0) {
 		run_tell_size(&run);
-		if (vmm_start(run.vm) == 0)
-			status = run_until_end(&run);
+		started = vmm_start(run.vm) == 0;
 	}
+	if (started)
+		status = run_until_end(&run);
+	else
+		host_console_abandon(console);
 	terminal_restore();
 	host_console_end(console);
 	if (status == EXIT_STATUS_TIMED_OUT)

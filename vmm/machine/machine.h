@@ -187,6 +187,7 @@ struct machine {
 	unsigned int next_io_loop; /* whose turn it is to get a queue */
 	unsigned int n_user_nets;  /* cards on passt */
 	/* owned by the owner's thread */
+	bool prepared;
 	bool started;
 	/* under lock: starting the vCPUs and stopping them exclude each other */
 	pthread_mutex_t lock;
@@ -204,7 +205,10 @@ struct machine {
  */
 int machine_create(const struct machine_config *config, struct machine **machine);
 
-/* Starts the threads. Once. Returns 0 or negative errno. */
+/* What may still be refused, before anything runs. Once. Returns 0 or negative errno. */
+int machine_prepare(struct machine *machine);
+
+/* machine_prepare(), if that was not called, and starts the threads. Once. Returns 0 or negative errno. */
 int machine_start(struct machine *machine);
 
 /* Any thread. */

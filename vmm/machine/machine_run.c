@@ -104,12 +104,19 @@ static int machine_start_vcpus(struct machine *machine)
 	return err;
 }
 
+int machine_prepare(struct machine *machine)
+{
+	assert(!machine->prepared);
+	machine->prepared = true;
+	return machine_start_cards(machine);
+}
+
 int machine_start(struct machine *machine)
 {
 	int err;
 
 	assert(!machine->started);
-	err = machine_start_cards(machine);
+	err = machine->prepared ? 0 : machine_prepare(machine);
 	if (err < 0)
 		return err;
 	machine->started = true;
