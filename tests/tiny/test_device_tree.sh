@@ -123,6 +123,7 @@ refused 'an empty name' '--dump-dtb needs the name of a file' --dump-dtb ''
 refused 'the kernel' "'poweroff.bz64': the machine is made of this file" --dump-dtb poweroff.bz64
 refused 'the initrd' "'initrd': the machine is made of this file" --initrd initrd --dump-dtb initrd
 refused 'a disk' "'./disk.img': the machine is made of this file" --disk disk.img --dump-dtb ./disk.img
+refused 'the file of the console' "'./old.dtb': the console goes to this file" --console file=old.dtb --dump-dtb ./old.dtb
 refused 'a full device' "'/dev/full': No space left on device" --dump-dtb /dev/full
 refused 'a machine that cannot be made' "cannot open disk 'none'" --disk none --dump-dtb old.dtb
 # A limit of 1 KiB on the size of files stands for a full disk.
@@ -131,10 +132,13 @@ expect 125 'a full disk' sh -c 'trap "" XFSZ; ulimit -f 2; exec "$@"' sh "$vmm" 
 grep -q "cannot write device tree 'link': File too large" "$tmp/err" || fail "a full disk: it says $(cat "$tmp/err")"
 cmp old.dtb tree.dtb || fail 'a full disk: the file has changed'
 expect 125 'no console without a tree' "$vmm" "${good[@]}" --console file=new --dump-dtb no/tree
+expect 125 'a new file of the console' "$vmm" "${good[@]}" --console file=new --dump-dtb ./new
+grep -q "'./new': the console goes to this file" "$tmp/err" || fail "a new file of the console: it says $(cat "$tmp/err")"
 expect 0 'no console with a tree' "$vmm" "${good[@]}" --console file=new --dump-dtb /dev/null
 [ "$(find . | sort)" = "$(sort <<<"$names")" ] || fail "other files are left: $(find .)"
 
 expect 0 'a link to a file' "$vmm" "${good[@]}" --dump-dtb link
 [ -L link ] && ! cmp -s old.dtb tree.dtb || fail 'the link was replaced, not the file behind it'
+expect 0 'a device for both' "$vmm" "${good[@]}" --console file=/dev/null --dump-dtb /dev/null
 "$vmm" "${good[@]}" --dump-dtb /dev/stdout </dev/null | cmp - old.dtb || fail 'a pipe gets another tree'
 finish

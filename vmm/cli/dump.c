@@ -41,6 +41,13 @@ static bool dump_is_part(const struct stat *st, const struct vmm_config *config)
 	return false;
 }
 
+/* Not a device: two may well be sent to /dev/null. A file that --console made would be removed with the tree in it. */
+static bool dump_is_console(const struct stat *st, const struct options *options)
+{
+	return options->console == OPTIONS_CONSOLE_FILE && S_ISREG(st->st_mode) &&
+	       dump_is_file(st, options->console_path);
+}
+
 /* Closes fd. Returns 0 or negative errno. */
 static int dump_write(int fd, const char *bytes, size_t len)
 {
@@ -108,6 +115,8 @@ static int dump_bytes(const struct options *options, const void *bytes, size_t l
 		err = errno == ENOENT ? dump_replace(path, bytes, len) : -errno;
 	else if (dump_is_part(&st, &options->config))
 		return dump_refuse(path, EINVAL, "the machine is made of this file");
+	else if (dump_is_console(&st, options))
+		return dump_refuse(path, EINVAL, "the console goes to this file");
 	else if (S_ISBLK(st.st_mode))
 		return dump_refuse(path, EINVAL, "it is a block device");
 	else if (S_ISREG(st.st_mode))
