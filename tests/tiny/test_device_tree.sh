@@ -139,6 +139,15 @@ expect 0 'no console with a tree' "$vmm" "${good[@]}" --console file=new --dump-
 
 expect 0 'a link to a file' "$vmm" "${good[@]}" --dump-dtb link
 [ -L link ] && ! cmp -s old.dtb tree.dtb || fail 'the link was replaced, not the file behind it'
+mode=$(stat -c %a old.dtb)
+[ "$mode" = 640 ] || fail "a file that was replaced has mode $mode, not 640"
+if [ "$(id -u)" = 0 ]; then
+	chown 1234:5678 old.dtb
+	expect 0 'the file of another' "$vmm" "${good[@]}" --dump-dtb old.dtb
+	[ "$(stat -c '%u:%g %a' old.dtb)" = '1234:5678 640' ] || fail "the file of another is $(stat -c '%u:%g %a' old.dtb)"
+else
+	note 'the owner of a file that is replaced: not tested, for want of root'
+fi
 expect 0 'a device for both' "$vmm" "${good[@]}" --console file=/dev/null --dump-dtb /dev/null
 "$vmm" "${good[@]}" --dump-dtb /dev/stdout </dev/null | cmp - old.dtb || fail 'a pipe gets another tree'
 finish

@@ -68,32 +68,64 @@ static int dump_write(int fd, const char *bytes, size_t len)
 	return err;
 }
 
+/*
+ * The owner first, as a change of it may take bits of the mode away. Few may give a file away, but many may give it to
+ * another of their groups; a tree that is one's own is better than none. A group that it was not meant for gets no rights.
+ * Returns 0 or negative errno.
+ */
+static int dump_keep_access(int fd, const struct stat *old)
+{
+	mode_t mode = old->st_mode & 0777;
+
+	if (fchown(fd, old->st_uid, old->st_gid) < 0 && fchown(fd, (uid_t)-1, old->st_gid) < 0)
+		mode &= 0707;
+	return fchmod(fd, mode) < 0 ? -errno : 0;
+}
+
+/* A new file, which at no time more may read than the old one (NULL: none). Returns 0 or negative errno. */
+static int dump_make(const char *path, const struct stat *old, const void *bytes, size_t len)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, old ? 0600 : 0666);
+	int err;
+
+	if (fd < 0)
+		return -errno;
+	err = old ? dump_keep_access(fd, old) : 0;
+	if (err == 0)
+		err = dump_write(fd, bytes, len);
+	else
+		close(fd);
+	if (err < 0)
+		unlink(path);
+	return err;
+}
+
 /* Under another name first. Returns 0 or negative errno. */
-static int dump_replace(const char *path, const void *bytes, size_t len)
+static int dump_replace(const char *path, const struct stat *old, const void *bytes, size_t len)
 {
 	char *part;
-	int fd, err;
+	int err;
 
 	if (asprintf(&part, "%s.%d.part", path, (int)getpid()) < 0)
 		return -ENOMEM;
-	fd = open(part, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-	err = fd < 0 ? -errno : dump_write(fd, bytes, len);
-	if (err == 0 && rename(part, path) < 0)
+	err = dump_make(part, old, bytes, len);
+	if (err == 0 && rename(part, path) < 0) {
 		err = -errno;
-	if (err < 0 && fd >= 0)
 		unlink(part);
+	}
 	free(part);
 	return err;
 }
 
-static int dump_replace_real(const char *path, const void *bytes, size_t len)
+static int dump_replace_real(const char *path, const struct stat *old, const void *bytes,
+			     size_t len)
 {
 	char *real = realpath(path, NULL); /* the file behind a symbolic link */
 	int err;
 
 	if (!real)
 		return -errno;
-	err = access(real, W_OK) < 0 ? -errno : dump_replace(real, bytes, len);
+	err = access(real, W_OK) < 0 ? -errno : dump_replace(real, old, bytes, len);
 	free(real);
 	return err;
 }
@@ -112,7 +144,7 @@ static int dump_bytes(const struct options *options, const void *bytes, size_t l
 	int err;
 
 	if (stat(path, &st) < 0)
-		err = errno == ENOENT ? dump_replace(path, bytes, len) : -errno;
+		err = errno == ENOENT ? dump_replace(path, NULL, bytes, len) : -errno;
 	else if (dump_is_part(&st, &options->config))
 		return dump_refuse(path, EINVAL, "the machine is made of this file");
 	else if (dump_is_console(&st, options))
@@ -120,7 +152,7 @@ static int dump_bytes(const struct options *options, const void *bytes, size_t l
 	else if (S_ISBLK(st.st_mode))
 		return dump_refuse(path, EINVAL, "it is a block device");
 	else if (S_ISREG(st.st_mode))
-		err = dump_replace_real(path, bytes, len);
+		err = dump_replace_real(path, &st, bytes, len);
 	else
 		err = dump_to_device(path, bytes, len);
 	return err < 0 ? dump_refuse(path, -err, strerror(-err)) : 0;

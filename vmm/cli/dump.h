@@ -8,6 +8,7 @@
 #include "vmm/cli/options.h"
 
 /*
- * A regular file is replaced as a whole or stays as it is; a pipe or a device is written to. Returns 0 or negative errno.
+ * A regular file is replaced as a whole, which keeps its mode, or stays as it is; a pipe or a device is written to.
+ * Returns 0 or negative errno.
  */
 int dump_device_tree(const struct options *options, const struct vmm *vm);
