@@ -90,7 +90,7 @@ write_session() {
 # the CPU is then asked out of the guest for anything but an interrupt, before the guest's next exit or exception, the
 # vector is delivered again, even where interrupts are off: a guest then waits for a lock that it holds itself. CPUs
 # that share a thread (thread=single) ask so at each interrupt of another one. With --icount each timer of the machine
-# does it; there is no option against that, a guest is only less likely to hang with -cpu EPYC,+svm,-npt.
+# does it, and nothing helps: a guest under load hangs within seconds, with -cpu EPYC,+svm,-npt a little later.
 #
 # With a thread for each CPU, two races are lost. Whenever any CPU loads a floating-point state, as at a task switch,
 # QEMU clears the flag IGNNE of its first CPU: it reads and writes back, without a lock, the word hflags2 of that CPU,
