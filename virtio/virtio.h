@@ -32,7 +32,7 @@ struct virtio_device_ops {
 	/* The device's loop. DRIVER_OK: negotiated and queue[] are valid. It may give a queue another loop. Every queue is
 	 * kicked once right after this. */
 	void (*start)(struct virtio_device *dev);
-	/* The queue's loop, before its first kick. True: others read kick_fd and serve the queue, until quiesce gets it
+	/* The queue's loop, before its first kick. True: others wait for kick_fd and serve the queue, until quiesce gets it
 	 * back from them; kick is not called for it. NULL: no queue is given away. */
 	bool (*delegate)(struct virtio_device *dev, unsigned int queue);
 	/* A vCPU thread. virtio_device_interrupt_fd(queue) may return something else from now on. NULL: nobody asks. */

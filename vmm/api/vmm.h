@@ -143,7 +143,7 @@ struct vmm_config {
 	const struct vmm_net *nets;
 	unsigned int n_nets; /* disks and nets together: VMM_MAX_DISKS_AND_NETS */
 	unsigned int
-		io_threads; /* that serve the devices; 0 (default): one for each disk, net and vsock; at most VMM_MAX_IO_THREADS */
+		io_threads; /* that serve the devices; 0 (default): one for each disk, net and vsock, but no more than the host has CPUs for us; at most VMM_MAX_IO_THREADS */
 	const struct vmm_vsock *vsock; /* NULL (default): none */
 	bool rng;		       /* an entropy source; default true */
 	bool balloon; /* memory that the guest frees goes back to the host; see vmm_balloon_set(); default true */

@@ -109,7 +109,8 @@ struct machine_config {
 	unsigned int n_disks;
 	const struct machine_net_config *nets;
 	unsigned int n_nets;
-	unsigned int io_threads; /* 0: as many as disks, network cards and socket devices */
+	unsigned int
+		io_threads; /* 0: as many as disks, network cards and socket devices, up to the host's CPUs */
 	const struct machine_vsock_config *vsock; /* NULL: none */
 	bool rng;
 	bool balloon;
