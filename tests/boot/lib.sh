@@ -293,6 +293,21 @@ nothing_left() {
 	check "$1: nothing is left" "${left:-no process, file or lock}" [ -z "$left" ]
 }
 
+# refused NAME PATTERN OPTION... - vmm must not start, and say why
+refused() {
+	local got=0
+	"$vmm" --kernel "$tmp/kernel-cloud" --timeout 60 "${@:3}" </dev/null >"$tmp/refused" 2>&1 || got=$?
+	equal "$1: status" 125 "$got"
+	check "$1: message" "$(<"$tmp/refused")" matches "$(<"$tmp/refused")" "$2"
+}
+
+# accepted NAME OPTION... - vmm must start; what becomes of the guest is not looked at
+accepted() {
+	local got=0
+	"$vmm" --kernel "$tmp/kernel-cloud" --timeout 0.2 "${@:2}" </dev/null >"$tmp/accepted" 2>"$tmp/accepted.err" || got=$?
+	equal "$1: status" 124 "$got"
+}
+
 # says NAME PATTERN [SECONDS] - waits until the machine has written a line with that
 says() {
 	local since=$EPOCHREALTIME

@@ -5,21 +5,6 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 enter_lab cloud
 
-# refused NAME PATTERN OPTION... - vmm must not start, and say why
-refused() {
-	local got=0
-	"$vmm" --kernel "$tmp/kernel-cloud" --timeout 60 "${@:3}" </dev/null >"$tmp/refused" 2>&1 || got=$?
-	equal "$1: status" 125 "$got"
-	check "$1: message" "$(<"$tmp/refused")" matches "$(<"$tmp/refused")" "$2"
-}
-
-# accepted NAME OPTION... - vmm must start; what becomes of the guest is not looked at
-accepted() {
-	local got=0
-	"$vmm" --kernel "$tmp/kernel-cloud" --timeout 0.2 "${@:2}" </dev/null >"$tmp/accepted" 2>"$tmp/accepted.err" || got=$?
-	equal "$1: status" 124 "$got"
-}
-
 # ---- a guest that writes ----
 
 truncate -s 64M "$tmp/data" "$tmp/parts" "$tmp/whole"

@@ -69,21 +69,6 @@ if ! grep -q -- -lzstd "$build/lib/vmm.pc"; then
 	qcow2=("${qcow2[@]/zstd/packed}")
 fi
 
-# refused NAME PATTERN OPTION... - vmm must not start, and say why
-refused() {
-	local got=0
-	"$vmm" --kernel "$tmp/kernel-cloud" --timeout 60 "${@:3}" </dev/null >"$tmp/refused" 2>&1 || got=$?
-	equal "$1: status" 125 "$got"
-	check "$1: message" "$(<"$tmp/refused")" matches "$(<"$tmp/refused")" "$2"
-}
-
-# accepted NAME OPTION... - vmm must start; what becomes of the guest is not looked at
-accepted() {
-	local got=0
-	"$vmm" --kernel "$tmp/kernel-cloud" --timeout 0.2 "${@:2}" </dev/null >"$tmp/accepted" 2>"$tmp/accepted.err" || got=$?
-	equal "$1: status" 124 "$got"
-}
-
 # seen FILE - all that must not change
 seen() {
 	echo "$(stat -c '%s %y' "$1") $(sha256sum <"$1")"
