@@ -208,11 +208,15 @@ uint16_t virtq_driver_n_used(const struct virtq_driver *drv)
 void virtq_driver_set_avail_flags(struct virtq_driver *drv, uint16_t flags)
 {
 	store16(&drv->avail->flags, flags);
+	/* What comes after is a look at the used ring; pairs with the fence in virtq_publish() */
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 }
 
 void virtq_driver_set_used_event(struct virtq_driver *drv, uint16_t idx)
 {
 	store16(&drv->avail->ring[drv->config.size], idx);
+	/* As above. */
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 }
 
 uint16_t virtq_driver_used_flags(const struct virtq_driver *drv)
