@@ -86,6 +86,11 @@ static void virtio_blk_kick(struct virtio_device *dev, unsigned int queue)
 	virtio_blk_queue_kick(&virtio_blk_of(dev)->queues[queue]);
 }
 
+static bool virtio_blk_kick_inline(struct virtio_device *dev, unsigned int queue)
+{
+	return virtio_blk_queue_kick_inline(&virtio_blk_of(dev)->queues[queue]);
+}
+
 static void virtio_blk_quiesce(struct virtio_device *dev, unsigned int queue)
 {
 	virtio_blk_queue_quiesce(&virtio_blk_of(dev)->queues[queue]);
@@ -100,6 +105,7 @@ static void virtio_blk_stop(struct virtio_device *dev)
 static const struct virtio_device_ops virtio_blk_ops = {
 	.start = virtio_blk_start,
 	.kick = virtio_blk_kick,
+	.kick_inline = virtio_blk_kick_inline,
 	.quiesce = virtio_blk_quiesce,
 	.stop = virtio_blk_stop,
 };
@@ -133,9 +139,22 @@ static void virtio_blk_fill_device(struct virtio_blk *blk, const struct virtio_b
 	};
 	assert(blk->dev.queue_size <= VIRTQ_MAX_SIZE && blk->dev.queue_size > 2);
 	assert(blk->dev.n_queues <= VIRTIO_BLK_MAX_QUEUES);
-	for (unsigned int i = 0; options->queue_loops && i < blk->dev.n_queues; i++)
-		blk->dev.queue_loop[i] = options->queue_loops[i];
+	for (unsigned int i = 0; i < blk->dev.n_queues; i++) {
+		if (options->queue_loops)
+			blk->dev.queue_loop[i] = options->queue_loops[i];
+		blk->dev.serve_inline[i] = blk->inline_requests > 0;
+	}
 	blk->dev.features = virtio_blk_features(blk);
+}
+
+/* Whether vCPUs serve the queues too. */
+static void virtio_blk_choose_inline(struct virtio_blk *blk,
+				     const struct virtio_blk_options *options)
+{
+	if (blk->disk->engine != DISK_ENGINE_AUTO || blk->limit.limited || !disk_can_try(blk->disk))
+		return;
+	blk->inline_requests = options->inline_requests;
+	blk->inline_bytes = options->inline_bytes;
 }
 
 static int virtio_blk_init_queues(struct virtio_blk *blk)
@@ -168,6 +187,8 @@ int virtio_blk_init(struct virtio_blk *blk, const struct virtio_blk_options *opt
 	err = virtio_blk_set_serial(blk, options->serial);
 	if (err < 0)
 		return err;
+	disk_limit_init(&blk->limit, options->limit);
+	virtio_blk_choose_inline(blk, options);
 	virtio_blk_fill_device(blk, options);
 	err = virtio_device_init(&blk->dev);
 	if (err == 0) {
@@ -176,10 +197,10 @@ int virtio_blk_init(struct virtio_blk *blk, const struct virtio_blk_options *opt
 			virtio_device_fini(&blk->dev);
 	}
 	if (err < 0) {
+		disk_limit_fini(&blk->limit);
 		log_error("cannot set up %s: %s", blk->disk->name, strerror(-err));
 		return err;
 	}
-	disk_limit_init(&blk->limit, options->limit);
 	virtio_blk_fill_config(blk);
 	return 0;
 }

@@ -1,7 +1,8 @@
 /*
  * virtio-blk: a disk with one or more queues (virtio 1.2, 5.2).
  *
- * Each queue is served on its own event loop, which never waits for storage: requests go through a struct disk_queue. A
+ * Each queue is served on its own event loop, which never waits for storage: requests go through a struct disk_queue. Few and
+ * small ones that need not wait may be done by the vCPU that kicks. A
  * request is parsed (blk_request.h), started, and completed by one function; blk_queue.h has what happens in between.
  *
  * A disk caches writes until VIRTIO_BLK_T_FLUSH; for a driver that did not negotiate VIRTIO_BLK_F_FLUSH each
@@ -38,6 +39,13 @@ struct virtio_blk_options {
 	struct evloop *const *queue_loops; /* one for each queue, borrowed; NULL: loop serves all */
 	uint16_t queue_size; /* a power of two up to VIRTQ_MAX_SIZE; 0: VIRTIO_BLK_QUEUE_SIZE */
 	const struct disk_limit_config *limit; /* borrowed during init; NULL: none */
+	/*
+	 * A vCPU that kicks does the requests itself, where storage need not be waited for (disk_try()), unless more than this
+	 * wait, or these bytes are exceeded: then the loop is better at it, beside the vCPU. 0: the loop does all. Disks with a
+	 * limit or an engine of choice have no such thing.
+	 */
+	unsigned int inline_requests;
+	uint64_t inline_bytes;
 };
 
 /* What a snapshot must save besides the queues and the disk. */
@@ -52,6 +60,8 @@ struct virtio_blk {
 	struct disk *disk;
 	char serial[VIRTIO_BLK_ID_BYTES]; /* padded with NULs, not terminated */
 	struct virtio_blk_queue *queues;  /* dev.n_queues of them */
+	unsigned int inline_requests;	  /* see struct virtio_blk_options */
+	uint64_t inline_bytes;
 	/* size: any thread, by atomic accesses; the rest is immutable from start to stop */
 	struct virtio_blk_state state;
 	/* any thread */

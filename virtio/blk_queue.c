@@ -18,6 +18,9 @@
 #define VIRTIO_BLK_PUBLISH_REQUESTS 16
 #define VIRTIO_BLK_PUBLISH_BYTES    (256u << 10)
 
+/* Kicks that are left to the loop after one that a vCPU could not serve: one such is seldom alone. */
+#define VIRTIO_BLK_NOT_INLINE 16
+
 /* ---- completion ---- */
 
 static void virtio_blk_publish(struct virtio_blk_queue *queue)
@@ -233,30 +236,48 @@ enum virtio_blk_served {
 	VIRTIO_BLK_BROKEN, /* the driver is at fault */
 };
 
+/* What is held back, else the next of the ring. */
+static enum virtio_blk_served virtio_blk_next(struct virtio_blk_queue *queue,
+					      struct virtio_blk_slot **slot)
+{
+	int ret;
+
+	*slot = queue->held;
+	queue->held = NULL;
+	if (*slot)
+		return VIRTIO_BLK_NEXT;
+	*slot = virtio_blk_get_slot(queue);
+	if (!*slot) {
+		queue->starved = true;
+		return VIRTIO_BLK_WAIT;
+	}
+	ret = virtio_blk_take(queue, *slot);
+	if (ret > 0)
+		return VIRTIO_BLK_NEXT;
+	virtio_blk_free_slot(queue, *slot);
+	return ret == 0 ? VIRTIO_BLK_EMPTY : VIRTIO_BLK_BROKEN;
+}
+
+static void virtio_blk_count(struct virtio_blk_work *work, const struct virtio_blk_slot *slot)
+{
+	work->requests++;
+	work->bytes += slot->request.in.len + slot->request.out.len;
+}
+
 static enum virtio_blk_served virtio_blk_serve(struct virtio_blk_queue *queue,
 					       struct virtio_blk_work *work)
 {
-	struct virtio_blk_slot *slot = queue->held;
-	int ret;
+	enum virtio_blk_served next;
+	struct virtio_blk_slot *slot;
 
 	if (work->requests >= VIRTIO_BLK_KICK_REQUESTS || work->bytes >= VIRTIO_BLK_KICK_BYTES)
 		return VIRTIO_BLK_LATER;
-	if (!slot) {
-		slot = virtio_blk_get_slot(queue);
-		if (!slot) {
-			queue->starved = true;
-			return VIRTIO_BLK_WAIT;
-		}
-		ret = virtio_blk_take(queue, slot);
-		if (ret <= 0) {
-			virtio_blk_free_slot(queue, slot);
-			return ret == 0 ? VIRTIO_BLK_EMPTY : VIRTIO_BLK_BROKEN;
-		}
-	}
+	next = virtio_blk_next(queue, &slot);
+	if (next != VIRTIO_BLK_NEXT)
+		return next;
 	if (!virtio_blk_may_pass(queue, slot))
 		return VIRTIO_BLK_WAIT;
-	work->requests++;
-	work->bytes += slot->request.in.len + slot->request.out.len;
+	virtio_blk_count(work, slot);
 	virtio_blk_start_slot(queue, slot);
 	return VIRTIO_BLK_NEXT;
 }
@@ -285,6 +306,71 @@ void virtio_blk_queue_kick(struct virtio_blk_queue *queue)
 		virtio_device_broken(dev, "malformed ring, chain or request");
 }
 
+/* Returns whether the request was done; if not, it is as if it was not begun. */
+static bool virtio_blk_try(struct virtio_blk_queue *queue, struct virtio_blk_slot *slot)
+{
+	const struct blk_request *req = &slot->request;
+	int err;
+
+	if (req->verdict != VIRTIO_BLK_S_OK || req->type == VIRTIO_BLK_T_GET_ID) {
+		virtio_blk_start_slot(queue, slot);
+		return true;
+	}
+	virtio_blk_fill_io(queue->blk, req, &slot->io.io);
+	err = disk_try(queue->blk->disk, &slot->io.io, queue->blk->inline_bytes);
+	if (err == -EAGAIN)
+		return false;
+	virtio_blk_io_done(queue, &slot->io, err);
+	return true;
+}
+
+static enum virtio_blk_served virtio_blk_serve_inline(struct virtio_blk_queue *queue,
+						      struct virtio_blk_work *work)
+{
+	const struct virtio_blk *blk = queue->blk;
+	enum virtio_blk_served next;
+	struct virtio_blk_slot *slot;
+
+	if (work->requests >= blk->inline_requests || work->bytes >= blk->inline_bytes)
+		return virtq_pending(&blk->dev.queue[queue->index]) ? VIRTIO_BLK_LATER
+								    : VIRTIO_BLK_EMPTY;
+	next = virtio_blk_next(queue, &slot);
+	if (next != VIRTIO_BLK_NEXT)
+		return next;
+	virtio_blk_count(work, slot);
+	if (virtio_blk_try(queue, slot))
+		return VIRTIO_BLK_NEXT;
+	queue->held = slot;
+	if (slot->io.io.op == DISK_READ)
+		queue->not_inline = VIRTIO_BLK_NOT_INLINE;
+	return VIRTIO_BLK_LATER;
+}
+
+bool virtio_blk_queue_kick_inline(struct virtio_blk_queue *queue)
+{
+	struct virtio_device *dev = &queue->blk->dev;
+	struct virtq *vq = &dev->queue[queue->index];
+	struct virtio_blk_work work = {0};
+	enum virtio_blk_served served;
+
+	if (queue->not_inline > 0) {
+		queue->not_inline--;
+		return false;
+	}
+	if (queue->held || virtq_waiting(vq) > queue->blk->inline_requests)
+		return false;
+	do {
+		virtq_disable_kick(vq);
+		do {
+			served = virtio_blk_serve_inline(queue, &work);
+		} while (served == VIRTIO_BLK_NEXT);
+		virtio_blk_publish(queue);
+	} while (served == VIRTIO_BLK_EMPTY && virtq_enable_kick(vq));
+	if (served == VIRTIO_BLK_BROKEN)
+		virtio_device_broken(dev, "malformed ring, chain or request");
+	return served != VIRTIO_BLK_LATER;
+}
+
 static void virtio_blk_on_timer(void *arg)
 {
 	struct virtio_blk_queue *queue = arg;
@@ -310,6 +396,7 @@ void virtio_blk_queue_quiesce(struct virtio_blk_queue *queue)
 	if (queue->held)
 		virtio_blk_free_slot(queue, queue->held);
 	queue->held = NULL;
+	queue->not_inline = 0;
 	queue->starved = false;
 	queue->unpublished = 0;
 	queue->unpublished_bytes = 0;
@@ -331,6 +418,7 @@ int virtio_blk_queue_init(struct virtio_blk_queue *queue, struct virtio_blk *blk
 	queue->io.done = virtio_blk_io_done;
 	queue->io.batch_done = virtio_blk_batch_done;
 	queue->io.idle = virtio_blk_io_idle;
+	queue->io.guard = blk->inline_requests > 0 ? &blk->dev.serve_lock[index] : NULL;
 	queue->io.arg = queue;
 	err = queue->slots && queue->iov ? disk_queue_init(&queue->io) : -ENOMEM;
 	if (err < 0) {

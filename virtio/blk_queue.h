@@ -4,7 +4,8 @@
  * Every request has a slot from the moment it is taken until it is completed, in any order. A reset drops what is held
  * back and cancels what is in flight; nothing touches the ring after that.
  *
- * Owner: the virtio_blk. Threads: init and fini by its owner, all else on the queue's loop.
+ * Owner: the virtio_blk. Threads: init and fini by its owner, all else on the queue's loop; when vCPUs serve it too
+ * (virtio_blk_options.inline_requests), whoever does holds the queue's lock (virtio_device_enter()).
  */
 #pragma once
 
@@ -38,15 +39,18 @@ struct virtio_blk_queue {
 	unsigned int index;
 	struct virtio_blk_slot *slots; /* as many as the largest queue has descriptors */
 	struct iovec *iov;	       /* VIRTIO_BLK_PIECES for each slot */
-	/* owned by the loop thread */
+	/* owned by the loop thread, or under the queue's lock */
 	struct disk_queue io;
 	struct evloop_timer timer; /* the rate limit allows the next request */
 	struct virtio_blk_slot *free;
-	unsigned int n_slots;	      /* the first ones, which were used at some time */
-	struct virtio_blk_slot *held; /* taken, and waiting for the rate limit */
-	bool starved;		      /* chains wait for a slot */
-	bool quiescing;		      /* the driver has reset the device: completions are dropped */
-	unsigned int unpublished;     /* completed, not yet shown to the driver */
+	unsigned int n_slots; /* the first ones, which were used at some time */
+	struct virtio_blk_slot *
+		held; /* taken, and waiting for the rate limit, or for the loop after a vCPU's try */
+	unsigned int
+		not_inline; /* so many kicks are left to the loop, because the last try failed */
+	bool starved;	    /* chains wait for a slot */
+	bool quiescing;	    /* the driver has reset the device: completions are dropped */
+	unsigned int unpublished; /* completed, not yet shown to the driver */
 	size_t unpublished_bytes;
 };
 
@@ -56,6 +60,9 @@ int virtio_blk_queue_init(struct virtio_blk_queue *queue, struct virtio_blk *blk
 
 /* Serves the ring, with a bound. */
 void virtio_blk_queue_kick(struct virtio_blk_queue *queue);
+
+/* On a vCPU: serves what does not wait for storage. Returns false when the loop has something to do. */
+bool virtio_blk_queue_kick_inline(struct virtio_blk_queue *queue);
 
 /* Ends in virtio_device_quiesced(). */
 void virtio_blk_queue_quiesce(struct virtio_blk_queue *queue);

@@ -1,5 +1,6 @@
 #include "virtio/console.h"
 
+#include <assert.h>
 #include <endian.h>
 #include <errno.h>
 #include <stddef.h>
@@ -102,9 +103,9 @@ void virtio_console_tx_ready(struct virtio_console *console)
 {
 	bool held;
 
-	pthread_mutex_lock(&console->dev.serve_lock);
+	virtio_device_enter(&console->dev, CONSOLE_TX);
 	held = console->state.tx_held;
-	pthread_mutex_unlock(&console->dev.serve_lock);
+	virtio_device_leave(&console->dev, CONSOLE_TX);
 	if (held)
 		virtio_device_rekick(&console->dev, CONSOLE_TX);
 }
@@ -163,6 +164,13 @@ static void virtio_console_kick(struct virtio_device *dev, unsigned int queue)
 		console->host.rx_room(console->host.arg);
 }
 
+static bool virtio_console_kick_inline(struct virtio_device *dev, unsigned int queue)
+{
+	assert(queue == CONSOLE_TX);
+	virtio_console_tx_kick(virtio_console_of(dev));
+	return true;
+}
+
 /* ---- the device ---- */
 
 static void virtio_console_start(struct virtio_device *dev)
@@ -184,6 +192,7 @@ static void virtio_console_stop(struct virtio_device *dev)
 static const struct virtio_device_ops virtio_console_ops = {
 	.start = virtio_console_start,
 	.kick = virtio_console_kick,
+	.kick_inline = virtio_console_kick_inline,
 	.stop = virtio_console_stop,
 };
 

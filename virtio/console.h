@@ -38,7 +38,7 @@ struct virtio_console_host {
 };
 
 struct virtio_console_state {
-	/* under dev.serve_lock */
+	/* under the queue's lock (virtio_device_enter()) */
 	bool tx_held;	  /* a buffer was taken from the queue and not given back */
 	uint16_t tx_head; /* its chain, */
 	uint64_t tx_done; /* of which so many bytes were written */
@@ -51,7 +51,7 @@ struct virtio_console {
 	/* immutable after init */
 	struct virtio_console_host host;
 	struct virtio_console_state state;
-	/* under dev.serve_lock */
+	/* under the queue's lock (virtio_device_enter()) */
 	struct iov_cursor tx; /* the rest of the held buffer; into tx_iov */
 	struct iovec tx_iov[VIRTIO_CONSOLE_QUEUE_SIZE];
 	/* owned by the loop thread */

@@ -80,6 +80,7 @@ struct disk_move {
 	const struct disk *disk;
 	const _Atomic bool *cancel;
 	bool write;
+	bool nowait; /* reads alone: from the page cache, else -EAGAIN */
 	struct iov_cursor cur;
 	int fd;
 	uint64_t offset; /* in fd */
@@ -88,6 +89,8 @@ struct disk_move {
 /* The kernel looks at a vector for longer than at a single piece, by a fifth of a cached read of 4 KiB. */
 static ssize_t disk_call(const struct disk_move *move, const struct iovec *iov, unsigned int n)
 {
+	if (move->nowait)
+		return preadv2(move->fd, iov, (int)n, (off_t)move->offset, RWF_NOWAIT);
 	if (n == 1)
 		return move->write
 			       ? pwrite(move->fd, iov->iov_base, iov->iov_len, (off_t)move->offset)
@@ -161,6 +164,8 @@ static int disk_move_file(struct disk_move *move, uint64_t len)
 			continue;
 		if (done <= 0)
 			return done < 0 ? -errno : -EIO;
+		if (move->nowait && (uint64_t)done < len)
+			return -EAGAIN;
 		iov_cursor_skip(&move->cur, (size_t)done);
 		move->offset += (uint64_t)done;
 		len -= (uint64_t)done;
@@ -213,21 +218,22 @@ static int disk_move_extent(struct disk *disk, struct disk_move *move, uint64_t 
 	}
 }
 
-static int disk_transfer(struct disk *disk, const struct disk_io *io, const _Atomic bool *cancel)
+static int disk_transfer(struct disk *disk, const struct disk_io *io, struct disk_move move)
 {
-	struct disk_move move = {.disk = disk, .cancel = cancel, .write = io->op == DISK_WRITE};
 	const struct image_ops *ops = disk->image->ops;
 	uint64_t offset = io->offset, left = io->len;
 	struct image_extent extent;
 	int err = 0;
 
+	move.disk = disk;
+	move.write = io->op == DISK_WRITE;
 	if (move.write && disk->readonly)
 		return -EROFS;
 	if (!disk_in_range(disk, offset, left))
 		return -EINVAL;
 	iov_cursor_init(&move.cur, io->iov, io->n_iov);
 	while (left > 0 && err == 0) {
-		if (disk_cancelled(cancel))
+		if (disk_cancelled(move.cancel))
 			return -ECANCELED;
 		err = (move.write ? ops->map_write : ops->map_read)(disk->image, offset, left,
 								    &extent);
@@ -274,7 +280,7 @@ static int disk_write_zeros(struct disk *disk, uint64_t offset, uint64_t len,
 
 		iov = (struct iovec){zeros, disk_min(len, room)};
 		io.len = iov.iov_len;
-		err = disk_transfer(disk, &io, cancel);
+		err = disk_transfer(disk, &io, (struct disk_move){.cancel = cancel});
 		offset += io.len;
 		len -= io.len;
 	}
@@ -333,7 +339,7 @@ int disk_execute(struct disk *disk, const struct disk_io *io, const _Atomic bool
 	switch (io->op) {
 	case DISK_READ:
 	case DISK_WRITE:
-		err = disk_transfer(disk, io, cancel);
+		err = disk_transfer(disk, io, (struct disk_move){.cancel = cancel});
 		break;
 	case DISK_FLUSH:
 		return disk_flush(disk);
@@ -342,6 +348,27 @@ int disk_execute(struct disk *disk, const struct disk_io *io, const _Atomic bool
 		err = disk_zero(disk, io, cancel);
 	}
 	return err == 0 && io->sync ? disk_flush(disk) : err;
+}
+
+bool disk_can_try(const struct disk *disk)
+{
+	const struct image *image = disk->image;
+
+	return image->memory_align == 0 && !image->map_blocks;
+}
+
+int disk_try(struct disk *disk, const struct disk_io *io, uint64_t max)
+{
+	struct disk_move move = {.nowait = !disk->image->in_memory};
+	int err;
+
+	if (io->op != DISK_READ && (io->op != DISK_WRITE || move.nowait || io->sync))
+		return -EAGAIN;
+	if (io->len > max || !disk_can_try(disk))
+		return -EAGAIN;
+	err = disk_transfer(disk, io, move);
+	/* What came of an attempt that may not wait is no news of the disk's. */
+	return err < 0 && move.nowait ? -EAGAIN : err;
 }
 
 static int disk_vector(struct disk *disk, enum disk_op op, const struct iovec *iov, unsigned int n,
@@ -353,7 +380,7 @@ static int disk_vector(struct disk *disk, enum disk_op op, const struct iovec *i
 		if (__builtin_add_overflow(io.len, iov[i].iov_len, &io.len))
 			return -EINVAL;
 	}
-	return disk_transfer(disk, &io, NULL);
+	return disk_transfer(disk, &io, (struct disk_move){0});
 }
 
 int disk_readv(struct disk *disk, const struct iovec *iov, unsigned int n, uint64_t offset)

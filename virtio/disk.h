@@ -5,7 +5,8 @@
  * threads call.
  *
  * Owner: whoever calls disk_open(). Threads: disk_open(), disk_resized() and disk_close() by the owner; disk_execute() and what
- * it is made of by any number of threads at once. They block on the host's storage: never call them on a vCPU thread.
+ * it is made of by any number of threads at once. They block on the host's storage: never call them on a vCPU thread, which
+ * has disk_try().
  */
 #pragma once
 
@@ -91,7 +92,16 @@ int disk_open(struct disk *disk, const struct disk_config *config);
  */
 int disk_execute(struct disk *disk, const struct disk_io *io, const _Atomic bool *cancel);
 
-/* The same for one operation. */
+/*
+ * Does a read or write of at most max bytes if storage need not be waited for: the image is in memory, or what is read is in the
+ * host's page cache. Returns as disk_execute() does, or -EAGAIN with nothing but the guest's buffers changed.
+ */
+int disk_try(struct disk *disk, const struct disk_io *io, uint64_t max);
+
+/* Whether disk_try() can ever do something. */
+bool disk_can_try(const struct disk *disk);
+
+/* The same as disk_execute() for one operation. */
 int disk_readv(struct disk *disk, const struct iovec *iov, unsigned int n, uint64_t offset);
 int disk_writev(struct disk *disk, const struct iovec *iov, unsigned int n, uint64_t offset);
 

@@ -14,9 +14,13 @@ static void disk_pool_collect(void *arg)
 	pthread_mutex_lock(&pool->lock);
 	disk_job_list_join(&list, &pool->finished);
 	pthread_mutex_unlock(&pool->lock);
+	if (pool->guard)
+		pthread_mutex_lock(pool->guard);
 	while ((job = disk_job_list_take(&list)))
 		pool->done(pool->arg, job);
 	pool->batch_done(pool->arg);
+	if (pool->guard)
+		pthread_mutex_unlock(pool->guard);
 }
 
 void disk_pool_init(struct disk_pool *pool)

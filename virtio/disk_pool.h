@@ -67,6 +67,7 @@ struct disk_pool {
 	void (*done)(void *arg, struct disk_job *job);	  /* on the loop's thread */
 	void (*batch_done)(void *arg);			  /* the same, after some calls of done */
 	void *arg;
+	pthread_mutex_t *guard; /* held around done and batch_done, borrowed; NULL: none */
 	/* owned by the loop thread until the loop was stopped */
 	unsigned int n_threads;
 	pthread_t threads[DISK_POOL_THREADS];

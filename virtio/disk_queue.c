@@ -43,6 +43,7 @@ int disk_queue_init(struct disk_queue *queue)
 	queue->pool.done = disk_queue_job_done;
 	queue->pool.batch_done = disk_queue_jobs_done;
 	queue->pool.arg = queue;
+	queue->pool.guard = queue->guard;
 	disk_pool_init(&queue->pool);
 	if (engine == DISK_ENGINE_URING ||
 	    (engine == DISK_ENGINE_AUTO && !queue->disk->image->in_memory))

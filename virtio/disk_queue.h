@@ -47,6 +47,8 @@ struct disk_queue {
 	void (*batch_done)(void *arg);
 	void (*idle)(void *arg); /* the answer to disk_queue_cancel() */
 	void *arg;
+	/* Held around the calls of these functions that are not made within submit, run or cancel; NULL: nothing. Borrowed. */
+	pthread_mutex_t *guard;
 	struct disk_uring *uring; /* NULL: there is none */
 	/* owned by the loop thread */
 	struct disk_job_list batch; /* for the threads, not handed over yet */

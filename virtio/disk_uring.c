@@ -79,10 +79,14 @@ static void disk_uring_on_ready(void *arg, uint32_t events)
 	struct disk_uring *uring = arg;
 
 	(void)events;
+	if (uring->queue->guard)
+		pthread_mutex_lock(uring->queue->guard);
 	disk_uring_reap(uring);
 	/* for what was cut short */
 	disk_pool_submit(&uring->queue->pool, &uring->queue->batch);
 	uring->queue->batch_done(uring->queue->arg);
+	if (uring->queue->guard)
+		pthread_mutex_unlock(uring->queue->guard);
 }
 
 struct disk_uring *disk_uring_new(struct disk_queue *queue)

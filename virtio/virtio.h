@@ -4,7 +4,7 @@
  * A device embeds struct virtio_device, fills in the fields of the first group and never learns which
  * transport carries it. The transport negotiates on the vCPU threads, then hands complete queues to the
  * device. A device has a loop for what concerns all of it, and each queue has a loop that serves it, often the same; from
- * start to stop a queue belongs to its loop's thread alone, but for those that are served by whoever kicks
+ * start to stop a queue belongs to its loop's thread alone, but for those that a vCPU which kicks may serve itself
  * (serve_inline). A reset is asynchronous: the driver reads status 0 only after the device has let go of its queues (2.1.2, 4.1.4.3.1),
  * and no vCPU waits for disk or network, but for the one that resets a device on MMIO (see virtio_mmio.h).
  *
@@ -37,10 +37,13 @@ struct virtio_device_ops {
 	bool (*delegate)(struct virtio_device *dev, unsigned int queue);
 	/* A vCPU thread. virtio_device_interrupt_fd(queue) may return something else from now on. NULL: nobody asks. */
 	void (*interrupt_moved)(struct virtio_device *dev, unsigned int queue);
-	/* The queue's loop, or a vCPU under serve_lock. The driver kicked this queue, which is enabled. Serve it, with a
-	 * bound, or ask to be called again, on the loop, with virtio_device_rekick(). */
+	/* The queue's loop; under the queue's lock, if it is served inline. The driver kicked this queue, which is enabled.
+	 * Serve it, with a bound, or ask to be called again with virtio_device_rekick(). */
 	void (*kick)(struct virtio_device *dev, unsigned int queue);
-	/* Any loop of the device, once until the next start. The driver broke the protocol, and no queue may be served any more
+	/* A vCPU, under the queue's lock: the same for a queue that is served inline, where it is soon over and waits for
+	 * nothing. False: the rest is for the loop, whose kick is called. */
+	bool (*kick_inline)(struct virtio_device *dev, unsigned int queue);
+	/* Any loop of the device, or a vCPU in kick_inline, once until the next start. The driver broke the protocol, and no queue may be served any more
 	 * (2.1.2): those that were given away stop here, and none is given away from now on. NULL: none ever is. */
 	void (*broken)(struct virtio_device *dev);
 	/* The queue's loop. Reset: no kick comes any more. Complete or cancel what is in flight and touch the queue's memory
@@ -85,8 +88,8 @@ struct virtio_device {
 	int kick_fd
 		[VIRTIO_MAX_QUEUES]; /* eventfds; the transport or KVM writes, nobody reads: edges count */
 	/*
-	 * The driver waits for this queue busily: a kick is served before it returns, by the vCPU that did it. For queues
-	 * whose service never waits and is soon over.
+	 * A kick is served by the vCPU that did it, before it returns, unless the loop is at this queue: for a driver that
+	 * waits for it, which two changes of threads would make wait longer than the service itself takes.
 	 */
 	bool serve_inline[VIRTIO_MAX_QUEUES];
 
@@ -98,7 +101,7 @@ struct virtio_device {
 	/* immutable from start to stop */
 	uint64_t negotiated;
 	bool enabled[VIRTIO_MAX_QUEUES];
-	/* valid from start to stop; each is owned by its queue's loop thread, or by who holds serve_lock */
+	/* valid from start to stop; each is owned by its queue's loop thread; one that is served inline, by who holds its lock */
 	struct virtq queue[VIRTIO_MAX_QUEUES];
 	struct evloop_fd kick[VIRTIO_MAX_QUEUES];
 	/* owned by the device's loop thread */
@@ -110,9 +113,9 @@ struct virtio_device {
 	struct evloop_task stop_task;
 	struct evloop_task stopped_task;
 
-	/* under serve_lock, for all queues that are served inline */
-	pthread_mutex_t serve_lock;
-	bool serve_open[VIRTIO_MAX_QUEUES]; /* between start and quiesce */
+	/* for a queue that is served inline; a vCPU never waits for it */
+	pthread_mutex_t serve_lock[VIRTIO_MAX_QUEUES];
+	bool serve_open[VIRTIO_MAX_QUEUES]; /* under the queue's lock; between start and quiesce */
 
 	/* under config_lock, a leaf lock */
 	pthread_mutex_t config_lock;
@@ -130,10 +133,10 @@ void virtio_device_fini(struct virtio_device *dev);
 void virtio_device_config_set(struct virtio_device *dev, size_t offset, const void *src,
 			      size_t len);
 
-/* The queue's loop thread. Publishes what was pushed to the queue and interrupts when the driver asked for it. */
+/* The queue's loop thread, or a vCPU in kick_inline. Publishes what was pushed to the queue and interrupts when the driver asked for it. */
 void virtio_device_publish(struct virtio_device *dev, unsigned int queue);
 
-/* Any loop of the device. The driver broke the protocol: no queue is served until it resets the device (2.1.2). */
+/* Any loop of the device, or a vCPU in kick_inline. The driver broke the protocol: no queue is served until it resets the device (2.1.2). */
 void virtio_device_broken(struct virtio_device *dev, const char *why);
 
 /* Any thread. An eventfd that interrupts for the queue, until ops->interrupt_moved is called; -1: there is none now. */
@@ -141,6 +144,11 @@ int virtio_device_interrupt_fd(struct virtio_device *dev, unsigned int queue);
 
 /* Any thread. Has kick called again later, after other work of the loop. */
 void virtio_device_rekick(struct virtio_device *dev, unsigned int queue);
+
+/* The queue's loop thread, for what it does to a queue outside of the calls of struct virtio_device_ops: keeps the vCPUs out of
+ * a queue that is served inline. */
+void virtio_device_enter(struct virtio_device *dev, unsigned int queue);
+void virtio_device_leave(struct virtio_device *dev, unsigned int queue);
 
 /* The queue's loop thread, once for each call of quiesce: that queue's memory is not touched any more. */
 void virtio_device_quiesced(struct virtio_device *dev);

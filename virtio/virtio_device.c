@@ -7,17 +7,16 @@
 #include <unistd.h>
 #include <linux/virtio_config.h>
 
-static void virtio_device_serve(struct virtio_device *dev, unsigned int queue)
+void virtio_device_enter(struct virtio_device *dev, unsigned int queue)
 {
-	bool served_inline = dev->serve_inline[queue];
+	if (dev->serve_inline[queue])
+		pthread_mutex_lock(&dev->serve_lock[queue]);
+}
 
-	if (served_inline)
-		pthread_mutex_lock(&dev->serve_lock);
-	if (!atomic_load_explicit(&dev->broken, memory_order_relaxed) &&
-	    (!served_inline || dev->serve_open[queue]))
-		dev->ops->kick(dev, queue);
-	if (served_inline)
-		pthread_mutex_unlock(&dev->serve_lock);
+void virtio_device_leave(struct virtio_device *dev, unsigned int queue)
+{
+	if (dev->serve_inline[queue])
+		pthread_mutex_unlock(&dev->serve_lock[queue]);
 }
 
 /* The eventfd's count is never read: watched for its edges, it tells of each kick without that. */
@@ -26,15 +25,31 @@ static void virtio_device_on_kick(void *arg, uint32_t events)
 	struct virtio_queue_ref *ref = arg;
 
 	(void)events;
-	virtio_device_serve(ref->dev, ref->queue);
+	virtio_device_enter(ref->dev, ref->queue);
+	if (!atomic_load_explicit(&ref->dev->broken, memory_order_relaxed))
+		ref->dev->ops->kick(ref->dev, ref->queue);
+	virtio_device_leave(ref->dev, ref->queue);
+}
+
+/* On a vCPU. Returns false for what the loop shall do, also when it is at the queue now. */
+static bool virtio_device_serve_inline(struct virtio_device *dev, unsigned int queue)
+{
+	bool served = true;
+
+	if (pthread_mutex_trylock(&dev->serve_lock[queue]) != 0)
+		return false;
+	if (dev->serve_open[queue] && !atomic_load_explicit(&dev->broken, memory_order_relaxed))
+		served = dev->ops->kick_inline(dev, queue);
+	pthread_mutex_unlock(&dev->serve_lock[queue]);
+	return served;
 }
 
 /* From when this has let vCPUs in, they see what the start has done; when it has shut them out, none is inside. */
 static void virtio_device_let_in(struct virtio_device *dev, unsigned int queue, bool in)
 {
-	pthread_mutex_lock(&dev->serve_lock);
+	virtio_device_enter(dev, queue);
 	dev->serve_open[queue] = in;
-	pthread_mutex_unlock(&dev->serve_lock);
+	virtio_device_leave(dev, queue);
 }
 
 /* On the device's loop: runs a queue's task on that queue's loop, which needs no detour when it is the same. */
@@ -152,10 +167,11 @@ int virtio_device_init(struct virtio_device *dev)
 	dev->start_task = (struct evloop_task){.fn = virtio_device_on_start, .arg = dev};
 	dev->stop_task = (struct evloop_task){.fn = virtio_device_on_stop, .arg = dev};
 	dev->stopped_task = (struct evloop_task){.fn = virtio_device_on_stopped, .arg = dev};
-	pthread_mutex_init(&dev->serve_lock, NULL);
 	pthread_mutex_init(&dev->config_lock, NULL);
-	for (unsigned int i = 0; i < dev->n_queues; i++)
+	for (unsigned int i = 0; i < dev->n_queues; i++) {
+		pthread_mutex_init(&dev->serve_lock[i], NULL);
 		dev->kick_fd[i] = -1;
+	}
 	for (unsigned int i = 0; i < dev->n_queues; i++) {
 		dev->kick_fd[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 		if (dev->kick_fd[i] < 0) {
@@ -176,9 +192,9 @@ void virtio_device_fini(struct virtio_device *dev)
 			evloop_del(dev->queue_loop[i], &dev->kick[i]);
 		if (dev->kick_fd[i] >= 0)
 			close(dev->kick_fd[i]);
+		pthread_mutex_destroy(&dev->serve_lock[i]);
 	}
 	pthread_mutex_destroy(&dev->config_lock);
-	pthread_mutex_destroy(&dev->serve_lock);
 }
 
 void virtio_device_config_set(struct virtio_device *dev, size_t offset, const void *src, size_t len)
@@ -255,9 +271,7 @@ void virtio_device_rekick(struct virtio_device *dev, unsigned int queue)
 
 void virtio_device_kick(struct virtio_device *dev, unsigned int queue)
 {
-	if (dev->serve_inline[queue])
-		virtio_device_serve(dev, queue);
-	else
+	if (!dev->serve_inline[queue] || !virtio_device_serve_inline(dev, queue))
 		virtio_device_rekick(dev, queue);
 }
 

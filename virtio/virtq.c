@@ -150,10 +150,15 @@ static int virtq_walk_chain(const struct virtq *vq, struct virtq_walk *walk,
 	}
 }
 
+uint16_t virtq_waiting(const struct virtq *vq)
+{
+	return virtq_load16(&vq->avail->idx, __ATOMIC_ACQUIRE) - vq->state.next_avail;
+}
+
 /* How many chains wait; -EPROTO when the driver claims more than the ring holds. */
 static int virtq_available(const struct virtq *vq)
 {
-	uint16_t n = virtq_load16(&vq->avail->idx, __ATOMIC_ACQUIRE) - vq->state.next_avail;
+	uint16_t n = virtq_waiting(vq);
 
 	return n > vq->size ? -EPROTO : n;
 }
@@ -231,8 +236,7 @@ bool virtq_publish(struct virtq *vq)
 
 bool virtq_pending(const struct virtq *vq)
 {
-	return !vq->broken &&
-	       virtq_load16(&vq->avail->idx, __ATOMIC_ACQUIRE) != vq->state.next_avail;
+	return !vq->broken && virtq_waiting(vq) != 0;
 }
 
 void virtq_disable_kick(struct virtq *vq)

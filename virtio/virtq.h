@@ -87,6 +87,9 @@ void virtq_push(struct virtq *vq, uint16_t head, uint32_t written);
 /* Makes all pushed chains visible at once. Returns whether the driver wants an interrupt for them. */
 bool virtq_publish(struct virtq *vq);
 
+/* How many chains the driver says wait to be taken: more than the ring's size on a ring that virtq_pop() would refuse. */
+uint16_t virtq_waiting(const struct virtq *vq);
+
 /* Whether a chain waits to be taken. Cheap; a broken ring has none. */
 bool virtq_pending(const struct virtq *vq);
 

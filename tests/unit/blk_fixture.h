@@ -47,6 +47,11 @@ static struct blk_fixture fix;
 /* For blk_open(). With this one requests are done when kick() returns. */
 static enum disk_engine engine = DISK_ENGINE_LOOP;
 static bool direct;
+/* For blk_init(). */
+static unsigned int inline_requests;
+static uint64_t inline_bytes;
+/* For blk_try_open(): a tmpfs has another way of serving. */
+static const char *directory = "/tmp";
 static unsigned int n_lines;
 static char line[1024];
 
@@ -94,7 +99,7 @@ static inline int blk_try_open(struct blk_fixture *b, off_t size, bool readonly)
 		.engine = engine};
 	int fd, ret;
 
-	strcpy(b->path, "/tmp/test_virtio_blk.XXXXXX");
+	snprintf(b->path, sizeof(b->path), "%s/test_virtio_blk.XXXXXX", directory);
 	fd = mkstemp(b->path);
 	ck_assert_int_ge(fd, 0);
 	ck_assert_int_eq(ftruncate(fd, size), 0);
@@ -120,7 +125,11 @@ static inline int image_fd(const struct disk *disk)
 
 static inline int blk_init(struct blk_fixture *b, const char *serial)
 {
-	struct virtio_blk_options options = {.disk = &b->disk, .loop = &b->loop, .serial = serial};
+	struct virtio_blk_options options = {.disk = &b->disk,
+					     .loop = &b->loop,
+					     .serial = serial,
+					     .inline_requests = inline_requests,
+					     .inline_bytes = inline_bytes};
 	int ret;
 
 	ck_assert_int_eq(evloop_init(&b->loop), 0);

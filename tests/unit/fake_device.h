@@ -62,6 +62,12 @@ static inline void fake_device_kick(struct virtio_device *dev, unsigned int queu
 		fake->on_kick(fake, queue);
 }
 
+static inline bool fake_device_kick_inline(struct virtio_device *dev, unsigned int queue)
+{
+	fake_device_kick(dev, queue);
+	return true;
+}
+
 static inline bool fake_device_delegate(struct virtio_device *dev, unsigned int queue)
 {
 	return fake_device_of(dev)->delegated >> queue & 1;
@@ -118,6 +124,7 @@ static inline int fake_device_init(struct fake_device *fake, struct evloop *loop
 						     .delegate = fake_device_delegate,
 						     .interrupt_moved = fake_device_interrupt_moved,
 						     .kick = fake_device_kick,
+						     .kick_inline = fake_device_kick_inline,
 						     .quiesce = fake_device_quiesce,
 						     .stop = fake_device_stop};
 
