@@ -351,8 +351,7 @@ START_TEST(resets_beside_kicks)
 	for (unsigned int round = 0; round < 200; round++) {
 		uint16_t used;
 
-		for (unsigned int i = 0; i < 8; i++)
-			submit(&fix, VIRTIO_BLK_T_IN, i, true, 512, &plain);
+		submit(&fix, VIRTIO_BLK_T_IN, 0, true, 512, &plain);
 		usleep((useconds_t)random() % 50);
 		virtio_device_stop(&fix.blk.dev);
 		await(&fix.stopped);
@@ -365,7 +364,8 @@ START_TEST(resets_beside_kicks)
 	}
 	atomic_store(&hammering, false);
 	pthread_join(thread, NULL);
-	ck_assert_uint_gt(done, 0);
+	/* Or nothing was tested. */
+	ck_assert_uint_gt(done, 10);
 	ck_assert_uint_eq(fix.needs_reset, 0);
 }
 END_TEST
