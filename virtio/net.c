@@ -377,11 +377,6 @@ static int virtio_net_init_device(struct virtio_net *net)
 	if (err < 0)
 		return err;
 	virtio_net_show_mac(net, net->mac);
-	if (net->backend->mac && memcmp(net->mac, net->backend->mac, ETH_ALEN) != 0)
-		log_warn("no frames for the address of %s will come: the interface takes those for "
-			 "its "
-			 "own alone; leave mac= out, or give both the same",
-			 net->name);
 	virtio_device_config_set(&net->dev, offsetof(struct virtio_net_config, mtu), &mtu,
 				 sizeof(mtu));
 	virtio_device_config_set(&net->dev, offsetof(struct virtio_net_config, max_virtqueue_pairs),
@@ -406,8 +401,14 @@ int virtio_net_init(struct virtio_net *net, const struct virtio_net_options *opt
 	net->announce = false;
 	net->announce_task = (struct evloop_task){.fn = virtio_net_on_announce, .arg = net};
 	net->announce_timer = (struct evloop_timer){.fn = virtio_net_on_announce, .arg = net};
-	net->pair = calloc(net->n_pairs, sizeof(*net->pair));
 	virtio_net_describe(net, options);
+	if (net->backend->mac && memcmp(net->mac, net->backend->mac, ETH_ALEN) != 0) {
+		log_error("no frames for the address of %s would come: the interface takes those "
+			  "for its own alone; leave mac= out, or give both the same",
+			  net->name);
+		return -EINVAL;
+	}
+	net->pair = calloc(net->n_pairs, sizeof(*net->pair));
 	err = net->pair ? virtio_net_init_device(net) : -ENOMEM;
 	if (err < 0) {
 		log_error("cannot set up %s: %s", net->name, strerror(-err));

@@ -20,6 +20,8 @@
 /* passt tells guests that ask by DHCP of this MTU too. */
 #define PASST_MTU 65520u
 
+#define PASST_MAX_FORWARDS 64u
+
 struct passt_forward {
 	bool udp;
 	uint16_t host;

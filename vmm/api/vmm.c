@@ -15,6 +15,10 @@ _Static_assert(VMM_MAX_IO_THREADS == MACHINE_MAX_IO_THREADS,
 	       "the API promises what the machine has");
 _Static_assert(VMM_MAX_CPUS == MACHINE_MAX_VCPUS, "the API promises what the machine has");
 _Static_assert(VMM_MIN_MEMORY == MACHINE_MIN_MEMORY, "the API promises what the machine has");
+_Static_assert(VMM_MAX_DISK_QUEUES == MACHINE_MAX_DISK_QUEUES,
+	       "the API promises what the machine has");
+_Static_assert(VMM_MAX_NET_QUEUES == NET_MAX_PAIRS, "the API promises what the card has");
+_Static_assert(VMM_MAX_FORWARDS == PASST_MAX_FORWARDS, "the API promises what the card has");
 
 struct vmm {
 	struct machine *machine;
@@ -89,9 +93,26 @@ static struct machine_net_config vmm_translate_net(const struct vmm_net *n,
 					   .queues = n->queues,
 					   .vhost = vmm_translate_vhost(n->vhost),
 					   .forwards = forwards,
-					   .n_forwards = n_forwards,
+					   .n_forwards = n->n_forwards,
 					   .rx_limit = vmm_translate_limit(&n->rx),
 					   .tx_limit = vmm_translate_limit(&n->tx)};
+}
+
+/* What has no translation, or cannot be read. */
+static int vmm_check(const struct vmm_config *c)
+{
+	bool bad = (c->n_disks > 0 && !c->disks) || (c->n_nets > 0 && !c->nets);
+
+	for (unsigned int i = 0; i < c->n_disks && i < VMM_MAX_DISKS_AND_NETS && !bad; i++)
+		bad = (unsigned int)c->disks[i].format > VMM_DISK_QCOW2 ||
+		      (unsigned int)c->disks[i].backing_format > VMM_DISK_QCOW2;
+	for (unsigned int i = 0; i < c->n_nets && i < VMM_MAX_DISKS_AND_NETS && !bad; i++)
+		bad = (unsigned int)c->nets[i].vhost > VMM_VHOST_OFF ||
+		      (c->nets[i].n_forwards > 0 && !c->nets[i].forwards);
+	if (!bad)
+		return 0;
+	log_error("bad configuration: an array is missing, or a value is none of its enum");
+	return -EINVAL;
 }
 
 /* The arrays are translated where the counts are within bounds; the machine refuses the others. */
@@ -145,7 +166,9 @@ int vmm_create(const struct vmm_config *config, struct vmm **out)
 		log_error("out of memory");
 		return -ENOMEM;
 	}
-	err = vmm_create_machine(config, &vm->machine);
+	err = vmm_check(config);
+	if (err == 0)
+		err = vmm_create_machine(config, &vm->machine);
 	if (err < 0) {
 		free(vm);
 		return err;

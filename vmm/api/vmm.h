@@ -39,6 +39,7 @@ extern "C" {
 #endif
 
 #define VMM_MAX_DISKS_AND_NETS 32
+#define VMM_MAX_DISK_QUEUES    32
 #define VMM_MAX_CPUS	       254
 #define VMM_MAX_IO_THREADS     32
 #define VMM_MIN_CID	       UINT32_C(3)
@@ -48,33 +49,39 @@ extern "C" {
 /* Images are never examined to find out their format. */
 enum vmm_disk_format {
 	VMM_DISK_RAW,
-	VMM_DISK_QCOW2, /* read-only, or under an overlay */
+	VMM_DISK_QCOW2, /* read-only, or under an overlay; else -EINVAL */
 };
 
-/* A disk on a host file or block device; appears as vda, vdb, ... in the order given. */
+/*
+ * A disk on a host file or block device; appears as vda, vdb, ... in the order given. In a struct of zeros all but path has its
+ * default. What goes with something else is -EINVAL without it.
+ */
 struct vmm_disk {
-	const char *path;   /* an image; never created or changed by opening it */
-	const char *serial; /* at most 20 bytes, in the guest's /dev/disk/by-id; NULL: none */
-	bool readonly;	    /* several VMs may share an image that all open read-only */
-	bool overlay; /* as if readonly, but the guest can write: what it writes goes elsewhere */
+	const char *path; /* an image; never created or changed by opening it; required */
 	const char *
-		overlay_file; /* where that is kept, made if it is missing, and removed if nothing was written; NULL: it ends with the VM */
-	enum vmm_disk_format format;
-	bool direct; /* past the host's page cache (O_DIRECT); raw images without an overlay */
+		serial; /* at most 20 bytes (else -EINVAL), in the guest's /dev/disk/by-id; NULL: none */
+	bool readonly; /* several VMs may share an image that all open read-only */
+	bool overlay; /* as if readonly, which is -EINVAL beside it, but the guest can write: what it writes goes elsewhere */
+	const char *
+		overlay_file; /* where that is kept, made if it is missing, and removed if nothing was written; NULL: it ends with the VM; goes with overlay */
+	enum vmm_disk_format format; /* default raw */
+	bool direct; /* past the host's page cache (O_DIRECT); goes with raw images that have no overlay */
 	uint16_t
-		queues; /* at most 32; 0 (default): as many as vCPUs, but no more than I/O threads */
-	uint64_t iops;	/* requests a second; 0: no limit */
-	uint64_t iops_burst; /* at once after a rest; 0: what a tenth of a second allows */
-	uint64_t bps;	     /* bytes a second, read and written together; 0: no limit */
-	uint64_t bps_burst;
-	const char *backing; /* the image that a qcow2 image holds changes to; NULL: none */
-	enum vmm_disk_format backing_format;
+		queues; /* at most VMM_MAX_DISK_QUEUES (else -EINVAL); 0: as many as vCPUs, but no more than I/O threads */
+	uint64_t iops; /* requests a second; 0: no limit */
+	uint64_t
+		iops_burst; /* requests at once after a rest; 0: what a tenth of a second allows; goes with iops */
+	uint64_t bps;	    /* bytes a second, read and written together; 0: no limit */
+	uint64_t bps_burst; /* bytes at once after a rest; 0: as above; goes with bps */
+	const char *
+		backing; /* the image that a qcow2 image holds changes to; NULL: none; goes with such an image */
+	enum vmm_disk_format backing_format; /* default raw; qcow2 goes with backing */
 };
 
 #define VMM_MAX_NET_QUEUES 16
 #define VMM_MAX_FORWARDS   64
 
-/* A port of the host whose connections go to a port of the guest. */
+/* A port of the host, on any of its addresses, whose connections go to a port of the guest. 0 is no port: -EINVAL. */
 struct vmm_forward {
 	bool udp; /* else TCP */
 	uint16_t host;
@@ -83,37 +90,44 @@ struct vmm_forward {
 
 enum vmm_vhost {
 	VMM_VHOST_AUTO = 0, /* if the host has it for us, and the card has no limit */
-	VMM_VHOST_ON,	    /* or vmm_create() fails, as it does for a card with a limit */
+	VMM_VHOST_ON, /* or vmm_create() fails; -EINVAL for a card with a limit, or with user */
 	VMM_VHOST_OFF,
 };
 
 /*
  * How fast a network card may be used in one direction. Packets are counted as the guest and the host hand them over: with
- * segmentation offloads one may hold up to 64 KiB.
+ * segmentation offloads one may hold up to 64 KiB. A burst without its limit is -EINVAL.
  */
 struct vmm_net_limit {
 	uint64_t bps;	    /* bytes a second, Ethernet headers included; 0: no limit */
-	uint64_t bps_burst; /* at once after a rest; 0: what a tenth of a second allows */
+	uint64_t bps_burst; /* bytes at once after a rest; 0: what a tenth of a second allows */
 	uint64_t pps;	    /* packets a second; 0: no limit */
-	uint64_t pps_burst;
+	uint64_t pps_burst; /* packets at once after a rest; 0: as above */
 };
 
 /*
  * A network card; appears as eth0, eth1, ... in the order given. It is on a TAP interface of the host, or, with user, on
  * the program passt(1), which needs no rights. That is a child of this process, which the library waits for by its own
- * number: a program that waits for any child must not take it away.
+ * number: a program that waits for any child must not take it away. -ENOENT: there is no such program; -EIO: it ended at
+ * its start, for the reason that is logged.
  */
 struct vmm_net {
 	const char *tap; /* name of an existing TAP interface; NULL: tap_fd is used */
-	int tap_fd; /* TAP with IFF_NO_PI | IFF_VNET_HDR; the caller may close it after vmm_create() */
-	const uint8_t *mac; /* 6 bytes; NULL: a stable locally administered address */
-	uint16_t mtu;	    /* bytes, 68 to 65535; 0: that of the interface; with user 65520 */
+	/* TAP with IFF_NO_PI | IFF_VNET_HDR, or the device of a macvtap; the caller may close it after vmm_create(). No two
+	 * cards have the same (-EINVAL). Ignored with tap or user. */
+	int tap_fd;
+	const uint8_t *
+		mac; /* 6 bytes, not zero, no group address; of a macvtap its own (else -EINVAL); NULL: a stable locally administered address, or the macvtap's */
 	uint16_t
-		queues; /* pairs, at most VMM_MAX_NET_QUEUES; 0: one for each vCPU if the TAP interface has them */
+		mtu; /* bytes, 68 to 65535 (else -EINVAL); 0: that of the interface; with user 65520 */
+	uint16_t
+		queues; /* pairs, at most VMM_MAX_NET_QUEUES, and one alone without tap (else -EINVAL); 0: one for each vCPU if the TAP interface has them, up to that number */
 	enum vmm_vhost vhost; /* on a TAP: the host's kernel moves the packets (/dev/vhost-net) */
-	bool user;	      /* passt; tap, tap_fd and vhost are ignored */
-	const struct vmm_forward *forwards; /* with user */
-	unsigned int n_forwards;	    /* at most VMM_MAX_FORWARDS */
+	bool user;	      /* passt; -EINVAL together with tap */
+	/* With user, else -EINVAL. One whose port of the host is taken is -EADDRINUSE; if that is so with IPv4 alone or IPv6
+	 * alone, a warning says so. */
+	const struct vmm_forward *forwards;
+	unsigned int n_forwards; /* at most VMM_MAX_FORWARDS (else -EINVAL) */
 	struct vmm_net_limit
 		rx; /* of what the guest receives; what comes faster waits outside, or is dropped there */
 	struct vmm_net_limit tx; /* of what the guest sends; what is faster waits in the guest */
@@ -125,8 +139,8 @@ struct vmm_net {
  * streams at most, each of which needs a file descriptor of the process.
  */
 struct vmm_vsock {
-	uint32_t cid; /* of the guest, VMM_MIN_CID to VMM_MAX_CID */
-	/* of the socket, which vmm_prepare() makes for the user alone, and vmm_destroy() removes; one that nobody uses is replaced */
+	uint32_t cid; /* of the guest, VMM_MIN_CID to VMM_MAX_CID, else -EINVAL */
+	/* of the socket, at most 96 bytes, which vmm_prepare() makes for the user alone, and vmm_destroy() removes; one that nobody uses is replaced; required */
 	const char *path;
 };
 

@@ -359,63 +359,6 @@ static const struct machine_part {
 
 /* ---- life ---- */
 
-/* The kernel refuses a TAP's name twice, but it cannot know that two cards mean to own one descriptor. */
-static bool machine_tap_fd_twice(const struct machine_config *config)
-{
-	for (unsigned int i = 0; i < config->n_nets; i++) {
-		for (unsigned int j = 0; j < i; j++) {
-			const struct machine_net_config *a = &config->nets[i],
-							*b = &config->nets[j];
-
-			if (!a->user && !b->user && !a->tap && !b->tap && a->tap_fd == b->tap_fd)
-				return true;
-		}
-	}
-	return false;
-}
-
-static int machine_check_config(const struct machine_config *config)
-{
-	if (!config->kernel) {
-		log_error("no kernel was given");
-		return -EINVAL;
-	}
-	if (config->cmdline && config->append) {
-		log_error("a whole command line and an addition to the built-in one exclude each "
-			  "other");
-		return -EINVAL;
-	}
-	if (config->cpus < 1 || config->cpus > MACHINE_MAX_VCPUS) {
-		log_error("%u vCPUs: a machine has 1 to %d", config->cpus, MACHINE_MAX_VCPUS);
-		return -EINVAL;
-	}
-	if (config->memory < MACHINE_MIN_MEMORY) {
-		log_error("a machine has at least %llu MiB of memory",
-			  (unsigned long long)(MACHINE_MIN_MEMORY >> 20));
-		return -EINVAL;
-	}
-	if (config->n_disks > MACHINE_MAX_DISKS_AND_NETS ||
-	    config->n_nets > MACHINE_MAX_DISKS_AND_NETS - config->n_disks) {
-		log_error("a machine has room for %d disks and network cards",
-			  MACHINE_MAX_DISKS_AND_NETS);
-		return -EINVAL;
-	}
-	if (config->io_threads > MACHINE_MAX_IO_THREADS) {
-		log_error("%u I/O threads: a machine has at most %d", config->io_threads,
-			  MACHINE_MAX_IO_THREADS);
-		return -EINVAL;
-	}
-	if (config->console_socket >= 0 && (config->console_in >= 0 || config->console_out >= 0)) {
-		log_error("a console has a socket or descriptors of its own, not both");
-		return -EINVAL;
-	}
-	if (machine_tap_fd_twice(config)) {
-		log_error("two network cards cannot share a TAP's file descriptor");
-		return -EINVAL;
-	}
-	return 0;
-}
-
 static void machine_note_slow_host(void)
 {
 	if (!vcpu_host_has_virtualization())

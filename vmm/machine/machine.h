@@ -42,6 +42,7 @@
 #define MACHINE_MAX_CARDS	   48
 #define MACHINE_MAX_DISKS_AND_NETS 32
 #define MACHINE_MAX_IO_THREADS	   32
+#define MACHINE_MAX_DISK_QUEUES	   32
 #define MACHINE_MAX_E820	   (4 + GUEST_MEM_MAX_REGIONS)
 #define MACHINE_MAX_VCPUS	   254 /* xAPIC ids, without 255, which means all */
 #define MACHINE_MIN_MEMORY	   (UINT64_C(2) << 20)
@@ -242,6 +243,11 @@ enum machine_end machine_end_reason(const struct machine *machine);
 void machine_destroy(struct machine *machine);
 
 /* ---- between machine.c and its neighbours ---- */
+
+/* machine_check.c */
+/* Returns 0, or -EINVAL after a message about what cannot be. */
+int machine_check_config(const struct machine_config *config);
+bool machine_net_is_limited(const struct machine_net_config *config);
 
 /* machine_run.c. Any thread: the machine ends for this reason, unless it has ended already. */
 void machine_end(struct machine *machine, enum machine_end reason);

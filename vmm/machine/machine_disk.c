@@ -52,11 +52,11 @@ static int machine_open_disk(struct machine_disk *d, const struct machine_disk_c
 static unsigned int machine_disk_queues(const struct machine *machine, unsigned int wanted,
 					unsigned int cpus)
 {
-	unsigned int n = wanted;
+	unsigned int n = cpus < machine->n_io_loops ? cpus : machine->n_io_loops;
 
-	if (n == 0)
-		n = cpus < machine->n_io_loops ? cpus : machine->n_io_loops;
-	return n < VIRTIO_BLK_MAX_QUEUES ? n : VIRTIO_BLK_MAX_QUEUES;
+	_Static_assert(MACHINE_MAX_IO_THREADS <= MACHINE_MAX_DISK_QUEUES,
+		       "a queue for each thread");
+	return wanted ? wanted : n;
 }
 
 /*

@@ -38,13 +38,6 @@ static int net_open_backend(struct machine_net *n, struct machine *machine,
 	return n->user ? passt_open(&n->passt, &passt) : tap_open(&n->tap, &tap);
 }
 
-static bool net_is_limited(const struct machine_net_config *config)
-{
-	const struct net_limit_config *rx = &config->rx_limit, *tx = &config->tx_limit;
-
-	return rx->bps || rx->pps || tx->bps || tx->pps;
-}
-
 /* Without having been asked for it, a card that cannot have it is served here. */
 static int net_open_vhost(struct machine_net *n, const struct machine *machine,
 			  const struct machine_net_config *config)
@@ -56,12 +49,7 @@ static int net_open_vhost(struct machine_net *n, const struct machine *machine,
 
 	if (n->user || config->vhost == MACHINE_VHOST_OFF)
 		return 0;
-	if (options.must && net_is_limited(config)) {
-		log_error("a network card with a limit cannot be served by vhost, which knows of "
-			  "none");
-		return -EINVAL;
-	}
-	if (net_is_limited(config))
+	if (machine_net_is_limited(config))
 		return 0;
 	err = vhost_net_open(&n->vhost, &options);
 	n->has_vhost = err == 0;
@@ -106,14 +94,9 @@ static int net_init_device(struct machine_net *n, struct machine *machine,
 int machine_add_net(struct machine *machine, const struct machine_net_config *config,
 		    unsigned int cpus)
 {
-	struct machine_net *n;
+	struct machine_net *n = calloc(1, sizeof(*n));
 	int err;
 
-	if (config->mac && (config->mac[0] & 1)) {
-		log_error("a network card cannot have a group address (its first byte is odd)");
-		return -EINVAL;
-	}
-	n = calloc(1, sizeof(*n));
 	if (!n) {
 		log_error("out of memory");
 		return -ENOMEM;

@@ -1,0 +1,188 @@
+/*
+ * What vmm_create() refuses by looking at its configuration alone, before anything is opened: what is more than a machine has,
+ * and what contradicts itself. Each is -EINVAL and one line.
+ */
+#include <check.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "vmm/api/vmm.h"
+
+static unsigned int n_lines;
+static char line[512];
+static struct vmm_config config;
+static struct vmm_disk disk;
+static struct vmm_net net;
+static struct vmm_forward forwards[VMM_MAX_FORWARDS + 1];
+
+static void on_log(void *arg, int level, const char *text)
+{
+	(void)arg;
+	(void)level;
+	n_lines++;
+	snprintf(line, sizeof(line), "%s", text);
+}
+
+/* Nothing is opened: a kernel that is not there would be said to be missing. */
+static void setup(void)
+{
+	vmm_log_set_sink(on_log, NULL);
+	vmm_config_init(&config);
+	config.kernel = "/nonexistent/kernel";
+	for (unsigned int i = 0; i <= VMM_MAX_FORWARDS; i++)
+		forwards[i] = (struct vmm_forward){.host = (uint16_t)(20000 + i), .guest = 1};
+}
+
+static void refused(const char *want, const char *what)
+{
+	struct vmm *vm = (struct vmm *)&config;
+	int err;
+
+	n_lines = 0;
+	err = vmm_create(&config, &vm);
+	ck_assert_msg(err == -EINVAL && n_lines == 1 && strstr(line, want), "%s: %d, %u lines: %s",
+		      what, err, n_lines, line);
+	ck_assert_ptr_null(vm);
+}
+
+#define DISK_REFUSED(want, ...)                                                                    \
+	do {                                                                                       \
+		disk = (struct vmm_disk){__VA_ARGS__};                                             \
+		disk.path = "d.img";                                                               \
+		refused(want, #__VA_ARGS__);                                                       \
+	} while (0)
+
+START_TEST(disks)
+{
+	config.disks = &disk;
+	config.n_disks = 1;
+	disk = (struct vmm_disk){0};
+	refused("no path", "a disk without a path");
+	DISK_REFUSED("'d.img': 33 queues: a disk has at most 32",
+		     .queues = VMM_MAX_DISK_QUEUES + 1);
+	DISK_REFUSED("'d.img': a burst goes with", .iops_burst = 1);
+	DISK_REFUSED("a burst goes with", .bps_burst = 1);
+	DISK_REFUSED("a burst goes with", .bps = 1, .iops_burst = 1);
+	DISK_REFUSED("a burst goes with", .iops = 1, .bps_burst = 1);
+	DISK_REFUSED("goes with an overlay", .overlay_file = "o");
+	DISK_REFUSED("none of its enum", .format = (enum vmm_disk_format)9);
+	DISK_REFUSED("none of its enum", .backing_format = (enum vmm_disk_format)9);
+	config.disks = NULL;
+	refused("an array is missing", "disks that are nowhere");
+}
+END_TEST
+
+#define NET_REFUSED(want, ...)                                                                     \
+	do {                                                                                       \
+		net = (struct vmm_net){__VA_ARGS__};                                               \
+		net.tap_fd = net.tap_fd ? net.tap_fd : -1;                                         \
+		refused(want, #__VA_ARGS__);                                                       \
+	} while (0)
+
+START_TEST(network_cards)
+{
+	static const uint8_t group[6] = {1}, zero[6];
+
+	config.nets = &net;
+	config.n_nets = 1;
+	NET_REFUSED("network card 1: it is on a TAP interface or on passt, not both", .user = true,
+		    .tap = "t");
+	NET_REFUSED("17 queues: a card has at most 16", .tap = "t",
+		    .queues = VMM_MAX_NET_QUEUES + 1);
+	NET_REFUSED("several queues go with", .user = true, .queues = 2);
+	NET_REFUSED("several queues go with", .tap_fd = 9, .queues = 2);
+	NET_REFUSED("passt is a program of its own", .user = true, .vhost = VMM_VHOST_ON);
+	NET_REFUSED("none of its enum", .tap = "t", .vhost = (enum vmm_vhost)9);
+	NET_REFUSED("from 68 to 65535", .user = true, .mtu = 67);
+	NET_REFUSED("cannot be zero or a group address", .user = true, .mac = group);
+	NET_REFUSED("cannot be zero or a group address", .tap = "t", .mac = zero);
+	config.nets = NULL;
+	refused("an array is missing", "cards that are nowhere");
+}
+END_TEST
+
+START_TEST(limits)
+{
+	config.nets = &net;
+	config.n_nets = 1;
+	NET_REFUSED("a burst goes with", .tap = "t", .rx = {.bps_burst = 1});
+	NET_REFUSED("a burst goes with", .tap = "t", .rx = {.pps_burst = 1});
+	NET_REFUSED("a burst goes with", .tap = "t", .tx = {.bps_burst = 1, .pps = 1});
+	NET_REFUSED("a burst goes with", .user = true, .tx = {.pps_burst = 1, .bps = 1});
+	NET_REFUSED("vhost knows of no limits", .tap = "t", .vhost = VMM_VHOST_ON,
+		    .rx = {.bps = 1});
+	NET_REFUSED("vhost knows of no limits", .tap = "t", .vhost = VMM_VHOST_ON,
+		    .tx = {.pps = 1});
+}
+END_TEST
+
+START_TEST(port_forwards)
+{
+	config.nets = &net;
+	config.n_nets = 1;
+	NET_REFUSED("forwards go with passt alone", .tap = "t", .forwards = forwards,
+		    .n_forwards = 1);
+	NET_REFUSED("an array is missing", .user = true, .n_forwards = 1);
+	NET_REFUSED("65 forwards: a card has at most 64", .user = true, .forwards = forwards,
+		    .n_forwards = VMM_MAX_FORWARDS + 1);
+	forwards[1].guest = 0;
+	NET_REFUSED("from a port to a port", .user = true, .forwards = forwards, .n_forwards = 2);
+	forwards[0].host = 0;
+	NET_REFUSED("from a port to a port", .user = true, .forwards = forwards, .n_forwards = 1);
+}
+END_TEST
+
+START_TEST(a_tap_twice)
+{
+	struct vmm_net two[] = {{.tap_fd = 9}, {.tap_fd = 9}};
+
+	config.nets = two;
+	config.n_nets = 2;
+	refused("cannot share a TAP's file descriptor", "a TAP's descriptor twice");
+}
+END_TEST
+
+START_TEST(the_machine)
+{
+	struct vmm_vsock vsock = {.cid = VMM_MIN_CID};
+	const struct vmm_config good = config;
+
+#define REFUSED(want, ...)                                                                         \
+	do {                                                                                       \
+		config = good;                                                                     \
+		__VA_ARGS__;                                                                       \
+		refused(want, #__VA_ARGS__);                                                       \
+	} while (0)
+	REFUSED("no kernel", config.kernel = NULL);
+	REFUSED("exclude each other", config.cmdline = "", config.append = "");
+	REFUSED("1 to 254", config.cpus = 0);
+	REFUSED("1 to 254", config.cpus = VMM_MAX_CPUS + 1);
+	REFUSED("at least 2 MiB", config.memory = VMM_MIN_MEMORY - 1);
+	REFUSED("at most 32", config.io_threads = VMM_MAX_IO_THREADS + 1);
+	REFUSED("not both", config.console_socket = 9, config.console_out = 9);
+	REFUSED("a socket device has no path", config.vsock = &vsock);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("api/config");
+	TCase *tcase = tcase_create("config");
+	SRunner *runner = srunner_create(suite);
+	int failed;
+
+	tcase_add_checked_fixture(tcase, setup, NULL);
+	tcase_add_test(tcase, disks);
+	tcase_add_test(tcase, network_cards);
+	tcase_add_test(tcase, limits);
+	tcase_add_test(tcase, port_forwards);
+	tcase_add_test(tcase, a_tap_twice);
+	tcase_add_test(tcase, the_machine);
+	suite_add_tcase(suite, tcase);
+	srunner_run_all(runner, CK_NORMAL);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}

@@ -1,0 +1,168 @@
+/* What contradicts itself, or is more than a machine has, is refused before anything is opened. */
+#include "vmm/machine/machine.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "virtio/blk.h"
+
+_Static_assert(MACHINE_MAX_DISK_QUEUES == VIRTIO_BLK_MAX_QUEUES, "as many as the device has");
+
+static int check_disk(const struct machine_disk_config *d)
+{
+	if (!d->path) {
+		log_error("a disk has no path");
+	} else if (d->queues > MACHINE_MAX_DISK_QUEUES) {
+		log_error("disk '%s': %u queues: a disk has at most %d", d->path, d->queues,
+			  MACHINE_MAX_DISK_QUEUES);
+	} else if ((d->iops_burst && !d->iops) || (d->bps_burst && !d->bps)) {
+		log_error("disk '%s': a burst goes with the limit that it belongs to", d->path);
+	} else if (d->overlay_file && !d->overlay) {
+		log_error("disk '%s': a file for an overlay goes with an overlay", d->path);
+	} else {
+		return 0;
+	}
+	return -EINVAL;
+}
+
+static bool burst_without_limit(const struct net_limit_config *l)
+{
+	return (l->bps_burst && !l->bps) || (l->pps_burst && !l->pps);
+}
+
+bool machine_net_is_limited(const struct machine_net_config *n)
+{
+	return n->rx_limit.bps || n->rx_limit.pps || n->tx_limit.bps || n->tx_limit.pps;
+}
+
+static bool is_bad_mac(const uint8_t *mac)
+{
+	static const uint8_t zero[ETH_ALEN];
+
+	return mac && ((mac[0] & 1) || memcmp(mac, zero, ETH_ALEN) == 0);
+}
+
+static bool is_forward_without_port(const struct machine_net_config *n)
+{
+	for (unsigned int i = 0; i < n->n_forwards; i++) {
+		if (n->forwards[i].host == 0 || n->forwards[i].guest == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Why a card cannot be as it was asked for; NULL: it can, as far as can be seen from here. */
+static const char *net_contradiction(const struct machine_net_config *n)
+{
+	if (n->user && n->tap)
+		return "it is on a TAP interface or on passt, not both";
+	if (n->user && n->vhost == MACHINE_VHOST_ON)
+		return "vhost serves TAP interfaces alone: passt is a program of its own";
+	if (n->vhost == MACHINE_VHOST_ON && machine_net_is_limited(n))
+		return "vhost knows of no limits, so it cannot serve a card that has one";
+	if (n->n_forwards > 0 && !n->user)
+		return "forwards go with passt alone: a TAP interface has the host's own routing";
+	if (n->queues > 1 && !n->tap)
+		return "several queues go with a TAP interface by its name alone: the others have "
+		       "one";
+	if (burst_without_limit(&n->rx_limit) || burst_without_limit(&n->tx_limit))
+		return "a burst goes with the limit that it belongs to";
+	if (is_bad_mac(n->mac))
+		return "its address cannot be zero or a group address (whose first byte is odd)";
+	return NULL;
+}
+
+static int check_net(const struct machine_net_config *n, unsigned int number)
+{
+	const char *contradiction = net_contradiction(n);
+
+	if (contradiction)
+		log_error("network card %u: %s", number, contradiction);
+	else if (n->queues > NET_MAX_PAIRS)
+		log_error("network card %u: %u queues: a card has at most %u", number, n->queues,
+			  NET_MAX_PAIRS);
+	else if (n->mtu != 0 && (n->mtu < NET_MTU_MIN || n->mtu > NET_MTU_MAX))
+		log_error("network card %u: an MTU of %u: it must be from %u to %u", number, n->mtu,
+			  NET_MTU_MIN, NET_MTU_MAX);
+	else if (n->n_forwards > PASST_MAX_FORWARDS)
+		log_error("network card %u: %u forwards: a card has at most %u", number,
+			  n->n_forwards, PASST_MAX_FORWARDS);
+	else if (is_forward_without_port(n))
+		log_error("network card %u: a forward goes from a port to a port, from 1 to 65535",
+			  number);
+	else
+		return 0;
+	return -EINVAL;
+}
+
+/* The kernel refuses a TAP's name twice, but it cannot know that two cards mean to own one descriptor. */
+static bool tap_fd_twice(const struct machine_config *config)
+{
+	for (unsigned int i = 0; i < config->n_nets; i++) {
+		for (unsigned int j = 0; j < i; j++) {
+			const struct machine_net_config *a = &config->nets[i],
+							*b = &config->nets[j];
+
+			if (!a->user && !b->user && !a->tap && !b->tap && a->tap_fd == b->tap_fd)
+				return true;
+		}
+	}
+	return false;
+}
+
+static int check_cards(const struct machine_config *config)
+{
+	int err = 0;
+
+	if (config->n_disks > MACHINE_MAX_DISKS_AND_NETS ||
+	    config->n_nets > MACHINE_MAX_DISKS_AND_NETS - config->n_disks) {
+		log_error("a machine has room for %d disks and network cards",
+			  MACHINE_MAX_DISKS_AND_NETS);
+		return -EINVAL;
+	}
+	for (unsigned int i = 0; i < config->n_disks && err == 0; i++)
+		err = check_disk(&config->disks[i]);
+	for (unsigned int i = 0; i < config->n_nets && err == 0; i++)
+		err = check_net(&config->nets[i], i + 1);
+	if (err == 0 && tap_fd_twice(config)) {
+		log_error("two network cards cannot share a TAP's file descriptor");
+		err = -EINVAL;
+	}
+	return err;
+}
+
+int machine_check_config(const struct machine_config *config)
+{
+	if (!config->kernel) {
+		log_error("no kernel was given");
+		return -EINVAL;
+	}
+	if (config->cmdline && config->append) {
+		log_error("a whole command line and an addition to the built-in one exclude each "
+			  "other");
+		return -EINVAL;
+	}
+	if (config->cpus < 1 || config->cpus > MACHINE_MAX_VCPUS) {
+		log_error("%u vCPUs: a machine has 1 to %d", config->cpus, MACHINE_MAX_VCPUS);
+		return -EINVAL;
+	}
+	if (config->memory < MACHINE_MIN_MEMORY) {
+		log_error("a machine has at least %llu MiB of memory",
+			  (unsigned long long)(MACHINE_MIN_MEMORY >> 20));
+		return -EINVAL;
+	}
+	if (config->io_threads > MACHINE_MAX_IO_THREADS) {
+		log_error("%u I/O threads: a machine has at most %d", config->io_threads,
+			  MACHINE_MAX_IO_THREADS);
+		return -EINVAL;
+	}
+	if (config->console_socket >= 0 && (config->console_in >= 0 || config->console_out >= 0)) {
+		log_error("a console has a socket or descriptors of its own, not both");
+		return -EINVAL;
+	}
+	if (config->vsock && !config->vsock->path) {
+		log_error("a socket device has no path");
+		return -EINVAL;
+	}
+	return check_cards(config);
+}
