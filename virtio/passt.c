@@ -15,6 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "virtio/passt_ports.h"
 #include "vmm/core/log.h"
 
 #define PASST_PROGRAM  "passt"
@@ -284,6 +285,9 @@ int passt_open(struct passt *passt, const struct passt_config *config)
 		snprintf(passt->name, sizeof(passt->name), "user %u", config->number + 1);
 	else
 		snprintf(passt->name, sizeof(passt->name), "user");
+	err = passt_ports_check(config->forwards, config->n_forwards);
+	if (err < 0)
+		return err;
 	err = passt_start_open(&start);
 	if (err == 0)
 		err = passt_spawn(passt, config, &start);

@@ -127,6 +127,8 @@ START_TEST(port_forwards)
 	NET_REFUSED("an array is missing", .user = true, .n_forwards = 1);
 	NET_REFUSED("65 forwards: a card has at most 64", .user = true, .forwards = forwards,
 		    .n_forwards = VMM_MAX_FORWARDS + 1);
+	forwards[1].host = forwards[0].host;
+	NET_REFUSED("forwarded twice", .user = true, .forwards = forwards, .n_forwards = 2);
 	forwards[1].guest = 0;
 	NET_REFUSED("from a port to a port", .user = true, .forwards = forwards, .n_forwards = 2);
 	forwards[0].host = 0;

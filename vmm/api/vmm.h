@@ -81,7 +81,8 @@ struct vmm_disk {
 #define VMM_MAX_NET_QUEUES 16
 #define VMM_MAX_FORWARDS   64
 
-/* A port of the host, on any of its addresses, whose connections go to a port of the guest. 0 is no port: -EINVAL. */
+/* A port of the host, on any of its addresses, whose connections go to a port of the guest. Neither is 0, nor is one of the
+ * host forwarded twice, else -EINVAL. */
 struct vmm_forward {
 	bool udp; /* else TCP */
 	uint16_t host;

@@ -42,6 +42,19 @@ static bool is_bad_mac(const uint8_t *mac)
 	return mac && ((mac[0] & 1) || memcmp(mac, zero, ETH_ALEN) == 0);
 }
 
+static bool is_forwarded_twice(const struct machine_net_config *n)
+{
+	for (unsigned int i = 0; i < n->n_forwards; i++) {
+		for (unsigned int j = 0; j < i; j++) {
+			const struct passt_forward *a = &n->forwards[i], *b = &n->forwards[j];
+
+			if (a->udp == b->udp && a->host == b->host)
+				return true;
+		}
+	}
+	return false;
+}
+
 static bool is_forward_without_port(const struct machine_net_config *n)
 {
 	for (unsigned int i = 0; i < n->n_forwards; i++) {
@@ -90,6 +103,8 @@ static int check_net(const struct machine_net_config *n, unsigned int number)
 	else if (is_forward_without_port(n))
 		log_error("network card %u: a forward goes from a port to a port, from 1 to 65535",
 			  number);
+	else if (is_forwarded_twice(n))
+		log_error("network card %u: a port of the host is forwarded twice", number);
 	else
 		return 0;
 	return -EINVAL;
