@@ -13,13 +13,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "tests/unit/skip.h"
 #include "virtio/disk.h"
 #include "vmm/core/log.h"
 
 #define SECTORS(n) ((size_t)(n)*DISK_SECTOR)
 
-static char dir[64];
-static char path[128];
+static char dir[128];
+static char path[144];
 static struct disk disk;
 
 /* The lines logged since the test began. */
@@ -35,14 +36,19 @@ static inline void sink(void *arg, int level, const char *text)
 	snprintf(line, sizeof(line), "%s", text);
 }
 
-static inline void setup(void)
+static inline void setup_in(const char *parent)
 {
-	strcpy(dir, "/tmp/test_virtio_disk.XXXXXX");
+	snprintf(dir, sizeof(dir), "%s/test_virtio_disk.XXXXXX", parent);
 	ck_assert_ptr_nonnull(mkdtemp(dir));
 	ck_assert_int_eq(chmod(dir, 0755), 0);
 	snprintf(path, sizeof(path), "%s/x.img", dir);
 	n_lines = 0;
 	log_set_sink(sink, NULL);
+}
+
+static inline void setup(void)
+{
+	setup_in("/tmp");
 }
 
 static inline void teardown(void)
@@ -92,5 +98,5 @@ static inline int run(Suite *s)
 	srunner_run_all(runner, CK_NORMAL);
 	failed = srunner_ntests_failed(runner);
 	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return skip_status(failed);
 }

@@ -296,7 +296,7 @@ int main(void)
 	if (loops_work())
 		add_loop_tests(tc);
 	else
-		printf("skipped: tests on block devices, as no loop device can be made here\n");
+		skip_note("tests on block devices, as no loop device can be made here");
 	suite_add_tcase(s, tc);
 	return run(s);
 }

@@ -192,8 +192,9 @@ START_TEST(discard_gives_storage_back)
 	ck_assert_int_eq(image_flush(top), 0);
 	ck_assert_int_eq(fstat(extent.fd, &before), 0);
 	if (top->ops->zero(top, 0, SIZE / 2, true) != 0) {
+		skip_note("giving storage back, which the file system of /tmp cannot");
 		close_overlay();
-		return; /* the file system cannot */
+		return;
 	}
 	ck_assert_int_eq(fstat(extent.fd, &after), 0);
 	ck_assert_int_lt(after.st_blocks, before.st_blocks);

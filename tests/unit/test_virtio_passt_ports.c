@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "tests/unit/skip.h"
 #include "virtio/passt.h"
 #include "virtio/passt_ports.h"
 #include "vmm/core/log.h"
@@ -92,7 +93,7 @@ static bool has_ipv6(void)
 	if (fd >= 0)
 		close(fd);
 	else
-		printf("skipped: this host has no IPv6\n");
+		skip_note("this host has no IPv6");
 	return fd >= 0;
 }
 
@@ -145,5 +146,5 @@ int main(void)
 	srunner_run_all(runner, CK_NORMAL);
 	failed = srunner_ntests_failed(runner);
 	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return skip_status(failed);
 }
