@@ -490,9 +490,9 @@ static void setup(void)
 
 static void teardown(void)
 {
-	ck_assert_uint_eq(bad_unbinds, 0);
 	evloop_stop(&loop);
 	virtio_mmio_fini(&vmmio);
+	ck_assert_uint_eq(bad_unbinds, 0);
 	fake_device_fini(&fake);
 	evloop_fini(&loop);
 	guest_mem_fini(&mem);
