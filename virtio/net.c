@@ -91,7 +91,8 @@ static void virtio_net_on_announce(void *arg)
 {
 	struct virtio_net *net = arg;
 
-	if (!net->dev.started || !(net->dev.negotiated & NET_BIT(VIRTIO_NET_F_GUEST_ANNOUNCE)))
+	if (!net->dev.started || atomic_load(&net->dead) ||
+	    !(net->dev.negotiated & NET_BIT(VIRTIO_NET_F_GUEST_ANNOUNCE)))
 		return;
 	net->announce = true;
 	virtio_net_update_status(net);

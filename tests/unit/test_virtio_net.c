@@ -196,6 +196,12 @@ START_TEST(test_announce_after_link)
 	evloop_timer_cancel(&f->loop, timer);
 	timer->fn(timer->arg);
 	ck_assert_uint_eq(config_of(f).status, VIRTIO_NET_S_LINK_UP | VIRTIO_NET_S_ANNOUNCE);
+	/* Not when the backend has gone by then. */
+	f->net.announce = false;
+	ops.read_link = read_link_of_the_dead;
+	f->net.link_watch.fn(f->net.link_watch.arg, EPOLLIN);
+	timer->fn(timer->arg);
+	ck_assert_uint_eq(config_of(f).status, 0);
 	f->net.dev.started = false;
 	net_close(f);
 }
