@@ -1,27 +1,19 @@
 #include "virtio/vsock.h"
 
-#include <assert.h>
 #include <endian.h>
 #include <errno.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 #include <linux/virtio_ids.h>
+
+#include "virtio/vsock_streams.h"
 
 /* What one callback may do before the loop gets its turn, and after how much the driver learns of it. */
 #define VSOCK_KICK_PACKETS 256
 #define VSOCK_KICK_BYTES   (UINT64_C(4) << 20)
 #define VSOCK_TURNS	   128
 #define VSOCK_PUBLISH	   16
-
-/* The credit of one connection, and what it is divided from when there are many. */
-#define VSOCK_CREDIT_MAX   (UINT32_C(256) << 10)
-#define VSOCK_CREDIT_MIN   (UINT32_C(16) << 10)
-#define VSOCK_CREDIT_SHARE (UINT32_C(64) << 20)
-
-#define VSOCK_RETRY	  UINT64_C(5000000) /* ns */
-#define VSOCK_RETRY_BATCH 64
 
 /* 5.10.2 */
 enum {
@@ -31,232 +23,9 @@ enum {
 	VSOCK_QUEUES,
 };
 
-static void virtio_vsock_serve(struct virtio_vsock *vs);
-
 static struct virtio_vsock *virtio_vsock_of(struct virtio_device *dev)
 {
 	return (struct virtio_vsock *)(void *)((char *)dev - offsetof(struct virtio_vsock, dev));
-}
-
-/* ---- connections ---- */
-
-static void virtio_vsock_stop_waiting(struct virtio_vsock *vs, struct vsock_conn *conn)
-{
-	if (conn->in_wait)
-		TAILQ_REMOVE(&vs->waits, conn, wait);
-	conn->in_wait = false;
-}
-
-/* All wait equally long, so the list is in order. */
-static void virtio_vsock_update_wait(struct virtio_vsock *vs, struct vsock_conn *conn)
-{
-	bool waits = conn->state == VSOCK_CONN_ASKING || conn->state == VSOCK_CONN_CONNECTING ||
-		     conn->state == VSOCK_CONN_CLOSING;
-
-	if (waits && conn->in_wait && conn->wait_state == conn->state)
-		return;
-	virtio_vsock_stop_waiting(vs, conn);
-	if (!waits)
-		return;
-	conn->in_wait = true;
-	conn->wait_state = conn->state;
-	conn->wait_end = evloop_now() + VIRTIO_VSOCK_PATIENCE;
-	TAILQ_INSERT_TAIL(&vs->waits, conn, wait);
-	if (!vs->wait_timer.armed)
-		evloop_timer_set(vs->dev.loop, &vs->wait_timer, VIRTIO_VSOCK_PATIENCE);
-}
-
-static void virtio_vsock_forget(struct virtio_vsock *vs, struct vsock_conn *conn)
-{
-	if (conn->in_map)
-		vsock_map_remove(&vs->map, conn);
-	if (conn->in_turn)
-		TAILQ_REMOVE(&vs->turns, conn, turn);
-	virtio_vsock_stop_waiting(vs, conn);
-	TAILQ_REMOVE(&vs->all, conn, all);
-	evloop_del(vs->dev.loop, &conn->watch);
-	vsock_conn_free(conn);
-	vs->n_conns--;
-}
-
-static void virtio_vsock_forget_all(struct virtio_vsock *vs)
-{
-	while (!TAILQ_EMPTY(&vs->all))
-		virtio_vsock_forget(vs, TAILQ_FIRST(&vs->all));
-	evloop_timer_cancel(vs->dev.loop, &vs->wait_timer);
-	evloop_timer_cancel(vs->dev.loop, &vs->retry_timer);
-	vs->n_resets = 0;
-	vs->tx_paused = false;
-}
-
-static void virtio_vsock_take_turn(struct virtio_vsock *vs, struct vsock_conn *conn)
-{
-	if (conn->in_turn)
-		return;
-	conn->in_turn = true;
-	TAILQ_INSERT_TAIL(&vs->turns, conn, turn);
-}
-
-/* One that queues up already need not be told again that its socket is readable. Most get their turn at once: to queue up
- * costs no system call, to be told a second time does. */
-static void virtio_vsock_watch(struct virtio_vsock *vs, struct vsock_conn *conn)
-{
-	uint32_t events = vsock_conn_events(conn);
-
-	if (conn->in_turn && vsock_conn_may_read(conn) > 0)
-		events &= ~(uint32_t)EPOLLIN;
-	if (evloop_mod(vs->dev.loop, &conn->watch, events) < 0) {
-		evloop_del(vs->dev.loop, &conn->watch);
-		vsock_conn_reset(conn);
-	}
-}
-
-/* After anything happened to a connection: everything about it that is ours follows its state. It may be freed. */
-static void virtio_vsock_settle(struct virtio_vsock *vs, struct vsock_conn *conn)
-{
-	bool unknown;
-
-	virtio_vsock_watch(vs, conn);
-	unknown = conn->state == VSOCK_CONN_DRAINING || conn->state == VSOCK_CONN_OVER;
-	if (unknown && conn->in_map)
-		vsock_map_remove(&vs->map, conn);
-	if (conn->state == VSOCK_CONN_OVER && !vsock_conn_has_packet(conn)) {
-		virtio_vsock_forget(vs, conn);
-		return;
-	}
-	if (conn->state == VSOCK_CONN_OVER || conn->state == VSOCK_CONN_CLOSING) {
-		evloop_del(vs->dev.loop, &conn->watch);
-		vsock_conn_close_fd(conn);
-	}
-	if (vsock_conn_has_packet(conn) || vsock_conn_may_read(conn) > 0)
-		virtio_vsock_take_turn(vs, conn);
-	virtio_vsock_update_wait(vs, conn);
-}
-
-static void virtio_vsock_on_conn(void *arg, uint32_t events)
-{
-	struct vsock_conn *conn = arg;
-	struct virtio_vsock *vs = conn->owner;
-
-	vsock_conn_host_event(conn, events);
-	virtio_vsock_settle(vs, conn);
-	virtio_vsock_serve(vs);
-}
-
-static void virtio_vsock_add(struct virtio_vsock *vs, struct vsock_conn *conn)
-{
-	conn->owner = vs;
-	conn->watch = (struct evloop_fd){.fd = conn->fd, .fn = virtio_vsock_on_conn, .arg = conn};
-	vsock_map_add(&vs->map, conn);
-	TAILQ_INSERT_TAIL(&vs->all, conn, all);
-	vs->n_conns++;
-}
-
-static uint32_t virtio_vsock_credit(const struct virtio_vsock *vs)
-{
-	uint32_t share = VSOCK_CREDIT_SHARE / (vs->n_conns + 1);
-
-	if (share > VSOCK_CREDIT_MAX)
-		return VSOCK_CREDIT_MAX;
-	return share < VSOCK_CREDIT_MIN ? VSOCK_CREDIT_MIN : share;
-}
-
-static void virtio_vsock_on_wait(void *arg)
-{
-	struct virtio_vsock *vs = arg;
-	uint64_t now = evloop_now();
-	struct vsock_conn *conn;
-
-	while ((conn = TAILQ_FIRST(&vs->waits)) && conn->wait_end <= now) {
-		vsock_conn_reset(conn);
-		virtio_vsock_settle(vs, conn);
-	}
-	if (conn)
-		evloop_timer_set(vs->dev.loop, &vs->wait_timer, conn->wait_end - now);
-	virtio_vsock_serve(vs);
-}
-
-/* ---- connections that the host begins ---- */
-
-static void virtio_vsock_on_client(void *arg, int fd, uint32_t port)
-{
-	struct virtio_vsock *vs = arg;
-	struct vsock_conn *conn = NULL;
-
-	if (vs->dev.started && !vs->dev.broken && vs->n_conns < vs->max_conns)
-		conn = vsock_conn_ask(fd, vsock_map_port(&vs->map, port), port,
-				      virtio_vsock_credit(vs));
-	if (!conn) {
-		close(fd);
-		return;
-	}
-	virtio_vsock_add(vs, conn);
-	virtio_vsock_settle(vs, conn);
-	virtio_vsock_serve(vs);
-}
-
-/* ---- connections that the guest begins ---- */
-
-/* There is always room: the transmit queue is not served without. */
-static void virtio_vsock_refuse(struct virtio_vsock *vs, const struct vsock_packet *packet)
-{
-	if (packet->op == VIRTIO_VSOCK_OP_RST)
-		return;
-	assert(vs->n_resets < VIRTIO_VSOCK_RESETS);
-	vs->resets[vs->n_resets++] = (struct vsock_packet){.host_port = packet->host_port,
-							   .guest_port = packet->guest_port,
-							   .type = packet->type,
-							   .op = VIRTIO_VSOCK_OP_RST};
-}
-
-static void virtio_vsock_try_connect(struct virtio_vsock *vs, struct vsock_conn *conn)
-{
-	int err = vsock_host_connect(&vs->host, conn->fd, conn->host_port);
-
-	if (err == 0)
-		vsock_conn_connected(conn);
-	else if (err != -EAGAIN)
-		vsock_conn_reset(conn);
-	else if (!vs->retry_timer.armed)
-		evloop_timer_set(vs->dev.loop, &vs->retry_timer, VSOCK_RETRY);
-}
-
-/* Those that waited longest go first. */
-static void virtio_vsock_on_retry(void *arg)
-{
-	struct virtio_vsock *vs = arg;
-	struct vsock_conn *conn, *next;
-	unsigned int n = 0;
-
-	for (conn = TAILQ_FIRST(&vs->waits); conn && n < VSOCK_RETRY_BATCH; conn = next) {
-		next = TAILQ_NEXT(conn, wait);
-		if (conn->state != VSOCK_CONN_CONNECTING)
-			continue;
-		n++;
-		virtio_vsock_try_connect(vs, conn);
-		virtio_vsock_settle(vs, conn);
-	}
-	virtio_vsock_serve(vs);
-}
-
-static void virtio_vsock_request(struct virtio_vsock *vs, const struct vsock_packet *packet)
-{
-	struct vsock_conn *conn = NULL;
-	int fd = -1;
-
-	if (vs->n_conns < vs->max_conns)
-		fd = vsock_host_socket(&vs->host);
-	if (fd >= 0)
-		conn = vsock_conn_accept(fd, packet, virtio_vsock_credit(vs));
-	if (!conn) {
-		if (fd >= 0)
-			close(fd);
-		virtio_vsock_refuse(vs, packet);
-		return;
-	}
-	virtio_vsock_add(vs, conn);
-	virtio_vsock_try_connect(vs, conn);
-	virtio_vsock_settle(vs, conn);
 }
 
 /* ---- the transmit queue ---- */
@@ -268,16 +37,16 @@ static void virtio_vsock_dispatch(struct virtio_vsock *vs, const struct vsock_pa
 
 	if (conn && conn->state == VSOCK_CONN_CLOSING && packet->op == VIRTIO_VSOCK_OP_REQUEST) {
 		/* The guest has forgotten the old stream already, and uses its port again. */
-		virtio_vsock_forget(vs, conn);
+		vsock_streams_forget(vs, conn);
 		conn = NULL;
 	}
 	if (conn) {
 		vsock_conn_receive(conn, packet, payload);
-		virtio_vsock_settle(vs, conn);
+		vsock_streams_settle(vs, conn);
 	} else if (packet->op == VIRTIO_VSOCK_OP_REQUEST) {
-		virtio_vsock_request(vs, packet);
+		vsock_streams_request(vs, packet);
 	} else {
-		virtio_vsock_refuse(vs, packet);
+		vsock_streams_refuse(vs, packet);
 	}
 }
 
@@ -290,9 +59,9 @@ static void virtio_vsock_malformed(struct virtio_vsock *vs, const struct vsock_p
 		  vs->dev.name, packet->type, packet->op, packet->len);
 	if (conn) {
 		vsock_conn_reset(conn);
-		virtio_vsock_settle(vs, conn);
+		vsock_streams_settle(vs, conn);
 	} else {
-		virtio_vsock_refuse(vs, packet);
+		vsock_streams_refuse(vs, packet);
 	}
 }
 
@@ -332,7 +101,7 @@ static int virtio_vsock_transmit(struct virtio_vsock *vs, uint64_t *bytes)
 static void virtio_vsock_fail(struct virtio_vsock *vs, const char *why)
 {
 	virtio_device_broken(&vs->dev, why);
-	virtio_vsock_forget_all(vs);
+	vsock_streams_forget_all(vs);
 }
 
 static void virtio_vsock_kick_tx(struct virtio_vsock *vs)
@@ -441,7 +210,7 @@ static int virtio_vsock_turn(struct virtio_vsock *vs)
 		return r;
 	TAILQ_REMOVE(&vs->turns, conn, turn);
 	conn->in_turn = false;
-	virtio_vsock_settle(vs, conn);
+	vsock_streams_settle(vs, conn);
 	return 1;
 }
 
@@ -450,8 +219,8 @@ static bool virtio_vsock_has_work(const struct virtio_vsock *vs)
 	return vs->n_resets > 0 || !TAILQ_EMPTY(&vs->turns);
 }
 
-/* Gives the guest what is due, with a bound. While there is nothing due, the guest need not tell of new buffers. */
-static void virtio_vsock_serve(struct virtio_vsock *vs)
+/* While there is nothing due, the guest need not tell of new buffers. */
+void virtio_vsock_serve(struct virtio_vsock *vs)
 {
 	struct virtq *vq = &vs->dev.queue[VSOCK_QUEUE_RX];
 	unsigned int n = 0;
@@ -505,7 +274,7 @@ static void virtio_vsock_kick(struct virtio_device *dev, unsigned int queue)
 
 static void virtio_vsock_stop(struct virtio_device *dev)
 {
-	virtio_vsock_forget_all(virtio_vsock_of(dev));
+	vsock_streams_forget_all(virtio_vsock_of(dev));
 }
 
 static const struct virtio_device_ops virtio_vsock_ops = {
@@ -520,7 +289,7 @@ int virtio_vsock_init(struct virtio_vsock *vs, const struct virtio_vsock_options
 	struct vsock_host_options host = {.loop = options->loop,
 					  .name = vs->name,
 					  .path = options->path,
-					  .connect = virtio_vsock_on_client,
+					  .connect = vsock_streams_ask,
 					  .arg = vs};
 	int err;
 
@@ -534,12 +303,7 @@ int virtio_vsock_init(struct virtio_vsock *vs, const struct virtio_vsock_options
 			  VIRTIO_VSOCK_CID_MIN, VIRTIO_VSOCK_CID_MAX);
 		return -EINVAL;
 	}
-	vsock_map_init(&vs->map);
-	TAILQ_INIT(&vs->all);
-	TAILQ_INIT(&vs->turns);
-	TAILQ_INIT(&vs->waits);
-	vs->wait_timer = (struct evloop_timer){.fn = virtio_vsock_on_wait, .arg = vs};
-	vs->retry_timer = (struct evloop_timer){.fn = virtio_vsock_on_retry, .arg = vs};
+	vsock_streams_init(vs);
 	vs->dev = (struct virtio_device){
 		.ops = &virtio_vsock_ops,
 		.name = vs->name,
@@ -568,7 +332,7 @@ int virtio_vsock_listen(struct virtio_vsock *vs)
 
 void virtio_vsock_fini(struct virtio_vsock *vs)
 {
-	virtio_vsock_forget_all(vs);
+	vsock_streams_forget_all(vs);
 	vsock_host_fini(&vs->host);
 	virtio_device_fini(&vs->dev);
 }
