@@ -98,11 +98,6 @@ static bool reads_without_waiting(void)
 	return preadv2(image_fd(&fix.disk), &iov, 1, 0, RWF_NOWAIT) == 512;
 }
 
-static void skip(const char *why)
-{
-	fprintf(stderr, "skipped: %s\n", why);
-}
-
 /* ---- tests ---- */
 
 START_TEST(reads_and_writes_in_memory)
@@ -215,7 +210,7 @@ START_TEST(reads_from_the_page_cache)
 {
 	setup_in("/tmp", 1);
 	if (!reads_without_waiting()) {
-		skip("the file system of /tmp has no reads that do not wait");
+		skip_note("the file system of /tmp has no reads that do not wait");
 		teardown();
 		return;
 	}
@@ -251,7 +246,7 @@ START_TEST(leaves_misses_to_the_loop)
 	ck_assert_int_eq(fdatasync(image_fd(&fix.disk)), 0);
 	ck_assert_int_eq(posix_fadvise(image_fd(&fix.disk), 0, 0, POSIX_FADV_DONTNEED), 0);
 	if (!reads_without_waiting()) {
-		skip("the file system of /tmp has no reads that do not wait");
+		skip_note("the file system of /tmp has no reads that do not wait");
 		teardown();
 		return;
 	}
@@ -259,7 +254,7 @@ START_TEST(leaves_misses_to_the_loop)
 	submit(&fix, VIRTIO_BLK_T_IN, 1024, true, 512, &plain);
 	vcpu_kick();
 	if (virtq_driver_used(drv, NULL, NULL)) {
-		skip("the file system of /tmp keeps what was to be dropped from memory");
+		skip_note("the file system of /tmp keeps what was to be dropped from memory");
 		let_loop_go();
 		teardown();
 		return;
