@@ -32,6 +32,7 @@ struct bzimage {
 	uint64_t offset;
 	uint64_t size;
 	gpa_t load;
+	gpa_t runtime; /* where the unpacked kernel runs */
 };
 
 /* The length of the header is told by the jump around it (boot.rst, "jump"). */
@@ -171,30 +172,35 @@ static int bzimage_place(const struct guest_mem *mem, const struct boot_config *
 			 struct bzimage *bz, struct image *image)
 {
 	const struct setup_header *hdr = bz->hdr;
-	uint64_t runtime, runtime_end, load_end, init_size;
-	int ret = bzimage_find_runtime(cfg, bz, &runtime);
+	uint64_t runtime_end, load_end, init_size;
+	int ret = bzimage_find_runtime(cfg, bz, &bz->runtime);
 
 	if (ret < 0)
 		return ret;
 	/* before init_size existed: thrice the compressed size, as GRUB reckons */
 	init_size = hdr->version >= VERSION_INIT ? hdr->init_size : 3 * bz->size;
-	bz->load = hdr->relocatable_kernel ? runtime : hdr->code32_start;
+	bz->load = hdr->relocatable_kernel ? bz->runtime : hdr->code32_start;
 
-	if (__builtin_add_overflow(runtime, init_size, &runtime_end) ||
+	if (__builtin_add_overflow(bz->runtime, init_size, &runtime_end) ||
 	    __builtin_add_overflow(bz->load, bz->size, &load_end))
 		return image_refuse(cfg, ENOEXEC,
 				    "its setup header is broken: pref_address is 0x%" PRIx64,
 				    (uint64_t)hdr->pref_address);
-	image->start = bz->load < runtime ? bz->load : runtime;
+	image->start = bz->load < bz->runtime ? bz->load : bz->runtime;
 	image->end = load_end > runtime_end ? load_end : runtime_end;
 	return image_check_memory(mem, cfg, image->start, image->end);
+}
+
+static bool bzimage_is_64(const struct setup_header *hdr)
+{
+	return hdr->version >= VERSION_XLOAD && (hdr->xloadflags & XLF_KERNEL_64);
 }
 
 static void bzimage_finish(const struct bzimage *bz, struct image *image)
 {
 	struct setup_header *hdr = &image->params.hdr;
 
-	if (hdr->version >= VERSION_XLOAD && (hdr->xloadflags & XLF_KERNEL_64)) {
+	if (bzimage_is_64(hdr)) {
 		image->protocol = BOOT_LINUX64;
 		image->entry = bz->load + ENTRY64_OFFSET;
 	} else {
@@ -215,25 +221,73 @@ static void bzimage_finish(const struct bzimage *bz, struct image *image)
 	hdr->setup_data = 0;
 }
 
+/* All that the header tells. */
+static int bzimage_read(const struct guest_mem *mem, const struct boot_config *cfg,
+			const struct image_file *file, struct bzimage *bz, struct image *image)
+{
+	int ret = bzimage_copy_header(cfg, file, &image->params);
+
+	bz->hdr = &image->params.hdr;
+	if (ret == 0)
+		ret = bzimage_measure(cfg, file, bz);
+	if (ret == 0)
+		ret = bzimage_check_payload(cfg, file, bz);
+	if (ret == 0)
+		ret = bzimage_place(mem, cfg, bz, image);
+	return ret;
+}
+
 int bzimage_load(const struct guest_mem *mem, const struct boot_config *cfg,
 		 const struct image_file *file, struct image *image)
 {
-	struct bzimage bz = {.hdr = &image->params.hdr};
-	int ret;
+	struct bzimage bz;
+	int ret = bzimage_read(mem, cfg, file, &bz, image);
 
-	ret = bzimage_copy_header(cfg, file, &image->params);
-	if (ret == 0)
-		ret = bzimage_measure(cfg, file, &bz);
-	if (ret == 0)
-		ret = bzimage_check_payload(cfg, file, &bz);
-	if (ret == 0)
-		ret = bzimage_place(mem, cfg, &bz, image);
 	if (ret < 0)
 		return ret;
-
 	ret = image_read_guest(mem, bz.load, file->fd, bz.offset, bz.size);
 	if (ret < 0)
 		return image_refuse(cfg, -ret, "%s", strerror(-ret));
 	bzimage_finish(&bz, image);
+	return 0;
+}
+
+/*
+ * What the startup code of a bzImage does besides unpacking is done by us already (the RSDP), is for other firmware (EFI,
+ * SEV), or is not needed: with more RAM than that, the kernel wants page tables of five levels from it.
+ */
+#define RAM_OF_4_LEVELS (UINT64_C(1) << 46)
+
+static bool bzimage_has_much_ram(const struct boot_config *cfg)
+{
+	for (unsigned int i = 0; i < cfg->n_e820; i++) {
+		if (cfg->e820[i].base + cfg->e820[i].size > RAM_OF_4_LEVELS)
+			return true;
+	}
+	return false;
+}
+
+int bzimage_prepare_unpack(const struct guest_mem *mem, const struct boot_config *cfg,
+			   const struct image_file *file, struct image *image,
+			   struct bzimage_unpack *unpack)
+{
+	const struct setup_header *hdr = &image->params.hdr;
+	struct bzimage bz;
+	int ret = bzimage_read(mem, cfg, file, &bz, image);
+
+	if (ret < 0)
+		return ret;
+	if (!bzimage_is_64(hdr) || hdr->payload_length == 0 || bzimage_has_much_ram(cfg))
+		return -ENOTSUP;
+	unpack->payload = (struct codec_input){.fd = file->fd,
+					       .offset = bz.offset + hdr->payload_offset,
+					       .left = hdr->payload_length};
+	unpack->place = (struct vmlinux_place){.link = hdr->pref_address,
+					       .load = bz.runtime,
+					       .size = hdr->init_size,
+					       .lowest = image_ram_start(cfg, bz.runtime)};
+	bzimage_finish(&bz, image);
+	image->start = bz.runtime;
+	image->end = bz.runtime + hdr->init_size;
 	return 0;
 }

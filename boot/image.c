@@ -8,12 +8,15 @@
 
 #include "vmm/core/log.h"
 
+/* name NULL: silently */
 __attribute__((format(printf, 4, 0))) static int image_vrefuse(const char *doing, const char *name,
 							       int err, const char *fmt,
 							       va_list args)
 {
 	char why[256];
 
+	if (!name)
+		return -err;
 	vsnprintf(why, sizeof(why), fmt, args);
 	log_error("cannot %s '%s': %s", doing, name, why);
 	return -err;
@@ -25,7 +28,7 @@ int image_refuse(const struct boot_config *cfg, int err, const char *fmt, ...)
 	int ret;
 
 	va_start(args, fmt);
-	ret = image_vrefuse("boot", cfg->kernel_name, err, fmt, args);
+	ret = image_vrefuse("boot", cfg->quiet ? NULL : cfg->kernel_name, err, fmt, args);
 	va_end(args);
 	return ret;
 }
@@ -82,6 +85,17 @@ static bool image_is_ram(const struct boot_config *cfg, gpa_t start, gpa_t end)
 			return end <= IMAGE_LIMIT;
 	}
 	return false;
+}
+
+gpa_t image_ram_start(const struct boot_config *cfg, gpa_t gpa)
+{
+	for (unsigned int i = 0; i < cfg->n_e820; i++) {
+		const struct boot_e820 *e = &cfg->e820[i];
+
+		if (e->type == BOOT_E820_RAM && gpa >= e->base && gpa - e->base < e->size)
+			return e->base > IMAGE_LOWEST ? e->base : IMAGE_LOWEST;
+	}
+	return gpa;
 }
 
 int image_check_memory(const struct guest_mem *mem, const struct boot_config *cfg, gpa_t start,

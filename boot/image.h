@@ -49,11 +49,14 @@ struct image {
 		params; /* its setup header is set when the protocol is a BOOT_LINUX one */
 };
 
-/* Reports "cannot boot 'kernel': ..." or "cannot load initrd 'initrd': ..." and returns -err. */
+/* Reports "cannot boot 'kernel': ..." or "cannot load initrd 'initrd': ...", unless cfg->quiet, and returns -err. */
 int image_refuse(const struct boot_config *cfg, int err, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 int image_refuse_initrd(const struct boot_config *cfg, int err, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
+
+/* The lowest address from which all is RAM up to gpa, which is RAM; not below 1 MiB. */
+gpa_t image_ram_start(const struct boot_config *cfg, gpa_t gpa);
 
 /* Reads exactly len bytes. Returns 0, -ENODATA when the file ends before, or the errno of pread(). */
 int image_read(int fd, uint64_t offset, void *dst, size_t len);

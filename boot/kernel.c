@@ -5,11 +5,11 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "boot/bzimage.h"
 #include "boot/cpu_tables.h"
 #include "boot/elf_kernel.h"
 #include "boot/image.h"
 #include "boot/initrd.h"
+#include "boot/job.h"
 #include "boot/kernel_kind.h"
 #include "boot/pvh.h"
 #include "boot/zero_page.h"
@@ -43,20 +43,28 @@ static int boot_measure_file(const struct boot_config *cfg, struct image_file *f
 	return 0;
 }
 
+/* head has room for KERNEL_KIND_HEAD bytes, and belongs to file from then on. */
+static int boot_read_head(const struct boot_config *cfg, struct image_file *file, uint8_t *head)
+{
+	int ret = boot_measure_file(cfg, file);
+
+	if (ret < 0)
+		return ret;
+	file->head = head;
+	file->head_len = file->size < KERNEL_KIND_HEAD ? file->size : KERNEL_KIND_HEAD;
+	ret = image_read(file->fd, 0, head, file->head_len);
+	return ret < 0 ? image_refuse(cfg, -ret, "%s", strerror(-ret)) : 0;
+}
+
 static int boot_load_kernel(const struct guest_mem *mem, const struct boot_config *cfg,
 			    struct image *image)
 {
 	uint8_t head[KERNEL_KIND_HEAD];
-	struct image_file file = {.head = head};
-	int ret = boot_measure_file(cfg, &file);
+	struct image_file file;
+	int ret = boot_read_head(cfg, &file, head);
 
 	if (ret < 0)
 		return ret;
-	file.head_len = file.size < sizeof(head) ? file.size : sizeof(head);
-	ret = image_read(file.fd, 0, head, file.head_len);
-	if (ret < 0)
-		return image_refuse(cfg, -ret, "%s", strerror(-ret));
-
 	switch (kernel_kind_find(head, file.head_len)) {
 	case KERNEL_KIND_BZIMAGE:
 		return bzimage_load(mem, cfg, &file, image);
@@ -102,20 +110,34 @@ static int boot_write_params(const struct guest_mem *mem, const struct boot_conf
 	return ret;
 }
 
-int boot_load(const struct guest_mem *mem, const struct boot_config *cfg, struct boot_entry *entry)
+int boot_prepare_unpack(const struct guest_mem *mem, const struct boot_config *cfg,
+			struct image *image, struct bzimage_unpack *unpack)
+{
+	uint8_t head[KERNEL_KIND_HEAD];
+	struct image_file file;
+	int ret = boot_read_head(cfg, &file, head);
+
+	if (ret < 0)
+		return ret;
+	if (kernel_kind_find(head, file.head_len) != KERNEL_KIND_BZIMAGE)
+		return -ENOTSUP;
+	return bzimage_prepare_unpack(mem, cfg, &file, image, unpack);
+}
+
+int boot_finish(struct boot_job *job, const struct guest_mem *mem, const struct boot_config *cfg,
+		struct boot_entry *entry)
 {
 	const struct boot_layout *layout = cfg->layout;
 	struct image image = {.initrd_size = 0};
 	int ret;
 
 	boot_assert_config(cfg);
-	ret = boot_load_kernel(mem, cfg, &image);
+	ret = boot_job_end(job, &image);
 	if (ret < 0)
-		return ret;
-	ret = boot_write_cmdline(mem, cfg, &image);
-	if (ret < 0)
-		return ret;
-	if (cfg->initrd_fd >= 0)
+		ret = boot_load_kernel(mem, cfg, &image);
+	if (ret == 0)
+		ret = boot_write_cmdline(mem, cfg, &image);
+	if (ret == 0 && cfg->initrd_fd >= 0)
 		ret = initrd_load(mem, cfg, &image);
 	if (ret < 0)
 		return ret;

@@ -5,11 +5,12 @@
  * (xen/include/public/arch-x86/hvm/start_info.h). The kind of file is told by its content.
  *
  * Owner: the caller owns everything that boot_config points to, and may close the descriptors and free the
- * strings when boot_load() returned. Threads: any, while no vCPU runs and nobody else writes to the guest
- * memory that e820 calls RAM.
+ * strings when boot_finish() returned. Threads: any, while no vCPU runs and nobody else writes to the guest
+ * memory that e820 calls RAM above 1 MiB.
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -21,13 +22,13 @@ enum boot_protocol {
 	BOOT_PVH,     /* protected mode, paging off, ebx = params */
 };
 
-/* Selectors in the GDT that boot_load() writes: flat code and data of 4 GiB, and a TSS. */
+/* Selectors in the GDT that boot_finish() writes: flat code and data of 4 GiB, and a TSS. */
 #define BOOT_CS	     0x10
 #define BOOT_DS	     0x18
 #define BOOT_TR	     0x20
 #define BOOT_GDT_LEN 40
 
-/* Bytes that boot_load() may write at each address of struct boot_layout. */
+/* Bytes that boot_finish() may write at each address of struct boot_layout. */
 #define BOOT_ZERO_PAGE_SIZE   4096
 #define BOOT_PAGE_TABLES_SIZE (6 * 4096)
 #define BOOT_PVH_INFO_SIZE    4096
@@ -65,6 +66,7 @@ struct boot_config {
 	const struct boot_layout *layout;
 	const struct boot_e820 *e820; /* ascending; kernel and initrd go to its RAM above 1 MiB */
 	unsigned int n_e820;	      /* at most BOOT_E820_MAX */
+	bool quiet;		      /* errors are not reported */
 };
 
 /* Everything the register file of the first vCPU needs. Interrupts are off, direction flag clear. */
@@ -79,8 +81,31 @@ struct boot_entry {
 };
 
 /*
+ * A kernel that is being unpacked. Owner: whoever called boot_begin(), until boot_finish() or boot_abandon().
+ */
+struct boot_job;
+
+/*
+ * Begins to unpack a compressed kernel to where it runs, on a thread of its own, so that the caller can make the rest of the
+ * machine meanwhile. cfg's kernel_fd, which is used until the end of the job, kernel_name and e820 are those of
+ * boot_finish(); nothing else of it is looked at. cache_dir is where unpacked kernels are kept, NULL for nowhere
+ * (boot/kernel_cache.h).
+ *
+ * Returns NULL where there is nothing to unpack, or the kernel has to do it itself. Reports nothing: boot_finish() does.
+ */
+struct boot_job *boot_begin(const struct guest_mem *mem, const struct boot_config *cfg,
+			    const char *cache_dir);
+
+/* Stops the job, soon, and forgets it. NULL is fine. */
+void boot_abandon(struct boot_job *job);
+
+/*
+ * Loads everything. job is that of boot_begin(), which ends here in any case; NULL: none. A kernel that was not unpacked
+ * unpacks itself.
+ *
  * Returns 0, or a negative errno after one line by log_error() that names the file: -ENOEXEC for what is no
  * bootable kernel, -ENOMEM for what does not fit into the guest's memory, -E2BIG for a command line too
  * long, -EINVAL for a bad initrd, or the errno of fstat() or pread().
  */
-int boot_load(const struct guest_mem *mem, const struct boot_config *cfg, struct boot_entry *entry);
+int boot_finish(struct boot_job *job, const struct guest_mem *mem, const struct boot_config *cfg,
+		struct boot_entry *entry);

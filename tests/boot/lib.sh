@@ -111,6 +111,7 @@ begin() {
 	fi
 	began=$EPOCHREALTIME
 	tmp=$(mktemp -d "$place/boot-XXXXXX")
+	export XDG_CACHE_HOME=$tmp/cache
 	trap cleanup EXIT
 	trap 'exit 130' INT
 	trap 'exit 143' TERM

@@ -42,6 +42,8 @@ if ! (: <>/dev/kvm) 2>/dev/null; then
 	skip "/dev/kvm cannot be opened"
 fi
 tmp=$(mktemp -d)
+# Not the cache of whoever runs the tests.
+export XDG_CACHE_HOME=$tmp/cache
 trap cleanup EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM

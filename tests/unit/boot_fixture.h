@@ -105,7 +105,7 @@ static inline int fixture_boot(const void *bytes, size_t len)
 	fixture_close(&cfg.kernel_fd);
 	cfg.kernel_fd = fixture_file(bytes, len);
 	n_lines = 0;
-	return boot_load(&mem, &cfg, &entry);
+	return boot_finish(NULL, &mem, &cfg, &entry);
 }
 
 /* One line that names the file and holds the words; entry untouched. */

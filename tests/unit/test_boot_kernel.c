@@ -83,18 +83,18 @@ START_TEST(refuses_what_is_no_file)
 	int pipes[2];
 
 	cfg.kernel_fd = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	fixture_expect_refused(boot_load(&mem, &cfg, &entry), EISDIR, "Is a directory");
+	fixture_expect_refused(boot_finish(NULL, &mem, &cfg, &entry), EISDIR, "Is a directory");
 	fixture_close(&cfg.kernel_fd);
 
 	ck_assert_int_eq(pipe(pipes), 0);
 	n_lines = 0;
 	cfg.kernel_fd = pipes[0];
-	fixture_expect_refused(boot_load(&mem, &cfg, &entry), ENOEXEC, "not a regular file");
+	fixture_expect_refused(boot_finish(NULL, &mem, &cfg, &entry), ENOEXEC, "not a regular file");
 	fixture_close(&cfg.kernel_fd);
 	close(pipes[1]);
 
 	n_lines = 0;
-	fixture_expect_refused(boot_load(&mem, &cfg, &entry), EBADF, "Bad file descriptor");
+	fixture_expect_refused(boot_finish(NULL, &mem, &cfg, &entry), EBADF, "Bad file descriptor");
 }
 END_TEST
 
@@ -107,7 +107,7 @@ START_TEST(reports_read_errors)
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	cfg.kernel_fd = open(path, O_WRONLY | O_CLOEXEC);
 	ck_assert_int_ge(cfg.kernel_fd, 0);
-	fixture_expect_refused(boot_load(&mem, &cfg, &entry), EBADF, "Bad file descriptor");
+	fixture_expect_refused(boot_finish(NULL, &mem, &cfg, &entry), EBADF, "Bad file descriptor");
 	close(fd);
 }
 END_TEST

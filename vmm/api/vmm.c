@@ -28,6 +28,7 @@ void vmm_config_init(struct vmm_config *config)
 {
 	*config = (struct vmm_config){.memory = UINT64_C(256) << 20,
 				      .cpus = 1,
+				      .unpack = true,
 				      .rng = true,
 				      .balloon = true,
 				      .console_socket = -1,
@@ -38,6 +39,8 @@ void vmm_config_init(struct vmm_config *config)
 static struct machine_config vmm_translate(const struct vmm_config *c)
 {
 	return (struct machine_config){.kernel = c->kernel,
+				       .unpack = c->unpack,
+				       .kernel_cache = c->kernel_cache,
 				       .initrd = c->initrd,
 				       .cmdline = c->cmdline,
 				       .append = c->append,

@@ -146,7 +146,14 @@ struct vmm_vsock {
 };
 
 struct vmm_config {
-	const char *kernel;  /* bzImage or vmlinux; required */
+	const char *kernel; /* bzImage or vmlinux; required */
+	/* vmm_create() unpacks a compressed kernel (gzip; lz4, zstd, xz and lzma if built in), which is faster than that the
+	 * kernel does so itself, as it still does where vmm cannot; default true. */
+	bool unpack;
+	/* A directory of the user's where unpacked kernels are kept, half a GiB at most, and used again while the kernel's file
+	 * is the same. Made when there is something to keep, if its parent is the user's; nothing is kept in what is another
+	 * user's, or others may write to. NULL (default): none. */
+	const char *kernel_cache;
 	const char *initrd;  /* NULL: none */
 	const char *cmdline; /* the whole command line; NULL: the built-in one */
 	const char

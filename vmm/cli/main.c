@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "vmm/api/vmm.h"
+#include "vmm/cli/cache_dir.h"
 #include "vmm/cli/dump.h"
 #include "vmm/cli/host_console.h"
 #include "vmm/cli/options.h"
@@ -203,8 +204,12 @@ static int run_vm(struct options *options, struct host_console *console)
 	struct run run = {
 		.options = options, .signal_fd = -1, .timeout = UINT64_MAX, .grace = UINT64_MAX};
 	int status = EXIT_STATUS_FAILED;
+	char cache_dir[4096];
 	bool started = false;
 
+	if (options->kernel_cache)
+		options->config.kernel_cache = cache_dir_find(
+			getenv("XDG_CACHE_HOME"), getenv("HOME"), cache_dir, sizeof(cache_dir));
 	if (vmm_create(&options->config, &run.vm) < 0) {
 		host_console_abandon(console);
 		return status;

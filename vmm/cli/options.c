@@ -89,6 +89,16 @@ static int option_rng(struct options *o, char *value)
 	return option_switch("rng", value, &o->config.rng);
 }
 
+static int option_unpack(struct options *o, char *value)
+{
+	return option_switch("unpack", value, &o->config.unpack);
+}
+
+static int option_kernel_cache(struct options *o, char *value)
+{
+	return option_switch("kernel-cache", value, &o->kernel_cache);
+}
+
 static int option_balloon(struct options *o, char *value)
 {
 	return option_switch("balloon", value, &o->config.balloon);
@@ -199,6 +209,8 @@ static const struct option {
 	{"io-threads", option_io_threads, true, false},
 	{"rng", option_rng, true, false},
 	{"balloon", option_balloon, true, false},
+	{"unpack", option_unpack, true, false},
+	{"kernel-cache", option_kernel_cache, true, false},
 	{"transport", option_transport, true, false},
 	{"tables", option_tables, true, false},
 	{"dump-dtb", option_dump_dtb, true, false},
@@ -275,6 +287,7 @@ int options_parse(struct options *o, int argc, char **argv)
 	o->config.disks = o->disks;
 	o->config.nets = o->nets;
 	o->log_level = VMM_LOG_WARN;
+	o->kernel_cache = true;
 	for (int i = 1; i < argc; i++) {
 		int err;
 

@@ -29,6 +29,7 @@ struct options {
 	struct vmm_config config; /* but for the descriptors of the console */
 	enum options_console console;
 	const char *console_path; /* of a file or socket */
+	bool kernel_cache;	  /* in the user's cache directory */
 	uint64_t timeout_ms;	  /* 0: none */
 	const char *dump_dtb;	  /* where the device tree goes, instead of a run; NULL: none */
 	enum vmm_log_level log_level;

@@ -334,8 +334,9 @@ static int load_kernel(struct machine *machine, const struct machine_config *con
 
 /*
  * The computer, part by part. The order is that of need, and the one in which KVM is fastest: memory before the VM,
- * which takes its slots before anything else (see vm.h); the files of the cards are opened before the kernel is
- * loaded, because that takes longest and they fail soonest.
+ * which takes its slots before anything else (see vm.h). Unpacking the kernel takes longest, so a thread begins with it as
+ * soon as there is memory; load_kernel() waits for it, and reports what is wrong with the kernel after all that is wrong with
+ * the parts before.
  */
 static const struct machine_part {
 	int (*make)(struct machine *machine, const struct machine_config *config);
@@ -343,6 +344,7 @@ static const struct machine_part {
 } machine_parts[] = {
 	{make_loop, undo_loop},
 	{make_memory, undo_memory},
+	{machine_begin_load, machine_abandon_load},
 	{make_vm, undo_vm},
 	{make_ioapic, undo_ioapic},
 	{make_serial, undo_serial},

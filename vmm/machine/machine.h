@@ -117,7 +117,9 @@ struct machine_config {
 	bool balloon;
 	bool console_virtio; /* hvc0 is the console; the serial port has the early messages alone */
 	int console_socket; /* -1, or a socket that listens once the machine starts; then the other two are -1 */
-	bool mmio_transport; /* virtio over MMIO, and no PCI */
+	bool mmio_transport;	  /* virtio over MMIO, and no PCI */
+	bool unpack;		  /* a compressed kernel, instead of the kernel itself */
+	const char *kernel_cache; /* directory for unpacked kernels; NULL: none */
 	bool device_tree; /* describes the machine to the kernel, instead of ACPI and MP tables */
 	int console_in;
 	int console_out;
@@ -184,6 +186,9 @@ struct machine {
 	struct acpi_power power;
 	struct pci_bus pci;
 	struct pci_function host_bridge;
+	/* from machine_begin_load() to machine_load() */
+	int kernel_fd; /* -1: not open */
+	struct boot_job *boot_job;
 	/* what was made so far, for machine_destroy() */
 	unsigned int built;
 	unsigned int next_io_loop; /* whose turn it is to get a queue */
@@ -293,6 +298,10 @@ int machine_add_balloon(struct machine *machine);
 int machine_add_console(struct machine *machine);
 
 /* machine_boot.c */
+/* Begins to unpack the kernel if it can be opened; what goes wrong is found and reported by machine_load(). Returns 0. */
+int machine_begin_load(struct machine *machine, const struct machine_config *config);
+/* Ends what machine_load() was not called for. */
+void machine_abandon_load(struct machine *machine);
 /* What the kernel was loaded with belongs to the machine from then on. */
 int machine_load(struct machine *machine, const struct machine_config *config,
 		 struct boot_entry *entry);

@@ -195,16 +195,53 @@ static int machine_write_tables(struct machine *machine, const struct machine_co
 	return err;
 }
 
+#define MACHINE_OPEN_FLAGS (O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+
 /* Opens a file that the guest is made of. Returns the descriptor, or negative errno after a message. */
 static int machine_open(const char *what, const char *path)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	int fd = open(path, MACHINE_OPEN_FLAGS);
 	int err = -errno;
 
 	if (fd >= 0)
 		return fd;
 	log_error("cannot open %s '%s': %s", what, path, strerror(-err));
 	return err;
+}
+
+static struct boot_config machine_boot_config(const struct machine *machine,
+					      const struct machine_config *config,
+					      struct boot_e820 *e820)
+{
+	return (struct boot_config){.kernel_fd = machine->kernel_fd,
+				    .kernel_name = config->kernel,
+				    .initrd_fd = -1,
+				    .initrd_name = config->initrd,
+				    .cmdline = machine->cmdline,
+				    .e820 = e820,
+				    .n_e820 = machine_make_e820(machine, e820)};
+}
+
+int machine_begin_load(struct machine *machine, const struct machine_config *config)
+{
+	struct boot_e820 e820[MACHINE_MAX_E820];
+	struct boot_config boot;
+
+	machine->kernel_fd = open(config->kernel, MACHINE_OPEN_FLAGS);
+	if (machine->kernel_fd < 0 || !config->unpack)
+		return 0;
+	boot = machine_boot_config(machine, config, e820);
+	machine->boot_job = boot_begin(&machine->mem, &boot, config->kernel_cache);
+	return 0;
+}
+
+void machine_abandon_load(struct machine *machine)
+{
+	boot_abandon(machine->boot_job);
+	machine->boot_job = NULL;
+	if (machine->kernel_fd >= 0)
+		close(machine->kernel_fd);
+	machine->kernel_fd = -1;
 }
 
 static int machine_load_files(struct machine *machine, const struct machine_config *config,
@@ -219,27 +256,24 @@ static int machine_load_files(struct machine *machine, const struct machine_conf
 				     .acpi_rsdp = rsdp,
 				     .setup_data = config->device_tree ? LAYOUT_SETUP_DATA : 0};
 	struct boot_e820 e820[MACHINE_MAX_E820];
-	struct boot_config boot = {.kernel_name = config->kernel,
-				   .initrd_fd = -1,
-				   .initrd_name = config->initrd,
-				   .cmdline = machine->cmdline,
-				   .layout = &layout,
-				   .e820 = e820,
-				   .n_e820 = machine_make_e820(machine, e820)};
+	struct boot_config boot;
 	int err;
 
-	boot.kernel_fd = machine_open("kernel", config->kernel);
-	if (boot.kernel_fd < 0)
-		return boot.kernel_fd;
+	if (machine->kernel_fd < 0)
+		machine->kernel_fd = machine_open("kernel", config->kernel);
+	if (machine->kernel_fd < 0)
+		return machine->kernel_fd;
+	boot = machine_boot_config(machine, config, e820);
+	boot.layout = &layout;
 	if (config->initrd)
 		boot.initrd_fd = machine_open("initrd", config->initrd);
 	if (config->initrd && boot.initrd_fd < 0)
-		err = boot.initrd_fd;
-	else
-		err = boot_load(&machine->mem, &boot, entry);
+		return boot.initrd_fd;
+	err = boot_finish(machine->boot_job, &machine->mem, &boot, entry);
+	machine->boot_job = NULL;
 	if (boot.initrd_fd >= 0)
 		close(boot.initrd_fd);
-	close(boot.kernel_fd);
+	machine_abandon_load(machine);
 	if (err == 0) {
 		machine->initrd = entry->initrd;
 		machine->initrd_size = entry->initrd_size;

@@ -1,0 +1,125 @@
+#include "boot/job.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "boot/kernel_cache.h"
+#include "vmm/core/log.h"
+#include "vmm/core/thread.h"
+
+struct boot_job {
+	/* immutable once the thread runs */
+	const struct guest_mem *mem;
+	struct bzimage_unpack unpack;
+	char *cache_dir; /* NULL: none */
+	pthread_t thread;
+	/* any thread */
+	atomic_bool stop;
+	/* owned by the thread until it is joined */
+	int ret;
+	struct image image;
+	struct vmlinux vmlinux;
+};
+
+static int boot_job_unpack(struct boot_job *job)
+{
+	return vmlinux_unpack(job->mem, &job->unpack.place, &job->unpack.payload, &job->stop,
+			      &job->vmlinux);
+}
+
+/* From the cache, or by unpacking, after which it is in the cache. */
+static int boot_job_unpack_cached(struct boot_job *job)
+{
+	const struct vmlinux_place *place = &job->unpack.place;
+	const struct codec_input *payload = &job->unpack.payload;
+	struct kernel_cache_id id;
+	int err = kernel_cache_identify(payload, place, &id);
+
+	if (err < 0)
+		return boot_job_unpack(job);
+	err = kernel_cache_load(job->cache_dir, &id, job->mem, place, &job->vmlinux);
+	if (err == 0) {
+		log_debug("the kernel was unpacked before");
+		return 0;
+	}
+	log_debug("no unpacked kernel in '%s': %s", job->cache_dir, strerror(-err));
+	err = boot_job_unpack(job);
+	if (err < 0 || atomic_load_explicit(&job->stop, memory_order_relaxed))
+		return err;
+	err = kernel_cache_store(job->cache_dir, &id, payload, job->mem, place, &job->vmlinux);
+	if (err < 0)
+		log_debug("the unpacked kernel is not kept in '%s': %s", job->cache_dir,
+			  strerror(-err));
+	return 0;
+}
+
+static void *boot_job_run(void *arg)
+{
+	struct boot_job *job = arg;
+
+	job->ret = job->cache_dir ? boot_job_unpack_cached(job) : boot_job_unpack(job);
+	if (job->ret == 0)
+		job->image.entry = job->vmlinux.entry;
+	else
+		log_debug("the kernel is left to unpack itself: %s", strerror(-job->ret));
+	return NULL;
+}
+
+static void boot_job_free(struct boot_job *job)
+{
+	vmlinux_fini(&job->vmlinux);
+	free(job->cache_dir);
+	free(job);
+}
+
+static int boot_job_start(struct boot_job *job, const char *cache_dir)
+{
+	if (cache_dir) {
+		job->cache_dir = strdup(cache_dir);
+		if (!job->cache_dir)
+			return -ENOMEM;
+	}
+	return thread_start(&job->thread, "vmm-unpack", boot_job_run, job);
+}
+
+struct boot_job *boot_begin(const struct guest_mem *mem, const struct boot_config *cfg,
+			    const char *cache_dir)
+{
+	struct boot_job *job = calloc(1, sizeof(*job));
+	struct boot_config quiet = *cfg;
+
+	if (!job)
+		return NULL;
+	quiet.quiet = true;
+	job->mem = mem;
+	if (boot_prepare_unpack(mem, &quiet, &job->image, &job->unpack) == 0 &&
+	    boot_job_start(job, cache_dir) == 0)
+		return job;
+	boot_job_free(job);
+	return NULL;
+}
+
+void boot_abandon(struct boot_job *job)
+{
+	if (!job)
+		return;
+	atomic_store_explicit(&job->stop, true, memory_order_relaxed);
+	pthread_join(job->thread, NULL);
+	boot_job_free(job);
+}
+
+int boot_job_end(struct boot_job *job, struct image *image)
+{
+	int ret;
+
+	if (!job)
+		return -ENOENT;
+	pthread_join(job->thread, NULL);
+	ret = job->ret;
+	if (ret == 0)
+		*image = job->image;
+	boot_job_free(job);
+	return ret;
+}

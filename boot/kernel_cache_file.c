@@ -1,0 +1,213 @@
+#include "boot/kernel_cache_file.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "boot/scratch.h"
+
+#define MAGIC	 "vmmkrnl1"
+#define DATA	 UINT64_C(16384) /* where the kernel's bytes begin in the file */
+#define PAGE	 UINT64_C(4096)
+#define TAIL_MAX (UINT64_C(32) << 20)
+/* Fewer zeros than this between two runs are kept: a run costs more than they do. */
+#define GAP	 (16 * PAGE)
+
+static_assert(sizeof(struct kernel_cache_head) <= DATA, "the head fits before the data");
+static_assert(sizeof(struct kernel_cache_id) == 12 * 8 + 40, "no holes");
+static_assert(KERNEL_CACHE_MAX_RUNS < IOV_MAX, "one system call moves all");
+
+/* ---- both ways ---- */
+
+/* The parts of the file behind its head, in guest memory and in the tail. Returns how many; 0 when one is not in RAM. */
+static int cache_file_parts(const struct kernel_cache_head *head, const struct guest_mem *mem,
+			    const struct vmlinux_place *place, uint8_t *tail, struct iovec *iov,
+			    uint64_t *total)
+{
+	int n = 0;
+
+	*total = head->tail_len;
+	for (uint32_t i = 0; i < head->n_runs; i++) {
+		const struct kernel_cache_run *run = &head->runs[i];
+
+		iov[n].iov_base = guest_mem_ptr(mem, place->load + run->at, run->len);
+		iov[n].iov_len = run->len;
+		if (!iov[n++].iov_base)
+			return 0;
+		*total += run->len;
+	}
+	if (head->tail_len > 0)
+		iov[n++] = (struct iovec){.iov_base = tail, .iov_len = head->tail_len};
+	return n;
+}
+
+/* ---- writing ---- */
+
+/* The first bytes alone tell most pages that are not zero. */
+static bool cache_file_is_zero(const uint8_t *page)
+{
+	return page[0] == 0 && memcmp(page, page + 1, PAGE - 1) == 0;
+}
+
+/* Adds the page at this distance; where runs are short, zeros become a part of the last one. */
+static void cache_file_add_page(struct kernel_cache_head *head, uint64_t at)
+{
+	struct kernel_cache_run *last = &head->runs[head->n_runs - 1];
+
+	if (head->n_runs > 0 &&
+	    (at - (last->at + last->len) < GAP || head->n_runs == KERNEL_CACHE_MAX_RUNS)) {
+		last->len = at + PAGE - last->at;
+		return;
+	}
+	head->runs[head->n_runs++] = (struct kernel_cache_run){.at = at, .len = PAGE};
+}
+
+static int cache_file_find_runs(const struct guest_mem *mem, const struct vmlinux_place *place,
+				const struct vmlinux *v, struct kernel_cache_head *head)
+{
+	const struct vmlinux_segment *last = &v->segments[v->n_segments - 1];
+	uint64_t end = last->gpa + last->size - place->load;
+	const uint8_t *bytes;
+
+	/* whole pages, which are RAM as RAM is made of whole pages */
+	end = (end + PAGE - 1) & ~(PAGE - 1);
+	bytes = guest_mem_ptr(mem, place->load, end);
+	if (!bytes || place->load % PAGE != 0)
+		return -EINVAL;
+	for (uint64_t at = 0; at < end; at += PAGE) {
+		if (!cache_file_is_zero(bytes + at))
+			cache_file_add_page(head, at);
+	}
+	return 0;
+}
+
+static void cache_file_fill_head(const struct kernel_cache_id *id,
+				 const struct vmlinux_place *place, const struct vmlinux *v,
+				 struct kernel_cache_head *head)
+{
+	memcpy(head->magic, MAGIC, sizeof(head->magic));
+	head->id = *id;
+	head->entry = v->entry - place->load;
+	head->tail_len = v->tail_len;
+	head->n_segments = v->n_segments;
+	for (unsigned int i = 0; i < v->n_segments; i++) {
+		head->segments[i] = v->segments[i];
+		head->segments[i].gpa -= place->load;
+	}
+}
+
+int kernel_cache_write(int fd, const struct kernel_cache_id *id, const struct guest_mem *mem,
+		       const struct vmlinux_place *place, const struct vmlinux *vmlinux)
+{
+	struct iovec iov[KERNEL_CACHE_MAX_RUNS + 1];
+	struct kernel_cache_head *head = calloc(1, sizeof(*head));
+	uint64_t total;
+	int err, n;
+
+	if (!head)
+		return -ENOMEM;
+	cache_file_fill_head(id, place, vmlinux, head);
+	err = cache_file_find_runs(mem, place, vmlinux, head);
+	if (err == 0) {
+		n = cache_file_parts(head, mem, place, vmlinux->tail, iov, &total);
+		if (n == 0 || pwritev(fd, iov, n, DATA) != (ssize_t)total ||
+		    pwrite(fd, head, sizeof(*head), 0) != (ssize_t)sizeof(*head))
+			err = -ENOSPC;
+	}
+	free(head);
+	return err;
+}
+
+/* ---- reading ---- */
+
+static bool cache_file_inside(uint64_t at, uint64_t len, uint64_t room)
+{
+	return at <= room && len <= room - at;
+}
+
+static bool cache_file_head_valid(const struct kernel_cache_head *head, uint64_t room)
+{
+	if (head->n_segments == 0 || head->n_segments > VMLINUX_MAX_SEGMENTS ||
+	    head->n_runs > KERNEL_CACHE_MAX_RUNS || head->tail_len > TAIL_MAX ||
+	    head->entry >= room)
+		return false;
+	for (uint32_t i = 0; i < head->n_segments; i++) {
+		if (!cache_file_inside(head->segments[i].gpa, head->segments[i].room, room) ||
+		    head->segments[i].size > head->segments[i].room)
+			return false;
+	}
+	for (uint32_t i = 0; i < head->n_runs; i++) {
+		if (!cache_file_inside(head->runs[i].at, head->runs[i].len, room))
+			return false;
+	}
+	return true;
+}
+
+static int cache_file_read_head(int fd, const struct kernel_cache_id *id, uint64_t room,
+				struct kernel_cache_head *head)
+{
+	if (pread(fd, head, sizeof(*head), 0) != (ssize_t)sizeof(*head) ||
+	    memcmp(head->magic, MAGIC, sizeof(head->magic)) != 0)
+		return -EBADMSG;
+	if (memcmp(&head->id, id, sizeof(*id)) != 0)
+		return -ESTALE;
+	return cache_file_head_valid(head, room) ? 0 : -EBADMSG;
+}
+
+static int cache_file_read_parts(int fd, const struct kernel_cache_head *head,
+				 const struct guest_mem *mem, const struct vmlinux_place *place,
+				 struct vmlinux *v)
+{
+	struct iovec iov[KERNEL_CACHE_MAX_RUNS + 1];
+	uint64_t total;
+	int n;
+
+	v->tail = head->tail_len > 0 ? scratch_get(head->tail_len) : NULL;
+	v->tail_len = head->tail_len;
+	if (head->tail_len > 0 && !v->tail)
+		return -ENOMEM;
+	n = cache_file_parts(head, mem, place, v->tail, iov, &total);
+	if (n == 0)
+		return -EBADMSG;
+	if (preadv(fd, iov, n, DATA) == (ssize_t)total)
+		return 0;
+	for (uint32_t i = 0; i < head->n_runs; i++)
+		vmlinux_clear(mem, place->load + head->runs[i].at,
+			      place->load + head->runs[i].at + head->runs[i].len);
+	return -EBADMSG;
+}
+
+static void cache_file_take_head(const struct kernel_cache_head *head,
+				 const struct vmlinux_place *place, struct vmlinux *v)
+{
+	v->entry = place->load + head->entry;
+	v->n_segments = head->n_segments;
+	for (uint32_t i = 0; i < head->n_segments; i++) {
+		v->segments[i] = head->segments[i];
+		v->segments[i].gpa += place->load;
+	}
+}
+
+int kernel_cache_read(int fd, const struct kernel_cache_id *id, const struct guest_mem *mem,
+		      const struct vmlinux_place *place, struct vmlinux *vmlinux)
+{
+	struct kernel_cache_head *head = malloc(sizeof(*head));
+	int err;
+
+	*vmlinux = (struct vmlinux){.n_segments = 0};
+	if (!head)
+		return -ENOMEM;
+	err = cache_file_read_head(fd, id, place->size, head);
+	if (err == 0)
+		err = cache_file_read_parts(fd, head, mem, place, vmlinux);
+	if (err == 0)
+		cache_file_take_head(head, place, vmlinux);
+	else
+		vmlinux_fini(vmlinux);
+	free(head);
+	return err;
+}
