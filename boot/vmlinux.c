@@ -8,6 +8,7 @@
 
 #define HUGE_PAGE (UINT64_C(2) << 20)
 #define ELF_AHEAD HUGE_PAGE /* how far the kernel begins behind the ELF header */
+#define PHDRS_MAX 64
 #define TAIL_MAX  (UINT64_C(32) << 20)
 
 /* The unpacked file, in guest memory. */
@@ -51,7 +52,7 @@ static int vmlinux_check_ehdr(const struct vmlinux_file *file)
 	if (memcmp(e->e_ident, ELFMAG, SELFMAG) != 0 || e->e_ident[EI_CLASS] != ELFCLASS64 ||
 	    e->e_ident[EI_DATA] != ELFDATA2LSB || e->e_machine != EM_X86_64)
 		return -ENOEXEC;
-	if (e->e_type != ET_EXEC || e->e_phentsize != sizeof(Elf64_Phdr))
+	if (e->e_type != ET_EXEC || e->e_phentsize != sizeof(Elf64_Phdr) || e->e_phnum > PHDRS_MAX)
 		return -ENOEXEC;
 	if (__builtin_add_overflow(e->e_phoff, e->e_phnum * sizeof(Elf64_Phdr), &end) ||
 	    end > file->size)

@@ -59,13 +59,14 @@ refused 'two dashes too many' "unknown option '----kernel'" ----kernel x
 refused 'part of an option' "unknown option '--kern'" --kern poweroff.bz64
 refused 'a stray word' "unknown argument 'poweroff.bz64'" poweroff.bz64
 refused 'an empty word' "unknown argument ''" ''
-for option in kernel initrd cmdline append disk net cpus memory transport timeout console events log-level tables dump-dtb; do
+for option in kernel initrd cmdline append disk net cpus memory transport timeout console events log-level tables dump-dtb \
+	unpack kernel-cache; do
 	refused "--$option without a value" "--$option needs a value" "--$option"
 done
 refused '--help with a value' '--help takes no value' --help=yes
 refused 'contradictory command lines' 'give one of them' "${good[@]}" --cmdline a --append b
 for option in kernel=poweroff.bz64 initrd=initrd cmdline=x append=x cpus=1 memory=64M transport=pci timeout=5 \
-	console=none log-level=warn tables=acpi dump-dtb=x; do
+	console=none log-level=warn tables=acpi dump-dtb=x unpack=on kernel-cache=on; do
 	refused "--${option%%=*} twice" "--${option%%=*} is given twice" "--$option" "--$option"
 done
 for cpus in 0 10000 255 many -1 1.5 1x 0x2 '' 99999999999999999999 ' 1'; do
@@ -88,6 +89,9 @@ for console in '' terminal file file= stdio=x pty=x socket socket= 'virtio,' vir
 done
 refused '--console in a missing directory' "console file 'no/console'" "${good[@]}" --console file=no/console
 refused '--console on a directory' "console file 'directory'" "${good[@]}" --console file=directory
+for option in unpack kernel-cache; do
+	refused "--$option" "--$option takes on or off" "${good[@]}" "--$option" maybe
+done
 refused '--log-level' '--log-level takes' "${good[@]}" --log-level loud
 refused '--transport' '--transport takes' "${good[@]}" --transport isa
 refused '--events' 'not supported by this version' "${good[@]}" --events fd=1

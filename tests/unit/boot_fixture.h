@@ -76,6 +76,14 @@ static inline void fixture_setup(void)
 	fixture_setup_ram(64 * MIB);
 }
 
+/* As it was before anything was loaded. */
+static inline void fixture_clear_ram(void)
+{
+	uint64_t size = guest_mem_size(&mem);
+
+	ck_assert_int_eq(guest_mem_discard(&mem, guest_mem_ptr(&mem, 0, size), size), 0);
+}
+
 static inline void fixture_close(int *fd)
 {
 	if (*fd >= 0)

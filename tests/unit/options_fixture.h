@@ -11,6 +11,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "vmm/cli/cache_dir.h"
 #include "vmm/cli/options.h"
 #include "vmm/cli/report.h"
 #include "vmm/cli/value.h"

@@ -17,6 +17,7 @@ START_TEST(test_defaults)
 	ck_assert_uint_eq(o.config.n_disks, 0);
 	ck_assert_uint_eq(o.config.n_nets, 0);
 	ck_assert(o.config.rng && o.config.balloon);
+	ck_assert(o.config.unpack && o.kernel_cache);
 	ck_assert_int_eq(o.config.console_in, -1);
 	ck_assert_int_eq(o.config.console_out, -1);
 	ck_assert_int_eq(o.console, OPTIONS_CONSOLE_STDIO);
@@ -167,6 +168,7 @@ static const struct {
 	{"--cpus", "1"},	{"--memory", "64M"},
 	{"--transport", "pci"}, {"--timeout", "1"},
 	{"--console", "none"},	{"--log-level", "warn"},
+	{"--unpack", "on"},	{"--kernel-cache", "off"},
 	{"--io-threads", "2"},	{"--rng", "on"},
 	{"--balloon", "off"},	{"--vsock", "cid=3,socket=s"},
 	{"--tables", "dtb"},	{"--dump-dtb", "f"},

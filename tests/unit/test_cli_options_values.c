@@ -180,6 +180,10 @@ START_TEST(test_switches)
 
 	ck_assert_int_eq(PARSE("--kernel", "k", "--rng", "off", "--balloon=off"), 0);
 	ck_assert(!o.config.rng && !o.config.balloon);
+	ck_assert_int_eq(PARSE("--kernel", "k", "--unpack", "off", "--kernel-cache=off"), 0);
+	ck_assert(!o.config.unpack && !o.kernel_cache);
+	REFUSED("--kernel-cache takes on or off", "--kernel", "k", "--kernel-cache", "yes");
+	REFUSED("--unpack takes on or off", "--kernel", "k", "--unpack=");
 	ck_assert_int_eq(PARSE("--kernel", "k", "--rng", "on", "--balloon", "on"), 0);
 	ck_assert(o.config.rng && o.config.balloon);
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
@@ -276,6 +280,23 @@ START_TEST(test_items)
 }
 END_TEST
 
+START_TEST(test_cache_dir)
+{
+	char path[32];
+
+	ck_assert_str_eq(cache_dir_find("/x", "/home/a", path, sizeof(path)), "/x/vmm");
+	ck_assert_str_eq(cache_dir_find(NULL, "/home/a", path, sizeof(path)), "/home/a/.cache/vmm");
+	/* what is no absolute path does not count */
+	ck_assert_str_eq(cache_dir_find("x", "/h", path, sizeof(path)), "/h/.cache/vmm");
+	ck_assert_str_eq(cache_dir_find("", "/h", path, sizeof(path)), "/h/.cache/vmm");
+	ck_assert_ptr_null(cache_dir_find(NULL, NULL, path, sizeof(path)));
+	ck_assert_ptr_null(cache_dir_find("", "", path, sizeof(path)));
+	ck_assert_ptr_null(cache_dir_find(NULL, "home", path, sizeof(path)));
+	ck_assert_ptr_null(
+		cache_dir_find(NULL, "/a/name/that/is/far/too/long", path, sizeof(path)));
+}
+END_TEST
+
 START_TEST(test_value_of)
 {
 	char item[] = "mac=1=2", bare[] = "mac", longer[] = "macs=1", empty[] = "mac=";
@@ -307,6 +328,7 @@ int main(void)
 	tcase_add_test(tc, test_transport);
 	tcase_add_test(tc, test_tables);
 	tcase_add_test(tc, test_items);
+	tcase_add_test(tc, test_cache_dir);
 	tcase_add_test(tc, test_value_of);
 	suite_add_tcase(s, tc);
 	runner = srunner_create(s);
