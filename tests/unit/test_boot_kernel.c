@@ -89,7 +89,8 @@ START_TEST(refuses_what_is_no_file)
 	ck_assert_int_eq(pipe(pipes), 0);
 	n_lines = 0;
 	cfg.kernel_fd = pipes[0];
-	fixture_expect_refused(boot_finish(NULL, &mem, &cfg, &entry), ENOEXEC, "not a regular file");
+	fixture_expect_refused(boot_finish(NULL, &mem, &cfg, &entry), ENOEXEC,
+			       "not a regular file");
 	fixture_close(&cfg.kernel_fd);
 	close(pipes[1]);
 
