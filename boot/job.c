@@ -25,8 +25,12 @@ struct boot_job {
 
 static int boot_job_unpack(struct boot_job *job)
 {
-	return vmlinux_unpack(job->mem, &job->unpack.place, &job->unpack.payload, &job->stop,
-			      &job->vmlinux);
+	int err = vmlinux_unpack(job->mem, &job->unpack.place, &job->unpack.payload, &job->stop,
+				 &job->vmlinux);
+
+	if (err == 0)
+		log_debug("the kernel is unpacked");
+	return err;
 }
 
 /* From the cache, or by unpacking, after which it is in the cache. */
@@ -41,7 +45,7 @@ static int boot_job_unpack_cached(struct boot_job *job)
 		return boot_job_unpack(job);
 	err = kernel_cache_load(job->cache_dir, &id, job->mem, place, &job->vmlinux);
 	if (err == 0) {
-		log_debug("the kernel was unpacked before");
+		log_debug("the kernel is in the cache, unpacked");
 		return 0;
 	}
 	log_debug("no unpacked kernel in '%s': %s", job->cache_dir, strerror(-err));
