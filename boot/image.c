@@ -1,9 +1,11 @@
 #include "boot/image.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #include "vmm/core/log.h"
@@ -42,6 +44,17 @@ int image_refuse_initrd(const struct boot_config *cfg, int err, const char *fmt,
 	ret = image_vrefuse("load initrd", cfg->initrd_name, err, fmt, args);
 	va_end(args);
 	return ret;
+}
+
+int image_get_random(void *bytes, size_t len)
+{
+	ssize_t n;
+
+	assert(len <= 256); /* up to there it is all or nothing: getrandom(2) */
+	do
+		n = getrandom(bytes, len, 0);
+	while (n < 0 && errno == EINTR);
+	return n < 0 ? -errno : 0;
 }
 
 int image_read(int fd, uint64_t offset, void *dst, size_t len)

@@ -35,16 +35,19 @@ struct image_file {
 	size_t head_len;
 };
 
+#define IMAGE_SEED_SIZE 32
+
 struct image {
 	enum boot_protocol protocol;
 	gpa_t entry;
 	/* All that the kernel occupies until it has looked at its memory map lies in [start, end). */
 	gpa_t start;
 	gpa_t end;
-	gpa_t initrd_max;      /* the last address an initrd may occupy */
-	uint64_t cmdline_size; /* the longest command line, without NUL */
-	gpa_t initrd;	       /* set by initrd_load() */
-	uint64_t initrd_size;  /* 0: none */
+	gpa_t initrd_max;	       /* the last address an initrd may occupy */
+	uint64_t cmdline_size;	       /* the longest command line, without NUL */
+	gpa_t initrd;		       /* set by initrd_load() */
+	uint64_t initrd_size;	       /* 0: none */
+	uint8_t seed[IMAGE_SEED_SIZE]; /* random numbers for Linux */
 	struct boot_params
 		params; /* its setup header is set when the protocol is a BOOT_LINUX one */
 };
@@ -67,6 +70,9 @@ int image_read_guest(const struct guest_mem *mem, gpa_t gpa, int fd, uint64_t of
 /* Refuses unless [start, end) lies in one piece of RAM between 1 MiB and 4 GiB. start < end. */
 int image_check_memory(const struct guest_mem *mem, const struct boot_config *cfg, gpa_t start,
 		       gpa_t end);
+
+/* Fills in at most 256 bytes with random numbers of the host. Returns 0 or the errno of getrandom(). */
+int image_get_random(void *bytes, size_t len);
 
 /* Rounds up to a multiple of align, a power of two. Returns false when that does not fit 64 bits. */
 bool image_align(uint64_t value, uint64_t align, uint64_t *aligned);

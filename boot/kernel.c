@@ -26,6 +26,7 @@ static void boot_assert_config(const struct boot_config *cfg)
 	assert(layout->pvh_info < IMAGE_LOWEST && layout->pvh_info % 8 == 0);
 	assert(layout->cmdline_max > 0);
 	assert(layout->setup_data < IMAGE_LOWEST && layout->setup_data % 8 == 0);
+	assert(layout->rng_seed < IMAGE_LOWEST && layout->rng_seed % 8 == 0);
 }
 
 static int boot_measure_file(const struct boot_config *cfg, struct image_file *file)
@@ -74,6 +75,15 @@ static int boot_load_kernel(const struct guest_mem *mem, const struct boot_confi
 		return image_refuse(cfg, ENOEXEC, "%s",
 				    kernel_kind_describe(head, file.head_len, file.size));
 	}
+}
+
+static int boot_get_seed(const struct boot_config *cfg, struct image *image)
+{
+	int ret = image_get_random(image->seed, sizeof(image->seed));
+
+	return ret < 0 ? image_refuse(cfg, -ret, "the host has no random numbers: %s",
+				      strerror(-ret))
+		       : 0;
 }
 
 static int boot_write_cmdline(const struct guest_mem *mem, const struct boot_config *cfg,
@@ -135,6 +145,8 @@ int boot_finish(struct boot_job *job, const struct guest_mem *mem, const struct 
 	ret = boot_job_end(job, &image);
 	if (ret < 0)
 		ret = boot_load_kernel(mem, cfg, &image);
+	if (ret == 0)
+		ret = boot_get_seed(cfg, &image);
 	if (ret == 0)
 		ret = boot_write_cmdline(mem, cfg, &image);
 	if (ret == 0 && cfg->initrd_fd >= 0)

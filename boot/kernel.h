@@ -32,6 +32,7 @@ enum boot_protocol {
 #define BOOT_ZERO_PAGE_SIZE   4096
 #define BOOT_PAGE_TABLES_SIZE (6 * 4096)
 #define BOOT_PVH_INFO_SIZE    4096
+#define BOOT_RNG_SEED_SIZE    48
 
 /* Where the small things go: disjoint, in RAM below 1 MiB. */
 struct boot_layout {
@@ -43,6 +44,7 @@ struct boot_layout {
 	gpa_t pvh_info;	   /* multiple of 8 */
 	gpa_t acpi_rsdp;   /* 0: none */
 	gpa_t setup_data; /* what the caller writes there is given to Linux; multiple of 8; 0: none */
+	gpa_t rng_seed; /* random numbers for Linux go there, before that in its list; multiple of 8; 0: none */
 };
 
 struct boot_e820 {
@@ -105,7 +107,7 @@ void boot_abandon(struct boot_job *job);
  *
  * Returns 0, or a negative errno after one line by log_error() that names the file: -ENOEXEC for what is no
  * bootable kernel, -ENOMEM for what does not fit into the guest's memory, -E2BIG for a command line too
- * long, -EINVAL for a bad initrd, or the errno of fstat() or pread().
+ * long, -EINVAL for a bad initrd, or the errno of fstat(), pread() or getrandom().
  */
 int boot_finish(struct boot_job *job, const struct guest_mem *mem, const struct boot_config *cfg,
 		struct boot_entry *entry);

@@ -1,6 +1,7 @@
 #include "boot/zero_page.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <string.h>
 
 #define BOOT_FLAG	  0xaa55
@@ -19,6 +20,25 @@ void zero_page_init_header(struct setup_header *hdr)
 	hdr->type_of_loader = TYPE_OF_LOADER;
 	hdr->loadflags = LOADED_HIGH;
 	hdr->vid_mode = VIDEO_MODE_NORMAL;
+}
+
+/*
+ * Linux 6.0 and later take the seed, erase it, and trust it as far as they trust their loader
+ * (CONFIG_RANDOM_TRUST_BOOTLOADER); others leave entries of the list aside that they do not know.
+ */
+static int zero_page_write_seed(const struct guest_mem *mem, const struct boot_layout *layout,
+				const struct image *image)
+{
+	struct {
+		struct setup_data head;
+		uint8_t seed[sizeof(image->seed)];
+	} entry = {.head = {.next = layout->setup_data,
+			    .type = SETUP_RNG_SEED,
+			    .len = sizeof(entry.seed)}};
+
+	static_assert(sizeof(entry) == BOOT_RNG_SEED_SIZE, "the size promised");
+	memcpy(entry.seed, image->seed, sizeof(entry.seed));
+	return guest_mem_write(mem, layout->rng_seed, &entry, sizeof(entry));
 }
 
 static void zero_page_set_e820(struct boot_params *params, const struct boot_config *cfg)
@@ -45,6 +65,8 @@ int zero_page_write(const struct guest_mem *mem, const struct boot_config *cfg, 
 	params->hdr.cmd_line_ptr = (uint32_t)layout->cmdline;
 	params->ext_cmd_line_ptr = (uint32_t)(layout->cmdline >> 32);
 	params->acpi_rsdp_addr = layout->acpi_rsdp;
-	params->hdr.setup_data = layout->setup_data;
+	params->hdr.setup_data = layout->rng_seed ? layout->rng_seed : layout->setup_data;
+	if (layout->rng_seed && zero_page_write_seed(mem, layout, image) < 0)
+		return -EFAULT;
 	return guest_mem_write(mem, layout->zero_page, params, sizeof(*params));
 }

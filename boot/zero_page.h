@@ -12,7 +12,7 @@ void zero_page_init_header(struct setup_header *hdr);
 
 /*
  * Completes image->params with memory map, initrd, command line, RSDP and setup data, and writes them to the layout's
- * zero page. cfg->n_e820 is at most BOOT_E820_MAX. Returns 0, or -EFAULT when that is not RAM.
+ * zero page, and the seed of random numbers to its place. cfg->n_e820 is at most BOOT_E820_MAX. Returns 0, or -EFAULT when that is not RAM.
  */
 int zero_page_write(const struct guest_mem *mem, const struct boot_config *cfg,
 		    struct image *image);

@@ -88,20 +88,23 @@
 	echo
 .endm
 
-/* Writes the first entry of the setup data that boot_params (%rsi) lead to, head and all, if there is one. */
+/* Writes the entries of the setup data that boot_params (%rsi) lead to, heads and all. */
 .macro setup_data
-	mov SETUP_DATA(%rsi), %esi
-	cmp $0, %esi
-	je 2f
-	mov SETUP_DATA_LEN(%esi), %ecx
-	add $SETUP_DATA_HEAD, %ecx
+	mov SETUP_DATA(%rsi), %ebx
 	mov $COM1, %edx
-1:	mov (%esi), %al
+1:	cmp $0, %ebx
+	je 3f
+	mov %ebx, %esi
+	mov SETUP_DATA_LEN(%ebx), %ecx
+	add $SETUP_DATA_HEAD, %ecx
+2:	mov (%esi), %al
 	out %al, %dx
 	add $1, %esi
 	sub $1, %ecx
-	jne 1b
-2:	reset
+	jne 2b
+	mov (%ebx), %ebx /* next */
+	jmp 1b
+3:	reset
 .endm
 
 #include "tiny.S"

@@ -83,18 +83,24 @@ dumps 'no ACPI, by the tree' --transport mmio --append acpi=off --tables dtb
 
 # ---- who gets it ----
 
+# expect_head WHAT OFFSET NEXT TYPE LEN - of an entry of the setup data in $tmp/out
+expect_head() {
+	local words
+	read -ra words < <(tail -c +$(($2 + 1)) "$tmp/out" | od -An -v -tx4 -N16)
+	[ "${words[*]}" = "$(printf '%08x 00000000 %08x %08x' "0x$3" "$4" "$5")" ] || fail "$1: the head is ${words[*]}"
+}
+
 for transport in pci mmio; do
 	machine=(--transport "$transport" --cpus 3 --memory 5G --disk disk.img --initrd initrd --log-level error
 		--kernel setup_data.bz64 --append 'some words')
 	expect 0 'a dump of what the guest shall get' "$vmm" "${machine[@]}" --dump-dtb tree.dtb
 	expect 0 'a guest with a device tree' "$vmm" "${machine[@]}" --tables dtb
-	tail -c +17 "$tmp/out" | cmp - tree.dtb || fail "$transport: the guest gets another tree"
-	# next, type (SETUP_DTB), len
-	[ "$(head -c 16 "$tmp/out" | od -An -v -tx8 -N8) $(tail -c +9 "$tmp/out" | od -An -v -tu4 -N8)" = \
-		" 0000000000000000           2 $(printf '%10d' "$(stat -c %s tree.dtb)")" ] ||
-		fail "$transport: the head of the setup data: $(head -c 16 "$tmp/out" | od -An -v -tx1)"
+	tail -c +65 "$tmp/out" | cmp - tree.dtb || fail "$transport: the guest gets another tree"
+	expect_head "$transport: the seed before the tree" 0 30000 9 32
+	expect_head "$transport: the tree" 48 0 2 "$(stat -c %s tree.dtb)"
 	expect 0 'a guest without' "$vmm" "${machine[@]}"
-	[ ! -s "$tmp/out" ] || fail "$transport: setup data without a device tree"
+	expect_head "$transport: the seed alone" 0 0 9 32
+	[ "$(stat -c %s "$tmp/out")" = 48 ] || fail "$transport: more than a seed without a device tree"
 done
 for format in pvh elf64; do
 	expect 0 "a device tree for $format" "$vmm" --kernel "hello.$format" --tables dtb --log-level error

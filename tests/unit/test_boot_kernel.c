@@ -336,6 +336,35 @@ START_TEST(limits_the_cmdline_of_elf_kernels)
 }
 END_TEST
 
+/* The seed is the first of the list, whatever else is in it, and each boot has its own. */
+START_TEST(hands_a_seed_over)
+{
+	struct boot_layout own = layout;
+	const struct {
+		struct setup_data head;
+		uint8_t seed[32];
+	} * entry_of_seed;
+	uint8_t before[32];
+
+	cfg.layout = &own;
+	own.rng_seed = 0x8000;
+	fixture_expect_booted(fixture_boot_bzimage());
+	entry_of_seed = guest_mem_ptr(&mem, 0x8000, sizeof(*entry_of_seed));
+	ck_assert_uint_eq(sizeof(*entry_of_seed), BOOT_RNG_SEED_SIZE);
+	ck_assert_uint_eq(zero_page()->hdr.setup_data, 0x8000);
+	ck_assert_uint_eq(entry_of_seed->head.next, 0);
+	ck_assert_uint_eq(entry_of_seed->head.type, SETUP_RNG_SEED);
+	ck_assert_uint_eq(entry_of_seed->head.len, 32);
+	memcpy(before, entry_of_seed->seed, sizeof(before));
+
+	own.setup_data = 0x30000;
+	fixture_expect_booted(fixture_boot_bzimage());
+	ck_assert_uint_eq(zero_page()->hdr.setup_data, 0x8000);
+	ck_assert_uint_eq(entry_of_seed->head.next, 0x30000);
+	ck_assert_mem_ne(entry_of_seed->seed, before, sizeof(before));
+}
+END_TEST
+
 #define N(array) ((int)(sizeof(array) / sizeof((array)[0])))
 
 int main(void)
@@ -354,6 +383,7 @@ int main(void)
 	tcase_add_test(tc, takes_an_empty_cmdline);
 	tcase_add_test(tc, fills_in_the_zero_page);
 	tcase_add_test(tc, points_to_the_setup_data);
+	tcase_add_test(tc, hands_a_seed_over);
 	tcase_add_test(tc, takes_a_full_memory_map);
 	tcase_add_test(tc, writes_gdt_and_page_tables);
 	tcase_add_test(tc, writes_pvh_start_info);

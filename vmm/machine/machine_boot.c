@@ -254,7 +254,8 @@ static int machine_load_files(struct machine *machine, const struct machine_conf
 				     .page_tables = LAYOUT_PAGE_TABLES,
 				     .pvh_info = LAYOUT_PVH_INFO,
 				     .acpi_rsdp = rsdp,
-				     .setup_data = config->device_tree ? LAYOUT_SETUP_DATA : 0};
+				     .setup_data = config->device_tree ? LAYOUT_SETUP_DATA : 0,
+				     .rng_seed = LAYOUT_RNG_SEED};
 	struct boot_e820 e820[MACHINE_MAX_E820];
 	struct boot_config boot;
 	int err;
