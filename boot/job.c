@@ -4,16 +4,24 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
+#include "boot/kaslr.h"
 #include "boot/kernel_cache.h"
 #include "vmm/core/log.h"
 #include "vmm/core/thread.h"
+
+/* Of any address, whatever the kernel asks for: it maps itself in pages of that size. */
+#define MIN_ALIGN (UINT64_C(2) << 20)
 
 struct boot_job {
 	/* immutable once the thread runs */
 	const struct guest_mem *mem;
 	struct bzimage_unpack unpack;
 	char *cache_dir; /* NULL: none */
+	bool kaslr;	 /* random virtual addresses */
+	uint64_t align;	 /* of them */
+	uint64_t random; /* what they are chosen by */
 	pthread_t thread;
 	/* any thread */
 	atomic_bool stop;
@@ -59,13 +67,22 @@ static int boot_job_unpack_cached(struct boot_job *job)
 	return 0;
 }
 
+/* After the cache has got what is in the file. */
+static void boot_job_finish(struct boot_job *job)
+{
+	job->image.entry = job->vmlinux.entry;
+	if (job->kaslr &&
+	    kaslr_relocate(job->mem, &job->unpack.place, &job->vmlinux, job->align, job->random))
+		job->image.params.hdr.loadflags |= KASLR_FLAG;
+}
+
 static void *boot_job_run(void *arg)
 {
 	struct boot_job *job = arg;
 
 	job->ret = job->cache_dir ? boot_job_unpack_cached(job) : boot_job_unpack(job);
 	if (job->ret == 0)
-		job->image.entry = job->vmlinux.entry;
+		boot_job_finish(job);
 	else
 		log_debug("the kernel is left to unpack itself: %s", strerror(-job->ret));
 	return NULL;
@@ -88,6 +105,37 @@ static int boot_job_start(struct boot_job *job, const char *cache_dir)
 	return thread_start(&job->thread, "vmm-unpack", boot_job_run, job);
 }
 
+static int boot_job_choose_place(struct boot_job *job, const struct boot_config *cfg)
+{
+	const struct setup_header *hdr = &job->image.params.hdr;
+	struct vmlinux_place *place = &job->unpack.place;
+	uint64_t random[2];
+	struct stat initrd = {.st_size = 0};
+	int err = image_get_random(random, sizeof(random));
+
+	if (err < 0 || (cfg->initrd_fd >= 0 && fstat(cfg->initrd_fd, &initrd) < 0))
+		return err < 0 ? err : -errno;
+	job->kaslr = true;
+	job->align = hdr->kernel_alignment > MIN_ALIGN ? hdr->kernel_alignment : MIN_ALIGN;
+	job->random = random[0];
+	place->load = kaslr_choose_physical(cfg, place, job->align, (uint64_t)initrd.st_size,
+					    job->image.initrd_max + 1, random[1]);
+	place->lowest = image_ram_start(cfg, place->load);
+	job->image.start = place->load;
+	job->image.end = place->load + place->size;
+	return 0;
+}
+
+static int boot_job_prepare(struct boot_job *job, const struct boot_config *cfg)
+{
+	int err = boot_prepare_unpack(job->mem, cfg, &job->image, &job->unpack);
+
+	if (err < 0 || !cfg->kaslr || !job->image.params.hdr.relocatable_kernel ||
+	    !kaslr_is_wanted(cfg->cmdline))
+		return err;
+	return boot_job_choose_place(job, cfg);
+}
+
 struct boot_job *boot_begin(const struct guest_mem *mem, const struct boot_config *cfg,
 			    const char *cache_dir)
 {
@@ -98,8 +146,7 @@ struct boot_job *boot_begin(const struct guest_mem *mem, const struct boot_confi
 		return NULL;
 	quiet.quiet = true;
 	job->mem = mem;
-	if (boot_prepare_unpack(mem, &quiet, &job->image, &job->unpack) == 0 &&
-	    boot_job_start(job, cache_dir) == 0)
+	if (boot_job_prepare(job, &quiet) == 0 && boot_job_start(job, cache_dir) == 0)
 		return job;
 	boot_job_free(job);
 	return NULL;

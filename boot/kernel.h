@@ -69,6 +69,7 @@ struct boot_config {
 	const struct boot_e820 *e820; /* ascending; kernel and initrd go to its RAM above 1 MiB */
 	unsigned int n_e820;	      /* at most BOOT_E820_MAX */
 	bool quiet;		      /* errors are not reported */
+	bool kaslr;		      /* see boot_begin() */
 };
 
 /* Everything the register file of the first vCPU needs. Interrupts are off, direction flag clear. */
@@ -90,8 +91,10 @@ struct boot_job;
 /*
  * Begins to unpack a compressed kernel to where it runs, on a thread of its own, so that the caller can make the rest of the
  * machine meanwhile. cfg's kernel_fd, which is used until the end of the job, kernel_name and e820 are those of
- * boot_finish(); nothing else of it is looked at. cache_dir is where unpacked kernels are kept, NULL for nowhere
- * (boot/kernel_cache.h).
+ * boot_finish(). cache_dir is where unpacked kernels are kept, NULL for nowhere (boot/kernel_cache.h).
+ *
+ * With cfg->kaslr the kernel gets random addresses. Then cmdline, of which the words of the user are enough, and initrd_fd are
+ * looked at too: the word nokaslr is honoured, and the kernel is put where both fit.
  *
  * Returns NULL where there is nothing to unpack, or the kernel has to do it itself. Reports nothing: boot_finish() does.
  */

@@ -17,7 +17,7 @@ START_TEST(test_defaults)
 	ck_assert_uint_eq(o.config.n_disks, 0);
 	ck_assert_uint_eq(o.config.n_nets, 0);
 	ck_assert(o.config.rng && o.config.balloon);
-	ck_assert(o.config.unpack && o.kernel_cache);
+	ck_assert(o.config.unpack && o.kernel_cache && o.config.kaslr);
 	ck_assert_int_eq(o.config.console_in, -1);
 	ck_assert_int_eq(o.config.console_out, -1);
 	ck_assert_int_eq(o.console, OPTIONS_CONSOLE_STDIO);
@@ -135,8 +135,8 @@ END_TEST
 static const char *const valued[] = {"--kernel",    "--initrd",	    "--cmdline", "--append",
 				     "--disk",	    "--net",	    "--cpus",	 "--memory",
 				     "--transport", "--timeout",    "--console", "--events",
-				     "--log-level", "--io-threads", "--rng",	 "--balloon",
-				     "--vsock",	    "--tables",	    "--dump-dtb"};
+				     "--log-level", "--io-threads", "--kaslr",	 "--rng",
+				     "--balloon",   "--vsock",	    "--tables",	 "--dump-dtb"};
 
 START_TEST(test_missing_value)
 {
@@ -163,15 +163,25 @@ END_TEST
 static const struct {
 	const char *option, *value;
 } once[] = {
-	{"--kernel", "a"},	{"--initrd", "a"},
-	{"--cmdline", "a"},	{"--append", "a"},
-	{"--cpus", "1"},	{"--memory", "64M"},
-	{"--transport", "pci"}, {"--timeout", "1"},
-	{"--console", "none"},	{"--log-level", "warn"},
-	{"--unpack", "on"},	{"--kernel-cache", "off"},
-	{"--io-threads", "2"},	{"--rng", "on"},
-	{"--balloon", "off"},	{"--vsock", "cid=3,socket=s"},
-	{"--tables", "dtb"},	{"--dump-dtb", "f"},
+	{"--kernel", "a"},
+	{"--initrd", "a"},
+	{"--cmdline", "a"},
+	{"--append", "a"},
+	{"--cpus", "1"},
+	{"--memory", "64M"},
+	{"--transport", "pci"},
+	{"--timeout", "1"},
+	{"--console", "none"},
+	{"--log-level", "warn"},
+	{"--unpack", "on"},
+	{"--kernel-cache", "off"},
+	{"--kaslr", "on"},
+	{"--io-threads", "2"},
+	{"--rng", "on"},
+	{"--balloon", "off"},
+	{"--vsock", "cid=3,socket=s"},
+	{"--tables", "dtb"},
+	{"--dump-dtb", "f"},
 };
 
 START_TEST(test_repeated)

@@ -182,11 +182,16 @@ START_TEST(test_switches)
 	ck_assert(!o.config.rng && !o.config.balloon);
 	ck_assert_int_eq(PARSE("--kernel", "k", "--unpack", "off", "--kernel-cache=off"), 0);
 	ck_assert(!o.config.unpack && !o.kernel_cache);
+	ck_assert_int_eq(PARSE("--kernel", "k", "--kaslr", "off"), 0);
+	ck_assert(!o.config.kaslr);
+	ck_assert_int_eq(PARSE("--kernel", "k", "--kaslr=on"), 0);
+	ck_assert(o.config.kaslr);
 	REFUSED("--kernel-cache takes on or off", "--kernel", "k", "--kernel-cache", "yes");
 	REFUSED("--unpack takes on or off", "--kernel", "k", "--unpack=");
 	ck_assert_int_eq(PARSE("--kernel", "k", "--rng", "on", "--balloon", "on"), 0);
 	ck_assert(o.config.rng && o.config.balloon);
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		REFUSED("--kaslr takes on or off", "--kernel", "k", "--kaslr", bad[i]);
 		REFUSED("--rng takes on or off", "--kernel", "k", "--rng", bad[i]);
 		REFUSED("--balloon takes on or off", "--kernel", "k", "--balloon", bad[i]);
 	}

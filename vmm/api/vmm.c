@@ -31,6 +31,7 @@ void vmm_config_init(struct vmm_config *config)
 				      .unpack = true,
 				      .rng = true,
 				      .balloon = true,
+				      .kaslr = true,
 				      .console_socket = -1,
 				      .console_in = -1,
 				      .console_out = -1};
@@ -55,6 +56,7 @@ static struct machine_config vmm_translate(const struct vmm_config *c)
 				       .console_socket = c->console_socket,
 				       .mmio_transport = c->mmio_transport,
 				       .device_tree = c->device_tree,
+				       .kaslr = c->kaslr,
 				       .console_in = c->console_in,
 				       .console_out = c->console_out,
 				       .console_keys = c->console_keys};

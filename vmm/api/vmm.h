@@ -157,7 +157,10 @@ struct vmm_config {
 	const char *initrd;  /* NULL: none */
 	const char *cmdline; /* the whole command line; NULL: the built-in one */
 	const char
-		*append;   /* added to the built-in command line; NULL: nothing; not with cmdline */
+		*append; /* added to the built-in command line; NULL: nothing; not with cmdline */
+	/* Each start puts the kernel of a bzImage at other addresses, unless the command line has the word nokaslr, or the kernel
+	 * cannot be moved; default true. A kernel that unpacks itself chooses its addresses itself, in any case. */
+	bool kaslr;
 	uint64_t memory;   /* bytes; default 256 MiB; rounded down to pages */
 	unsigned int cpus; /* default 1; at most VMM_MAX_CPUS and what KVM allows */
 	const struct vmm_disk *disks;

@@ -104,6 +104,11 @@ static int option_balloon(struct options *o, char *value)
 	return option_switch("balloon", value, &o->config.balloon);
 }
 
+static int option_kaslr(struct options *o, char *value)
+{
+	return option_switch("kaslr", value, &o->config.kaslr);
+}
+
 bool options_full(const struct options *o)
 {
 	if (o->config.n_disks + o->config.n_nets < VMM_MAX_DISKS_AND_NETS)
@@ -201,6 +206,7 @@ static const struct option {
 	{"initrd", option_initrd, true, false},
 	{"cmdline", option_cmdline, true, false},
 	{"append", option_append, true, false},
+	{"kaslr", option_kaslr, true, false},
 	{"disk", option_disk, true, true},
 	{"net", option_net, true, true},
 	{"vsock", option_vsock, true, false},

@@ -11,6 +11,7 @@ static const char help[] =
 	"  --initrd FILE        initial RAM disk (default none)\n"
 	"  --append TEXT        add to the built-in kernel command line (default nothing)\n"
 	"  --cmdline TEXT       replace it (default: the built-in one, see vmm(1))\n"
+	"  --kaslr on|off       random addresses for the kernel (default on)\n"
 	"  --disk FILE[,ITEM]...\n"
 	"                       image or block device: vda, vdb, ... (default none)\n"
 	"      ,readonly        the guest cannot write (default: it can)\n"

@@ -121,6 +121,7 @@ struct machine_config {
 	bool unpack;		  /* a compressed kernel, instead of the kernel itself */
 	const char *kernel_cache; /* directory for unpacked kernels; NULL: none */
 	bool device_tree; /* describes the machine to the kernel, instead of ACPI and MP tables */
+	bool kaslr;	  /* random addresses for the kernel */
 	int console_in;
 	int console_out;
 	bool console_keys;
@@ -188,6 +189,7 @@ struct machine {
 	struct pci_function host_bridge;
 	/* from machine_begin_load() to machine_load() */
 	int kernel_fd; /* -1: not open */
+	int initrd_fd; /* the same */
 	struct boot_job *boot_job;
 	/* what was made so far, for machine_destroy() */
 	unsigned int built;

@@ -215,11 +215,20 @@ static struct boot_config machine_boot_config(const struct machine *machine,
 {
 	return (struct boot_config){.kernel_fd = machine->kernel_fd,
 				    .kernel_name = config->kernel,
-				    .initrd_fd = -1,
+				    .initrd_fd = machine->initrd_fd,
 				    .initrd_name = config->initrd,
 				    .cmdline = machine->cmdline,
 				    .e820 = e820,
-				    .n_e820 = machine_make_e820(machine, e820)};
+				    .n_e820 = machine_make_e820(machine, e820),
+				    .kaslr = config->kaslr};
+}
+
+/* What the user has on the kernel's command line. */
+static const char *machine_user_words(const struct machine_config *config)
+{
+	if (config->cmdline)
+		return config->cmdline;
+	return config->append ? config->append : "";
 }
 
 int machine_begin_load(struct machine *machine, const struct machine_config *config)
@@ -227,10 +236,14 @@ int machine_begin_load(struct machine *machine, const struct machine_config *con
 	struct boot_e820 e820[MACHINE_MAX_E820];
 	struct boot_config boot;
 
+	machine->initrd_fd = -1;
 	machine->kernel_fd = open(config->kernel, MACHINE_OPEN_FLAGS);
 	if (machine->kernel_fd < 0 || !config->unpack)
 		return 0;
+	if (config->initrd)
+		machine->initrd_fd = open(config->initrd, MACHINE_OPEN_FLAGS);
 	boot = machine_boot_config(machine, config, e820);
+	boot.cmdline = machine_user_words(config);
 	machine->boot_job = boot_begin(&machine->mem, &boot, config->kernel_cache);
 	return 0;
 }
@@ -242,6 +255,9 @@ void machine_abandon_load(struct machine *machine)
 	if (machine->kernel_fd >= 0)
 		close(machine->kernel_fd);
 	machine->kernel_fd = -1;
+	if (machine->initrd_fd >= 0)
+		close(machine->initrd_fd);
+	machine->initrd_fd = -1;
 }
 
 static int machine_load_files(struct machine *machine, const struct machine_config *config,
@@ -264,16 +280,14 @@ static int machine_load_files(struct machine *machine, const struct machine_conf
 		machine->kernel_fd = machine_open("kernel", config->kernel);
 	if (machine->kernel_fd < 0)
 		return machine->kernel_fd;
+	if (config->initrd && machine->initrd_fd < 0)
+		machine->initrd_fd = machine_open("initrd", config->initrd);
+	if (config->initrd && machine->initrd_fd < 0)
+		return machine->initrd_fd;
 	boot = machine_boot_config(machine, config, e820);
 	boot.layout = &layout;
-	if (config->initrd)
-		boot.initrd_fd = machine_open("initrd", config->initrd);
-	if (config->initrd && boot.initrd_fd < 0)
-		return boot.initrd_fd;
 	err = boot_finish(machine->boot_job, &machine->mem, &boot, entry);
 	machine->boot_job = NULL;
-	if (boot.initrd_fd >= 0)
-		close(boot.initrd_fd);
 	machine_abandon_load(machine);
 	if (err == 0) {
 		machine->initrd = entry->initrd;

@@ -1,0 +1,120 @@
+#include "boot/kaslr.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "boot/relocs.h"
+#include "vmm/core/log.h"
+
+/* ---- the command line ---- */
+
+/* Linux takes everything up to a space for the end of a word. */
+static bool kaslr_is_space(char c)
+{
+	return (unsigned char)c <= ' ';
+}
+
+/* Whether a word of the line begins so, and, if whole, ends there. */
+static bool kaslr_has_word(const char *line, const char *start, bool whole)
+{
+	size_t len = strlen(start);
+
+	for (const char *at = line; (at = strstr(at, start)); at += len) {
+		if ((at == line || kaslr_is_space(at[-1])) && (!whole || kaslr_is_space(at[len])))
+			return true;
+	}
+	return false;
+}
+
+bool kaslr_is_wanted(const char *cmdline)
+{
+	return !kaslr_has_word(cmdline, "nokaslr", true);
+}
+
+static bool kaslr_memory_is_told(const char *cmdline)
+{
+	return kaslr_has_word(cmdline, "mem=", false) ||
+	       kaslr_has_word(cmdline, "memmap=", false) ||
+	       kaslr_has_word(cmdline, "hugepages=", false);
+}
+
+/* ---- the physical address ---- */
+
+/* The places in a piece of RAM: how many they are, and the first of them. */
+static uint64_t kaslr_count_places(const struct boot_e820 *e, const struct vmlinux_place *place,
+				   uint64_t align, uint64_t size, gpa_t limit, gpa_t *first)
+{
+	gpa_t start = e->base > place->load ? e->base : place->load;
+	gpa_t end = e->base + e->size < limit ? e->base + e->size : limit;
+
+	if (e->type != BOOT_E820_RAM || !image_align(start, align, first) || *first >= end ||
+	    end - *first < size)
+		return 0;
+	return (end - *first - size) / align + 1;
+}
+
+gpa_t kaslr_choose_physical(const struct boot_config *cfg, const struct vmlinux_place *place,
+			    uint64_t align, uint64_t initrd_size, gpa_t initrd_limit,
+			    uint64_t random)
+{
+	gpa_t limit = initrd_size > 0 && initrd_limit < IMAGE_LIMIT ? initrd_limit : IMAGE_LIMIT;
+	uint64_t size, n, n_places = 0;
+	gpa_t first;
+
+	assert(__builtin_popcountll(align) == 1);
+	assert(cfg->n_e820 <= BOOT_E820_MAX);
+	if (kaslr_memory_is_told(cfg->cmdline) ||
+	    !image_align(place->size, IMAGE_PAGE_SIZE, &size) ||
+	    __builtin_add_overflow(size, initrd_size, &size))
+		return place->load;
+	for (unsigned int i = 0; i < cfg->n_e820; i++)
+		n_places += kaslr_count_places(&cfg->e820[i], place, align, size, limit, &first);
+	if (n_places == 0)
+		return place->load;
+	random %= n_places;
+	for (unsigned int i = 0;; i++) {
+		n = kaslr_count_places(&cfg->e820[i], place, align, size, limit, &first);
+		if (random < n)
+			return first + random * align;
+		random -= n;
+	}
+}
+
+/* ---- the virtual address ---- */
+
+uint64_t kaslr_choose_virtual(uint64_t end, uint64_t align, uint64_t random)
+{
+	assert(__builtin_popcountll(align) == 1);
+	if (end > RELOCS_KERNEL_SPAN)
+		return 0;
+	return random % ((RELOCS_KERNEL_SPAN - end) / align + 1) * align;
+}
+
+/* Bytes of memory from the kernel's beginning to its end. */
+static uint64_t kaslr_measure(const struct vmlinux_place *place, const struct vmlinux *vmlinux)
+{
+	const struct vmlinux_segment *last = &vmlinux->segments[vmlinux->n_segments - 1];
+
+	assert(vmlinux->n_segments > 0);
+	return last->gpa - place->load + last->room;
+}
+
+bool kaslr_relocate(const struct guest_mem *mem, const struct vmlinux_place *place,
+		    const struct vmlinux *vmlinux, uint64_t align, uint64_t random)
+{
+	uint64_t len = kaslr_measure(place, vmlinux);
+	struct relocs relocs;
+	uint64_t delta;
+
+	if (relocs_parse(vmlinux->tail, vmlinux->tail_len, place->link, len, &relocs) < 0) {
+		log_debug("the kernel stays at its virtual addresses: it has no relocation table"
+			  " that vmm knows");
+		return false;
+	}
+	delta = kaslr_choose_virtual(place->link + len, align, random);
+	relocs_apply(&relocs, guest_mem_ptr(mem, place->load, len), delta);
+	log_debug("the kernel is at 0x%" PRIx64 ", its virtual addresses are moved by 0x%" PRIx64,
+		  place->load, delta);
+	return true;
+}
