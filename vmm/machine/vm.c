@@ -7,6 +7,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "vmm/core/late_close.h"
 #include "vmm/core/log.h"
 #include "vmm/machine/layout_x86.h"
 
@@ -184,8 +185,9 @@ void vm_fini(struct vm *vm)
 {
 	free(vm->routing);
 	vm->routing = NULL;
+	/* Its end waits for grace periods of the kernel, tens of milliseconds in all. */
 	if (vm->fd >= 0)
-		close(vm->fd);
+		late_close(vm->fd);
 	if (vm->kvm_fd >= 0)
 		close(vm->kvm_fd);
 	vm->fd = -1;
