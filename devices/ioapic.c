@@ -110,11 +110,18 @@ void ioapic_init(struct ioapic *ioapic, const struct ioapic_config *config)
 	memset(ioapic, 0, sizeof(*ioapic));
 	ioapic->config = *config;
 	ioapic->state.id = config->id & ID_MASK;
+	ioapic->n_pins = IOAPIC_PINS;
 	pthread_mutex_init(&ioapic->lock, NULL);
 	for (unsigned int i = 0; i < IOAPIC_PINS; i++) {
 		ioapic->pins[i] = (struct ioapic_pin){.ioapic = ioapic, .index = i};
 		ioapic->state.rte[i] = RTE_MASK;
 	}
+}
+
+void ioapic_limit_pins(struct ioapic *ioapic, unsigned int n_pins)
+{
+	assert(n_pins > 0 && n_pins <= IOAPIC_PINS);
+	ioapic->n_pins = n_pins;
 }
 
 struct irq_line ioapic_irq_line(struct ioapic *ioapic, unsigned int pin)
@@ -125,23 +132,24 @@ struct irq_line ioapic_irq_line(struct ioapic *ioapic, unsigned int pin)
 }
 
 /* Pin of the RTE that a window register is half of, or IOAPIC_PINS. */
-static unsigned int ioapic_reg_pin(uint8_t reg)
+static unsigned int ioapic_reg_pin(const struct ioapic *ioapic, uint8_t reg)
 {
 	unsigned int pin = reg < REG_RTE ? IOAPIC_PINS : (reg - REG_RTE) / 2u;
 
-	return pin < IOAPIC_PINS ? pin : IOAPIC_PINS;
+	return pin < ioapic->n_pins ? pin : IOAPIC_PINS;
 }
 
-static uint32_t ioapic_read_window(const struct ioapic_state *st)
+static uint32_t ioapic_read_window(const struct ioapic *ioapic)
 {
-	unsigned int pin = ioapic_reg_pin(st->regsel);
+	const struct ioapic_state *st = &ioapic->state;
+	unsigned int pin = ioapic_reg_pin(ioapic, st->regsel);
 
 	switch (st->regsel) {
 	case REG_ID:
 	case REG_ARB:
 		return (uint32_t)st->id << ID_SHIFT;
 	case REG_VER:
-		return VERSION | (IOAPIC_PINS - 1) << VER_MAX_RTE;
+		return VERSION | (ioapic->n_pins - 1) << VER_MAX_RTE;
 	default:
 		if (pin == IOAPIC_PINS)
 			return UINT32_MAX;
@@ -173,7 +181,7 @@ static void ioapic_write_rte(struct ioapic *ioapic, unsigned int pin, uint64_t v
 static void ioapic_write_window(struct ioapic *ioapic, uint32_t value)
 {
 	struct ioapic_state *st = &ioapic->state;
-	unsigned int pin = ioapic_reg_pin(st->regsel);
+	unsigned int pin = ioapic_reg_pin(ioapic, st->regsel);
 	uint64_t rte;
 
 	if (st->regsel == REG_ID)
@@ -221,7 +229,7 @@ uint64_t ioapic_read(void *arg, uint64_t offset, unsigned int width)
 		value = ioapic->state.regsel;
 		break;
 	case IOAPIC_WINDOW:
-		value = ioapic_read_window(&ioapic->state);
+		value = ioapic_read_window(ioapic);
 		break;
 	default:
 		break;

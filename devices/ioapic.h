@@ -2,9 +2,10 @@
  * An I/O APIC in user space, for KVM's split irqchip: Intel 82093AA datasheet (290566-001), with version 0x20's
  * EOI register (ICH9 datasheet, EOIR).
  *
- * 64 pins, where the 82093AA has 24: drivers read the number in the version register, and with this many no two devices
- * share one. A pin's redirection table entry (RTE) is delivered as the MSI that says the same. Polarity is kept
- * and ignored: a raised line is an asserted one.
+ * Up to 64 pins, where the 82093AA has 24, so that no two devices share one. Drivers read their number in the version
+ * register and go through all of them several times, at the price of an exit for each access: the fewer, the better.
+ * A pin's redirection table entry (RTE) is delivered as the MSI that says the same. Polarity is kept and ignored: a
+ * raised line is an asserted one.
  *
  * Owner: the machine. Any thread may call any function between init and fini; the irq lines as well.
  *
@@ -75,6 +76,7 @@ struct ioapic {
 	/* immutable after init */
 	struct ioapic_config config;
 	struct ioapic_pin pins[IOAPIC_PINS];
+	unsigned int n_pins; /* that the guest sees */
 	/* under lock */
 	pthread_mutex_t lock;
 	struct ioapic_state state;
@@ -82,6 +84,9 @@ struct ioapic {
 
 /* Reset state: all pins masked. The ioapic must not move afterwards. */
 void ioapic_init(struct ioapic *ioapic, const struct ioapic_config *config);
+
+/* Before the guest runs: it sees the first n_pins alone. Until then it is all of them. */
+void ioapic_limit_pins(struct ioapic *ioapic, unsigned int n_pins);
 
 /* The line into a pin. It has one user: two devices that shared it would overwrite each other's level. */
 struct irq_line ioapic_irq_line(struct ioapic *ioapic, unsigned int pin);

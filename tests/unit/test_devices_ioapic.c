@@ -99,6 +99,20 @@ START_TEST(test_registers)
 }
 END_TEST
 
+START_TEST(test_fewer_pins)
+{
+	ioapic_limit_pins(&fx.ioapic, 16);
+	ck_assert_uint_eq(reg_read(1), 0x000f0020);
+	rte_write(15, 0x31);
+	ck_assert_uint_eq(reg_read(0x2e), 0x31);
+	ck_assert_int_eq(fx.routes, 1);
+	rte_write(16, 0x32);
+	ck_assert_uint_eq(reg_read(0x30), UINT32_MAX);
+	ck_assert_uint_eq(reg_read(0x31), UINT32_MAX);
+	ck_assert_int_eq(fx.routes, 1);
+}
+END_TEST
+
 START_TEST(test_rte_registers)
 {
 	uint8_t low = (uint8_t)(0x10 + 2 * _i), high = (uint8_t)(low + 1);
@@ -352,6 +366,7 @@ int main(void)
 
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, test_registers);
+	tcase_add_test(tc, test_fewer_pins);
 	tcase_add_loop_test(tc, test_rte_registers, 0, IOAPIC_PINS);
 	tcase_add_test(tc, test_widths);
 	tcase_add_loop_test(tc, test_message, 0, sizeof(messages) / sizeof(messages[0]));

@@ -271,6 +271,10 @@ static int make_cards(struct machine *machine, const struct machine_config *conf
 		err = machine_plug_cards(machine);
 	if (err < 0)
 		machine_remove_cards(machine);
+	else
+		ioapic_limit_pins(&machine->ioapic,
+				  LAYOUT_GSI_VIRTIO +
+					  (machine->mmio_transport ? machine->n_cards : 0));
 	return err;
 }
 

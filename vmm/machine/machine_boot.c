@@ -167,8 +167,7 @@ static int machine_write_mptable(struct machine *machine)
 					 .lapic_addr = LAYOUT_LAPIC,
 					 .ioapic_addr = LAYOUT_IOAPIC,
 					 .ioapic_id = LAYOUT_IOAPIC_ID,
-					 .n_pins = LAYOUT_GSI_VIRTIO +
-						   (machine->mmio_transport ? machine->n_cards : 0),
+					 .n_pins = machine->ioapic.n_pins,
 					 .area = LAYOUT_MPTABLE,
 					 .area_size = LAYOUT_BIOS_END - LAYOUT_MPTABLE};
 
