@@ -14,6 +14,7 @@ build=$(cd "${1:?usage: $0 BUILD-DIR}" && pwd)
 stage=$build/boot-test # what the tests make for themselves, beside the images
 export VMM_IMAGES=${VMM_IMAGES:-$repo/build/images}
 PATH=$PATH:/usr/sbin:/sbin
+guest_programs=(load records tcp verify vsock) # of ours, on the root disk
 tmp='' root='' root_sectors=0 emulated='' vmm='' # set by enter_lab
 failures=0
 
@@ -41,12 +42,12 @@ compile() {
 stage_root() {
 	local root=$VMM_IMAGES/root.ext4 program fresh=yes
 	make_or_skip "$repo/guest-images/disk.sh"
-	for program in "$root" "$stage"/{records,tcp,verify,vsock}; do
+	for program in "$root" "${guest_programs[@]/#/$stage/}"; do
 		[ "$stage/root.tar" -nt "$program" ] || fresh=
 	done
 	[ -z "$fresh" ] || return 0
 	make_or_skip cp --sparse=always "$root" "$stage/root.ext4"
-	for program in records tcp verify vsock; do
+	for program in "${guest_programs[@]}"; do
 		make_or_skip debugfs -w -R "write $stage/$program /bin/$program" "$stage/root.ext4"
 	done
 	make_or_skip tar -C "$stage" -cSf "$stage/root.tar" root.ext4
@@ -55,7 +56,7 @@ stage_root() {
 
 # enter_lab FLAVOUR... [-- OPTION-OF-RUN.SH...] - calls the test's own "prepare" here, if it has one
 enter_lab() {
-	local flavour
+	local flavour program
 	[ -z "${BOOT_TEST_INSIDE-}" ] || {
 		begin "$@"
 		return
@@ -68,10 +69,9 @@ enter_lab() {
 		[ "$flavour" != -- ] || break
 		make_or_skip "$repo/guest-images/initramfs.sh" "$flavour"
 	done
-	compile records -static
-	compile tcp -static
-	compile verify -static
-	compile vsock -static
+	for program in "${guest_programs[@]}"; do
+		compile "$program" -static
+	done
 	compile tapfd -static
 	compile count_syncs -shared -fPIC
 	stage_root

@@ -1,0 +1,89 @@
+#!/usr/bin/env bash
+# What a request of 4 KiB costs when 32 are in flight, in exits of the guest and in system calls of vmm, as the kernel counts
+# them. All run on one CPU, where how requests gather does not depend on who is faster.
+set -euo pipefail
+# shellcheck source=tests/boot/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+enter_lab cloud
+
+requests=3200 rounds=6
+most=20         # hundredths of a request: exits, and system calls beside those that move the data
+most_threads=75 # the same where threads do the I/O
+
+is_root || skip 'the counters of the kernel need root rights'
+tracing=/sys/kernel/tracing counters=/sys/kernel/debug/kvm
+[ -e $tracing/events ] || mount -t tracefs tracefs $tracing || skip 'this host has no tracefs'
+[ -e $counters ] || mount -t debugfs debugfs /sys/kernel/debug || skip 'this host has no debugfs'
+calls=$tracing/events/raw_syscalls/sys_enter
+keys='hist:keys=common_pid,id.syscall if comm ~ "vmm-*"'
+echo "$keys" >$calls/trigger || skip 'this host counts no system calls (CONFIG_HIST_TRIGGERS)'
+forget() {
+	echo "!$keys" >$calls/trigger
+}
+undo+=(forget)
+
+most_uring=$most
+has_uring || most_uring=$most_threads
+files=$tmp/files
+mount_ext4 "$files" 120M || skip 'mounting a file system needs root rights and a loop device'
+for file in "$tmp/memory" "$files/cached" "$files/direct"; do
+	head -c $((48 << 20)) /dev/zero >"$file"
+done
+sync "$files"/*
+
+cpu=$(sed -n 's/^Cpus_allowed_list:[^0-9]*\([0-9]*\).*/\1/p' /proc/self/status)
+runner=(taskset -c "$cpu")
+# shellcheck disable=SC2016 # for the guest
+start_gated counted '
+	echo ready
+	while read -r round disk kind; do
+		[ $round != end ] || break
+		load /dev/$disk $kind 32 '$requests' && echo "done $round"
+	done
+' --disk "$tmp/memory" --disk "$files/cached" --disk "$files/direct,direct" --timeout 200
+
+# counts - sets $exits and $others to what that machine has had until now: system calls that move data are not in it
+counts() {
+	local file
+	exits=0
+	for file in "$counters/$pid-"*/exits; do
+		exits=$((exits + $(<"$file")))
+	done
+	others=$(awk '
+		FILENAME ~ /comm$/ { split(FILENAME, part, "/"); ours[part[5]]; next }
+		match($0, /common_pid: *[0-9]+/) && substr($0, RSTART + 11, RLENGTH - 11) + 0 in ours &&
+			!/sys_(p(read|write)(64|v)|io_uring_enter) / { n += $NF }
+		END { print n + 0 }
+	' "/proc/$pid/task"/*/comm $calls/hist)
+}
+
+# count NAME DISK KIND [MOST-CALLS] - of what is not the machine's own (a clock's interrupts) there is least in the round with least
+count() {
+	local number exits0 others0 least_exits=$requests least_others=$requests all='' most_calls=$((requests * ${4:-$most} / 100))
+	for ((number = 0; number <= rounds; number++)); do
+		counts
+		exits0=$exits others0=$others
+		echo "$1-$number $2 $3" >&"${gates[counted]}"
+		says counted "^done $1-$number" 60 || finish
+		counts
+		exits=$((exits - exits0)) others=$((others - others0))
+		all+=" $exits/$others"
+		[ $number -gt 0 ] || continue # memory that nobody had touched
+		[ $exits -ge $least_exits ] || least_exits=$exits
+		[ $others -ge $least_others ] || least_others=$others
+	done
+	note "$1: $requests requests, exits/system calls:$all"
+	check "$1: exits" "$least_exits for $requests requests" between "$least_exits" 50 $((requests * most / 100))
+	check "$1: system calls" "$least_others for $requests requests" between "$least_others" 50 "$most_calls"
+}
+
+says counted '^ready' || finish
+count 'memory-read' vdb read
+count 'memory-write' vdb write
+count 'cached-read' vdc read $most_uring
+count 'cached-write' vdc write $most_threads
+count 'direct-read' vdd read $most_uring
+count 'direct-write' vdd write $most_uring
+echo end >&"${gates[counted]}"
+powers_off counted
+finish
