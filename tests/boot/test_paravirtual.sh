@@ -72,10 +72,31 @@ if says memory '^ready'; then
 fi
 powers_off memory
 
-status=0
-"$stage/balloon" "$tmp/kernel-cloud" "$tmp/initramfs-cloud" "$root" $((200 << 20)) \
-	>"$tmp/balloon.out" 2>"$tmp/balloon.err" </dev/null || status=$?
-while read -r line; do note "$line"; done <"$tmp/balloon.err"
-equal 'a balloon of 200 MiB fills and empties' 0 "$status"
+# balloon NAME MIB [SCRIPT] - a guest of 512 MiB; see balloon.c
+balloon() {
+	local got=0 line
+	"$stage/balloon" "$tmp/kernel-cloud" "$tmp/initramfs-cloud" "$root" $(($2 << 20)) ${3+"$(base64 -w 0 <<<"$3")"} \
+		>"$tmp/balloon.out" 2>"$tmp/balloon.err" </dev/null || got=$?
+	while read -r line; do note "$line"; done <"$tmp/balloon.err"
+	equal "$1" 0 "$got"
+}
+balloon 'a balloon of 200 MiB fills and empties' 200
+
+# A file in memory cannot be pushed out: when more is wanted than is left, somebody must be killed, or the balloon must shrink.
+# shellcheck disable=SC2016 # for the guest
+balloon 'a balloon of 300 MiB shrinks when the guest needs memory' 300 '
+	mount -o remount,size=400M /dev/shm
+	read -r line
+	echo "left: $(sed -n "s/^MemFree:[^0-9]*\([0-9]*\).*/\1/p" /proc/meminfo)"
+	dd if=/dev/zero of=/dev/shm/file bs=1M count=260 2>/dev/null
+	echo "filled: $? $(stat -c %s /dev/shm/file)"
+	rm /dev/shm/file
+	read -r line
+	echo "killed: $(dmesg | grep -ciE "out of memory|oom-kill")"
+'
+output=$(tr -d '\0\r' <"$tmp/balloon.out")
+check 'what was left is less than what was wanted' "$(value left) KiB" between "$(value left)" 10000 200000
+equal 'what the guest wanted, it got' "0 $((260 << 20))" "$(value filled)"
+equal 'nobody was killed' 0 "$(value killed)"
 
 finish
