@@ -20,7 +20,7 @@ if [ "${1-}" = --shell ]; then
 	name=initramfs-shell
 	shift
 fi
-[ $# = 1 ] || die "usage: initramfs.sh [--shell] cloud|cloud-6.12|full|rt"
+[ $# = 1 ] || die "usage: initramfs.sh [--shell] cloud|cloud-6.12|full|full-6.12|rt"
 
 one_at_a_time "$name-$1"
 kernel_of "$1"

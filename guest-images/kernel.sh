@@ -10,7 +10,7 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 usage() {
-	die "usage: kernel.sh cloud|cloud-6.12|full|rt"
+	die "usage: kernel.sh cloud|cloud-6.12|full|full-6.12|rt"
 }
 
 # The packages that users install carry no kernel; they depend on the newest one that does.
@@ -49,6 +49,7 @@ flavour=$1
 case $flavour in
 cloud) meta=linux-image-cloud-amd64 ;;
 cloud-6.12) meta=linux-image-6.12-cloud-amd64 ;;
+full-6.12) meta=linux-image-6.12-amd64 ;;
 full) meta=linux-image-amd64 ;;
 rt) meta=linux-image-rt-amd64 ;;
 *) usage ;;

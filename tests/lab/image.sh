@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# Makes what the lab's emulated machine starts from: build/images/vmlinux-full, unpacked beforehand because
-# that takes seconds under emulation, and build/images/lab.cpio.
-# It is the full kernel and not the cloud one, for the latter cannot mount 9p.
+# Makes what the lab's emulated machine starts from: build/images/vmlinux-FLAVOUR, unpacked beforehand because
+# that takes seconds under emulation, and build/images/lab-FLAVOUR.cpio. A cloud kernel does not do, for it cannot mount 9p.
 set -euo pipefail
 lab=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source-path=SCRIPTDIR source=../../guest-images/lib.sh
 . "$lab/../../guest-images/lib.sh"
 
-"$guest_images/vmlinux.sh" full
-one_at_a_time lab
-kernel_of full
-image=$images/lab.cpio
+[ $# = 1 ] || die "usage: image.sh full|full-6.12"
+"$guest_images/vmlinux.sh" "$1"
+one_at_a_time "lab-$1"
+kernel_of "$1"
+image=$images/lab-$1.cpio
 fresh "$image" "$kernel/version" "$guest_images/init/init.c" "$guest_images/lib.sh" "$lab/enter.sh" "$lab/hold_vm.c" &&
 	exit 0
 need "${image_tools[@]}"

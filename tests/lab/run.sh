@@ -8,6 +8,7 @@
 #     --icount       one CPU whose clock counts instructions, one a nanosecond: for exact measurements
 #     --timeout S    gives up after that many seconds, with status 124, or 77 with --icount
 #     --write DIR    what the command writes below DIR shall be seen on the host (may be repeated)
+#     --kernel FLAVOUR  the emulated machine's kernel, as kernel.sh knows it (full)
 #     --emulate      uses the emulated machine in any case
 #
 # The command sees the host's files at their usual places and may write anywhere, but in the lab what it
@@ -22,7 +23,7 @@ lab=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$lab/../../guest-images/lib.sh"
 
 usage() {
-	die "usage: run.sh [--cpus N] [--memory MIB] [--icount] [--timeout S] [--write DIR] [--emulate] -- COMMAND [ARG...]"
+	die "usage: run.sh [--cpus N] [--memory MIB] [--icount] [--timeout S] [--write DIR] [--kernel FLAVOUR] [--emulate] -- COMMAND [ARG...]"
 }
 
 skip() {
@@ -31,13 +32,14 @@ skip() {
 }
 
 parse_options() {
-	cpus=1 memory=4096 icount='' timeout='' emulate=''
+	cpus=1 memory=4096 kernel=full icount='' timeout='' emulate=''
 	shares=("$repo/build/lab-out")
 	while [ $# -gt 0 ]; do
 		case $1 in
 		--cpus) cpus=${2:?} && shift 2 ;;
 		--memory) memory=${2:?} && shift 2 ;;
 		--timeout) timeout=${2:?} && shift 2 ;;
+		--kernel) kernel=${2:?} && shift 2 ;;
 		--write) shares+=("$(realpath "${2:?}")") && shift 2 ;;
 		--icount) icount=yes && shift ;;
 		--emulate) emulate=yes && shift ;;
@@ -73,7 +75,7 @@ write_session() {
 		LAB_COLUMNS=$columns
 		LAB_CPUS=$command_cpus
 		LAB_TIMEOUT=$([ -n "$icount" ] || echo "$timeout") # of a clock that does not leap
-		LAB_MODULES=$(printf %q "$images/kernel-full/modules")
+		LAB_MODULES=$(printf %q "$images/kernel-$kernel/modules")
 	END
 	{
 		export -p
@@ -117,7 +119,7 @@ machine_options() {
 	qemu=(
 		qemu-system-x86_64 -M q35 "${accel[@]}" -cpu 'EPYC,+svm,+npt' -m "$memory"
 		-nodefaults -display none -no-reboot
-		-kernel "$images/vmlinux-full" -initrd "$images/lab.cpio"
+		-kernel "$images/vmlinux-$kernel" -initrd "$images/lab-$kernel.cpio"
 		-append "console=ttyS0 loglevel=4 panic=-1 cryptomgr.notests tsc=reliable init=/enter"
 		-serial "file:$session/console"
 		-chardev "pipe,id=monitor,path=$session/monitor" -mon chardev=monitor
@@ -244,5 +246,5 @@ if [ -z "$emulate" ] && [ -z "$icount" ] && kvm_is_real; then
 	run_here
 fi
 command -v qemu-system-x86_64 >/dev/null || skip "no real KVM here, and no qemu-system-x86_64 (package qemu-system-x86)"
-"$lab/image.sh" || skip "cannot make the emulated machine's files"
+"$lab/image.sh" "$kernel" || skip "cannot make the emulated machine's files"
 run_in_lab
