@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Unpacks one of Debian's kernels, without installing it, into build/images/kernel-FLAVOUR:
+# Unpacks one of Debian's kernels, without installing it, into build/images/kernel-FLAVOUR, or builds the small one there, from
+# Debian's source and kernel-small.config (some minutes): it has what a virtual machine needs built in, and no modules.
 #   vmlinuz   the bzImage
 #   config    its configuration
 #   version   its release name (uname -r)
@@ -10,13 +11,13 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 usage() {
-	die "usage: kernel.sh cloud|cloud-6.12|full|full-6.12|rt"
+	die "usage: kernel.sh cloud|cloud-6.12|full|full-6.12|rt|small"
 }
 
 # The packages that users install carry no kernel; they depend on the newest one that does.
 newest_package() {
 	apt-cache depends --important "$1" 2>/dev/null |
-		sed -n 's/^ *Depends: \(linux-image-[0-9].*\)/\1/p' | head -n 1
+		sed -n 's/^ *Depends: \(linux-[a-z]*-[0-9].*\)/\1/p' | head -n 1
 }
 
 download() {
@@ -44,6 +45,20 @@ unpack() {
 	echo "$version" >"$out/version"
 }
 
+build_small() {
+	local deb=$1 out=$scratch/kernel source=$scratch/source
+	need flex:flex bison:bison bc:bc /usr/include/libelf.h:libelf-dev make:make
+	mkdir "$out" "$out/modules" "$source"
+	dpkg-deb --fsys-tarfile "$deb" | tar -xO --wildcards './usr/src/linux-source-*.tar.xz' | tar -xJ -C "$source" --strip-components=1
+	cp "$guest_images/kernel-small.config" "$source/arch/x86/configs/small_defconfig"
+	say 'building the small kernel'
+	{ make -C "$source" small_defconfig && make -C "$source" -j "$(nproc)" bzImage; } >"$scratch/log" 2>&1 ||
+		{ tail -n 30 "$scratch/log" >&2 && die 'the small kernel does not build'; }
+	cp "$source/arch/x86/boot/bzImage" "$out/vmlinuz"
+	cp "$source/.config" "$out/config"
+	make -s -C "$source" kernelrelease >"$out/version"
+}
+
 [ $# = 1 ] || usage
 flavour=$1
 case $flavour in
@@ -52,6 +67,7 @@ cloud-6.12) meta=linux-image-6.12-cloud-amd64 ;;
 full-6.12) meta=linux-image-6.12-amd64 ;;
 full) meta=linux-image-amd64 ;;
 rt) meta=linux-image-rt-amd64 ;;
+small) meta=linux-source ;;
 *) usage ;;
 esac
 
@@ -67,7 +83,11 @@ if [ -z "$package" ] && [ "$(id -u)" = 0 ]; then
 fi
 [ -n "$package" ] || die "apt does not know $meta: run apt-get update, or look at its sources"
 deb=$(download "$package" "$images/cache")
-unpack "$deb"
+if [ "$flavour" = small ]; then
+	build_small "$deb"
+else
+	unpack "$deb"
+fi
 rm -rf "$kernel"
 mv "$scratch/kernel" "$kernel"
 say "$kernel is $(cat "$kernel/version")"
