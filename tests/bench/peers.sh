@@ -1,0 +1,156 @@
+# The programs that are measured, each in the configurations that its documentation recommends for speed; sourced, not run.
+#
+# A configuration is called PROGRAM or PROGRAM-VARIANT, and FAMILY_command turns it and the machine described by the variables
+# below into $command.
+# shellcheck shell=bash disable=SC2034,SC2054,SC2154
+
+kernel=''  # the bzImage
+elf=''     # the same kernel unpacked, for those that start faster with it or know nothing else; may be missing
+initrd=''  # or none
+words=''   # the kernel's command line; when empty each has its own defaults, or what others need in their place
+jobs=''    # more words, of the guest's own
+memory=256 # MiB
+cpus=1
+disks=()
+tap=''
+guest_mac=52:54:00:12:34:56
+qemu_cpu=host
+
+default_words='console=ttyS0 reboot=t panic=-1 quiet'
+
+# program_of PEER
+program_of() {
+	case $1 in
+	vmm*) echo "$build/bin/vmm" ;;
+	kvmtool*) echo lkvm ;;
+	qemu*) echo qemu-system-x86_64 ;;
+	*) echo "$1" ;;
+	esac
+}
+
+# installed PEER
+installed() {
+	command -v "$(program_of "$1")" >/dev/null
+}
+
+# version_of PROGRAM
+version_of() {
+	case $1 in
+	*/vmm) "$1" --version ;;
+	lkvm) lkvm version 2>&1 ;;
+	*) "$1" --version ;;
+	esac | head -n 1
+}
+
+# stage_peers - copies what is measured into memory, with its libraries: reading the files of this machine may cost more than
+# running them, and differently each time
+stage_peers() {
+	local peer path
+	mkdir -p "$place/lib" "$place/share"
+	for peer in vmm kvmtool qemu firecracker cloud-hypervisor; do
+		path=$(command -v "$(program_of "$peer")") || continue
+		path=$(readlink -f "$path")
+		cp "$path" "$place/$peer"
+		{ ldd "$path" 2>/dev/null || true; } | awk '$2 == "=>" && $3 ~ /^\// { print $3 }' | xargs -r cp -nLt "$place/lib"
+	done
+	# Where both have a file, the first is what QEMU takes.
+	for path in /usr/share/{qemu,seabios}/{qboot.rom,{bios-microvm,bios-256k,linuxboot_dma,pvh,kvmvapic}.bin}; do
+		[ ! -e "$path" ] || cp -nL "$path" "$place/share/"
+	done
+}
+
+vmm_command() {
+	local disk
+	command=("$place/vmm" --kernel "$kernel" --cpus "$cpus" --memory "${memory}M" --log-level error)
+	[ -z "$initrd" ] || command+=(--initrd "$initrd")
+	for disk in "${disks[@]}"; do
+		command+=(--disk "$disk")
+	done
+	[ -z "$tap" ] || command+=(--net "tap=$tap,mac=$guest_mac")
+	if [ -n "$words" ]; then
+		command+=(--cmdline "$words $jobs")
+	else
+		command+=(--append "quiet $jobs")
+	fi
+	case $1 in
+	vmm-vmlinux) command[2]=$elf ;;
+	vmm-nocache) command+=(--kernel-cache off) ;;
+	esac
+}
+
+kvmtool_command() {
+	local disk
+	command=("$place/kvmtool" run --kernel "$kernel" --cpus "$cpus" --mem "$memory" --params "${words:-$default_words} $jobs")
+	[ -z "$initrd" ] || command+=(--initrd "$initrd")
+	for disk in "${disks[@]}"; do
+		command+=(--disk "$disk")
+	done
+	if [ -n "$tap" ]; then
+		command+=(--network "mode=tap,tapif=$tap,script=none,guest_mac=$guest_mac")
+	else
+		command+=(--network mode=none)
+	fi
+}
+
+# qemu             microvm, described by ACPI tables
+# qemu-noacpi      the same described by an MP table and by words on the command line
+# qemu-pvh         microvm with the unpacked kernel
+# qemu-pvh-noacpi  both
+# qemu-vhost       microvm with vhost-net
+# qemu-q35         a PC with PCI devices, an iothread for the disk and vhost-net
+qemu_command() {
+	local machine=microvm,pit=off,pic=off,rtc=off,isa-serial=on image=$kernel bus=device rom='' thread='' vhost='' disk
+	case $1 in
+	qemu-noacpi) machine+=,acpi=off ;;
+	qemu-pvh) image=$elf ;;
+	qemu-pvh-noacpi) machine+=,acpi=off image=$elf ;;
+	qemu-vhost) vhost=,vhost=on ;;
+	qemu-q35) machine=q35 bus=pci rom=,romfile= thread=,iothread=io vhost=,vhost=on ;;
+	esac
+	command=("$place/qemu" -L "$place/share" -M "$machine" -accel kvm -cpu "$qemu_cpu" -m "$memory" -smp "$cpus"
+		-nodefaults -no-user-config -display none -serial stdio -no-reboot
+		-kernel "$image" -append "${words:-$default_words} $jobs")
+	[ -z "$initrd" ] || command+=(-initrd "$initrd")
+	[ "$bus" = pci ] || command+=(-global virtio-mmio.force-legacy=false)
+	[ -z "$thread" ] || [ ${#disks[@]} = 0 ] || command+=(-object iothread,id=io)
+	for disk in "${!disks[@]}"; do
+		command+=(-drive "if=none,id=disk$disk,file=${disks[disk]},format=raw,aio=io_uring"
+			-device "virtio-blk-$bus,drive=disk$disk$thread")
+	done
+	[ -z "$tap" ] || command+=(-netdev "tap,id=net,ifname=$tap,script=no,downscript=no$vhost"
+		-device "virtio-net-$bus,netdev=net,mac=$guest_mac$rom")
+	command+=("${qemu_more[@]}")
+}
+qemu_more=()
+
+firecracker_command() {
+	local disk drives='' separator=''
+	for disk in "${!disks[@]}"; do
+		drives+="$separator{\"drive_id\": \"disk$disk\", \"path_on_host\": \"${disks[disk]}\", \"is_root_device\": false,"
+		drives+=' "is_read_only": false, "io_engine": "Async"}'
+		separator=', '
+	done
+	cat >"$place/firecracker.json" <<-END
+		{
+			"boot-source": { "kernel_image_path": "${elf:-$kernel}",
+				${initrd:+"\"initrd_path\": \"$initrd\","}
+				"boot_args": "${words:-$default_words} $jobs" },
+			"drives": [$drives],
+			${tap:+"\"network-interfaces\": [{ \"iface_id\": \"eth0\", \"host_dev_name\": \"$tap\", \"guest_mac\": \"$guest_mac\" }],"}
+			"machine-config": { "vcpu_count": $cpus, "mem_size_mib": $memory }
+		}
+	END
+	command=("$place/firecracker" --no-api --config-file "$place/firecracker.json")
+}
+
+cloud_command() {
+	local disk
+	command=("$place/cloud-hypervisor" --kernel "${elf:-$kernel}" --cpus "boot=$cpus" --memory "size=${memory}M"
+		--serial tty --console off --cmdline "${words:-$default_words} $jobs")
+	[ -z "$initrd" ] || command+=(--initramfs "$initrd")
+	[ ${#disks[@]} = 0 ] || command+=(--disk)
+	for disk in "${disks[@]}"; do
+		command+=("path=$disk")
+	done
+	[ -z "$tap" ] || command+=(--net "tap=$tap,mac=$guest_mac")
+}

@@ -1,0 +1,206 @@
+#!/usr/bin/env bash
+# Measures vmm against every other program of its kind that is installed, and writes a page with tables and pictures.
+#
+#   tests/bench/run.sh [--quick] [--docs] [--report] [--patience N] [GROUP...]
+#     --quick    3 minutes instead of 20: fewer rounds and points, for a first look
+#     --docs     the page is docs/performance.md, and results go to docs/performance/; else both go to build/bench/
+#     --report   measures nothing, and makes the page of the results that are there
+#     --patience N  lets everything take N times as long, where other work slows this machine down
+#
+# GROUP is what to measure, all of it without one; what is not measured keeps its earlier results:
+#     boot    from exec to exit, counted instructions, by kernel
+#     curves  the same over memory, virtual CPUs, disks, starts at once, and the kernel's packing
+#     disk    a disk under load, counted instructions
+#     net     a network card under load, counted instructions
+#     starts  start and end of a guest of a few instructions, in time, on this machine's /dev/kvm whatever its kind
+#     load    disk and network card, in time, with two CPUs
+#
+# Counted groups run in the lab (tests/lab/run.sh --icount), load where KVM is real, in the lab if it is not here. A group that
+# takes too long is cut off and has fewer rounds. Others than vmm are found on PATH: qemu-system-x86_64, lkvm (kvmtool),
+# firecracker, cloud-hypervisor. Kernels are made by guest-images/; a small one, build/images/kernel-small, is used if it is
+# there (guest-images/kernel.sh small makes it, in some minutes).
+set -euo pipefail
+# shellcheck source=tests/bench/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+# shellcheck source=tests/bench/peers.sh
+. "$bench/peers.sh"
+
+all_groups=(boot curves disk net starts load)
+# Rounds, and seconds after which it is cut off: all at once are below 20 minutes, the quick ones below 3.
+declare -A rounds=([boot]=2 [curves]=2 [disk]=2 [net]=2 [starts]=200 [load]=6)
+declare -A seconds=([boot]=390 [curves]=240 [disk]=90 [net]=60 [starts]=60 [load]=300)
+declare -A quick_rounds=([boot]=1 [curves]=1 [disk]=1 [net]=1 [starts]=30 [load]=1)
+declare -A quick_seconds=([boot]=65 [curves]=30 [disk]=25 [net]=20 [starts]=10 [load]=25)
+
+usage() {
+	die "usage: run.sh [--quick] [--docs] [--report] [--patience N] [boot|curves|disk|net|starts|load]..."
+}
+
+parse_options() {
+	quick='' page=$repo/build/bench/performance.md report_only='' patience=1
+	groups=()
+	command_line="tests/bench/run.sh${*:+ $*}"
+	while [ $# -gt 0 ]; do
+		case $1 in
+		--quick) quick=yes ;;
+		--docs) page=$repo/docs/performance.md ;;
+		--report) report_only=yes ;;
+		--patience)
+			patience=${2-}
+			[[ $patience = [1-9] ]] || usage
+			shift
+			;;
+		-*) usage ;;
+		*)
+			[ -n "${rounds[$1]-}" ] || usage
+			groups+=("$1")
+			;;
+		esac
+		shift
+	done
+	[ ${#groups[@]} -gt 0 ] || groups=("${all_groups[@]}")
+	data=${page%.md}
+}
+
+# ---- what is needed ----
+
+build_vmm() {
+	build=$repo/build
+	need "${build_tools[@]}" "${image_tools[@]}"
+	{ cmake -S "$repo" -B "$build" && cmake --build "$build" --target vmm; } >"$work/log" 2>&1 ||
+		{ cat "$work/log" >&2 && die 'vmm does not build'; }
+}
+
+# Sets $flavours, the kernels that are measured; the smallest is the last.
+make_images() {
+	local flavour
+	flavours='cloud'
+	[ -n "$quick" ] || flavours='cloud-6.12 cloud'
+	[ ! -e "$images/kernel-small/version" ] || flavours+=' small'
+	for flavour in $flavours; do
+		"$guest_images/vmlinux.sh" "$flavour"
+	done
+	"$guest_images/initramfs-min.sh"
+}
+
+compile() {
+	gcc -std=gnu11 -O2 -s -static -Wall -Wextra -o "$@"
+}
+
+# What goes to the machine where it is measured, all in one directory.
+make_stage() {
+	local tree=$work/tree flavour=${flavours##* }
+	mkdir -p "$stage" "$tree"
+	compile "$stage/stopwatch" "$bench/stopwatch.c"
+	compile "$stage/load" "$bench"/load*.c
+	cp "$images/initramfs-min.cpio" "$stage/min.cpio"
+	# The first process is ours where no modules are needed, else the one that loads them and then runs ours.
+	cp "$stage/load" "$tree/bench"
+	if [ "$flavour" = small ]; then
+		ln -s bench "$tree/init"
+		make_cpio "$tree" >"$stage/load-small.cpio"
+	else
+		"$guest_images/initramfs.sh" "$flavour"
+		make_cpio "$tree" | cat "$images/initramfs-$flavour.cpio" - >"$stage/load-$flavour.cpio"
+	fi
+	gcc -c -DPVH -DBEHAVIOUR=say_and_end "-I$guest_images/tiny" -o "$work/guest.o" "$bench/guest.S"
+	ld -n -T "$guest_images/tiny/pvh.lds" -z noexecstack -o "$stage/tiny.pvh" "$work/guest.o"
+	gcc -c -DBZIMAGE64 -DBEHAVIOUR=say_and_end "-I$guest_images/tiny" -o "$work/guest.o" "$bench/guest.S"
+	ld -Ttext=0 -e 0 --oformat binary -z noexecstack -o "$stage/tiny.bz64" "$work/guest.o"
+}
+
+# ---- measuring ----
+
+# describe_machine - what a reader has to know about where the results come from, and no more of this machine
+describe_machine() {
+	local peer
+	note fact command "$command_line"
+	note fact cpu "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $(nproc) CPUs$(kvm_is_real ||
+		echo ', without VT-x and AMD-V')"
+	note fact kernel "Linux $(uname -r | grep -o '^[0-9.]*[0-9]')"
+	for peer in vmm kvmtool qemu firecracker cloud-hypervisor; do
+		if installed "$peer"; then
+			note fact "$peer" "$(version_of "$(program_of "$peer")")"
+		else
+			note missing "$peer" 'not installed'
+		fi
+	done
+}
+
+# where_is GROUP - sets $runner, and $counted and $place_name for it
+where_is() {
+	local emulator
+	emulator="emulated by $(qemu-system-x86_64 --version 2>/dev/null | head -n 1 || true)"
+	counted='' runner=("$repo/tests/lab/run.sh" --timeout "$limit" --write "$work/results")
+	case $1 in
+	starts)
+		runner=(timeout --foreground -k 5 "$limit")
+		place_name="this machine's /dev/kvm"
+		;;
+	load)
+		runner+=(--cpus 2 --)
+		place_name='this machine, KVM'
+		kvm_is_real || place_name="a machine with AMD-V and two CPUs, $emulator"
+		;;
+	*)
+		runner+=(--icount --)
+		counted=yes
+		place_name="a machine with AMD-V and one CPU, $emulator; its clock counts instructions"
+		;;
+	esac
+}
+
+# measure GROUP - earlier results are replaced once there are new ones
+measure() {
+	local number limit status=0 began=$SECONDS
+	group=$1
+	number=${rounds[$1]} limit=${seconds[$1]}
+	[ -z "$quick" ] || number=${quick_rounds[$1]} limit=${quick_seconds[$1]}
+	limit=$((limit * patience))
+	if [ "$1" = starts ] && ! (: <>/dev/kvm) 2>/dev/null; then
+		say "$1: /dev/kvm cannot be opened here"
+		return
+	fi
+	rm -rf "$work/results"
+	mkdir "$work/results"
+	where_is "$1"
+	BENCH_BUILD=$build BENCH_STAGE=$stage BENCH_DATA=$work/results BENCH_FLAVOURS=$flavours BENCH_QUICK=$quick \
+		BENCH_COUNTED=$counted "${runner[@]}" "$bench/inside.sh" "$1" "$number" </dev/null || status=$?
+	data=$work/results
+	describe_machine
+	note fact place "$place_name"
+	note fact rounds "$number"
+	[ $status = 0 ] || note fact cut "$(why_cut $status)"
+	data=${page%.md}
+	say "$1: $((SECONDS - began)) s$([ $status = 0 ] || echo ", cut off (status $status)")"
+	if grep -q '^run' "$work/results/$1.tsv"; then
+		mv "$work/results/$1.tsv" "$data/$1.tsv"
+	else
+		say "$1: no results"
+	fi
+}
+
+why_cut() {
+	case $1 in
+	77 | 124) echo "cut off after $limit s" ;;
+	*) echo "ended early, with status $1" ;;
+	esac
+}
+
+parse_options "$@"
+mkdir -p "$repo/build/bench" "$data"
+work=$(mktemp -d "$repo/build/bench/run-XXXXXX")
+trap 'rm -rf "$work"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+stage=$work/stage
+if [ -z "$report_only" ]; then
+	build_vmm
+	make_images
+	make_stage
+	for name in "${groups[@]}"; do
+		measure "$name"
+	done
+fi
+"$bench/report.sh" "$data" "$page"
+say "$page"
