@@ -17,8 +17,8 @@ seq256k R:262144:8:500 256K sequential read, queue depth 8'
 # NAME COUNT lower|higher TITLE
 net_jobs='g2h 64 higher TCP, guest to host
 h2g 64 higher TCP, host to guest
-udp-g2h 50000 higher UDP, 64 bytes, guest to host
-udp-h2g 50000 higher UDP, 64 bytes, host to guest
+udp-g2h 10000 higher UDP, 64 bytes, guest to host
+udp-h2g 10000 higher UDP, 64 bytes, host to guest
 ping 200 lower ping, median'
 
 disk_prepare() {

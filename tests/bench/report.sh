@@ -51,7 +51,7 @@ introduction() {
 		;;
 	net)
 		cat <<-'END'
-			A TAP interface; the host itself is the other side. 64 MiB by TCP each way, 50,000 UDP packets of 64 bytes, of which those count
+			A TAP interface; the host itself is the other side. 64 MiB by TCP each way, 10,000 UDP packets of 64 bytes, of which those count
 			that arrive, and 200 echo requests. vmm and `qemu-q35` use vhost-net, as `qemu-vhost` does; `kvmtool` and `qemu` do not.
 		END
 		;;
@@ -89,15 +89,18 @@ discarded() {
 	}' "$summary" | sort
 }
 
+# A number with about four digits, for awk.
+digits='function digits(number) {
+	return number == "-" ? "" : sprintf(number >= 1000 ? "%.0f" : number >= 100 ? "%.1f" : number >= 10 ? "%.2f" : "%.3f", number)
+}
+'
+
 table() {
 	cat <<-'END'
 		| | | best | median | ratio to vmm | 95 % interval | rounds |
 		|---|---|---|---|---|---|---|
 	END
-	awk -F '\t' '
-	function digits(number) {
-		return number == "-" ? "" : sprintf(number >= 1000 ? "%.0f" : number >= 100 ? "%.1f" : number >= 10 ? "%.2f" : "%.3f", number)
-	}
+	awk -F '\t' "$digits"'
 	FNR == NR { if ($1 == "case") { title[$2] = $5; unit[$2] = $3 } next }
 	{
 		name = $1 == before ? "" : title[$1] ", " unit[$1]
@@ -106,6 +109,27 @@ table() {
 		printf "| %s | %s | %s | %s | %s | %s | %d |\n", name, $2, digits($4), digits($5),
 			($6 == "-" ? "" : "**" digits($6) "**"), interval, ($10 == "-" ? $3 : $10)
 	}' "$data/$1.tsv" "$summary"
+}
+
+# sum_up - of the group; false without results
+sum_up() {
+	[ -e "$data/$group.tsv" ] && awk -f "$bench/stats.awk" "$data/$group.tsv" >"$summary"
+}
+
+# A line for each case: the best of the others.
+in_short() {
+	awk -F '\t' "$digits"'
+	FNR == NR { if ($1 == "case") { title[$2] = $5; unit[$2] = $3; better[$2] = $4; order[++cases] = $2 } next }
+	$2 == "vmm" { own[$1] = $5; next }
+	$6 != "-" && (!($1 in best) || (better[$1] == "lower" ? $5 < best[$1] : $5 > best[$1])) {
+		best[$1] = $5
+		rest[$1] = digits($5) " | " $2 " | **" digits($6) "** | " digits($7) " to " digits($8) ($9 >= 95 ? "" : " (range)")
+	}
+	END {
+		for (i = 1; i <= cases; i++)
+			if (order[i] in best)
+				printf "| %s, %s | %s | %s |\n", title[order[i]], unit[order[i]], digits(own[order[i]]), rest[order[i]]
+	}' "$data/$group.tsv" "$summary"
 }
 
 # picture NAME TITLE - of what comes on standard input, if anything does
@@ -178,7 +202,7 @@ section() {
 		version=$(fact "$1" $peer)
 		[ -z "$version" ] || programs+="; $peer: $version"
 	done
-	printf '\n`%s` on %s, %s, in %s%s.\n\n' "$(fact "$1" command)" "$(fact "$1" cpu)" "$(fact "$1" kernel)" \
+	printf '\n`%s` on %s, %s; measured on %s%s.\n\n' "$(fact "$1" command)" "$(fact "$1" cpu)" "$(fact "$1" kernel)" \
 		"$(fact "$1" place)" "$programs"
 	pictures "$1"
 	table "$1"
@@ -201,18 +225,27 @@ page() {
 		command line (`tests/bench/peers.sh` has the commands). `kvmtool` is lkvm; `qemu` is the machine type microvm with
 		`pit=off,pic=off,rtc=off` and ACPI, `-noacpi` is `acpi=off`, `-pvh` an unpacked kernel, `-vhost`
 		vhost-net; `qemu-q35` is a PC with an iothread and vhost-net; QEMU's disks use io_uring.
+		The small kernel is built from Debian's source with `guest-images/kernel-small.config`: what a virtual machine needs, without modules.
 
 		Counted sections come from an emulated machine whose clock counts instructions: those of the guest, of the program and of the host's
 		kernel. They do not depend on what else the real machine does, and know nothing of caches and of the cost of a single instruction.
 		In the sections with times a fixed loop runs before each start; a round in which it took 1.3 times what it takes in a quiet moment is
 		disturbed.
 
+		## In short
+
+		The medians, against the best of the other programs in each.
+
+		| | vmm | best other | | ratio | 95 % interval |
+		|---|---|---|---|---|---|
 	END
 	local group
+	for group in boot disk net starts load; do
+		! sum_up || in_short
+	done
+	echo
 	for group in boot curves disk net starts load; do
-		[ -e "$data/$group.tsv" ] || continue
-		awk -f "$bench/stats.awk" "$data/$group.tsv" >"$summary"
-		section "$group"
+		! sum_up || section "$group"
 	done
 }
 

@@ -2,6 +2,8 @@
 # shellcheck shell=bash disable=SC2034,SC2054,SC2154
 
 starts_peers=(vmm kvmtool qemu-pvh firecracker cloud-hypervisor)
+at_once=64
+at_once_rounds=8 # they take long
 
 starts_prepare() {
 	local size
@@ -11,17 +13,32 @@ starts_prepare() {
 		describe "starts.cpu.$size" milliseconds lower "CPU time, $size MiB"
 		add_run "starts.$size" "${starts_peers[@]}"
 	done
+	describe starts.ended.all milliseconds lower "exec to the end of the last of $at_once, 128 MiB"
+	describe starts.cpu.all milliseconds lower "CPU time each, $at_once at once, 128 MiB"
+	add_run starts.all "${starts_peers[@]}"
 	# One that emulates the guest's kernel does not have all registers of the CPU that it shows.
 	[ -e /run/lab/settings ] || kvm_is_real || qemu_cpu=qemu64
 	qemu_more=(-device isa-debug-exit,iobase=0xf4)
-	limit=5
 }
 
 starts_measure() {
-	local memory=${1#starts.} first seen ended used
+	local run=${1#starts.} memory=128 limit=5 first seen ended used
 	kernel=$place/tiny.bz64 elf=$place/tiny.pvh initrd=''
+	if [ "$run" = all ]; then
+		starts_at_once "$2"
+		return
+	fi
+	memory=$run
 	time_peer "$2" ! || return 1
-	record "starts.first.$memory" "$(million "$seen")"
-	record "starts.ended.$memory" "$(million "$ended")"
-	record "starts.cpu.$memory" "$(million "$used")"
+	record "starts.first.$run" "$(million "$seen")"
+	record "starts.ended.$run" "$(million "$ended")"
+	record "starts.cpu.$run" "$(million "$used")"
+}
+
+starts_at_once() {
+	[ "$round" -le $at_once_rounds ] || return 0
+	limit=30
+	time_peer "$1" ! $at_once || return 1
+	record starts.ended.all "$(million "$ended")"
+	record starts.cpu.all "$(million $((used / at_once)))"
 }

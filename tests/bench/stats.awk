@@ -97,11 +97,20 @@ function find_disturbed(name, round, number, left)
 	return number + 0
 }
 
-function sum_up(name, i, disturbed)
+# Peers in an order that does not depend on that of the rounds; those that are not known here come last.
+function sum_up(name, i, disturbed, number, known)
 {
 	disturbed = find_disturbed(name)
+	number = split("vmm vmm-vmlinux vmm-nocache vmm-cold kvmtool qemu qemu-noacpi qemu-pvh qemu-pvh-noacpi qemu-vhost " \
+		"qemu-q35 firecracker cloud-hypervisor", known, " ")
+	for (i = 1; i <= number; i++)
+		if ((name, known[i]) in seen) {
+			sum_up_peer(name, known[i], disturbed)
+			delete seen[name, known[i]]
+		}
 	for (i = 1; i <= peer_count[name]; i++)
-		sum_up_peer(name, peers[name, i], disturbed)
+		if ((name, peers[name, i]) in seen)
+			sum_up_peer(name, peers[name, i], disturbed)
 }
 
 function sum_up_peer(name, peer, disturbed, round, own, number, ratio_count, values, ratios)

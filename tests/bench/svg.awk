@@ -15,6 +15,7 @@ function set_colours()
 	colours["qemu"] = "#6e6e6e"
 	colours["qemu-noacpi"] = "#9a9a9a"
 	colours["qemu-pvh"] = "#c0c0c0"
+	colours["qemu-pvh-noacpi"] = "#d3c9bd"
 	colours["qemu-vhost"] = "#86735e"
 	colours["qemu-q35"] = "#4f4f7a"
 	colours["firecracker"] = "#b8432f"
