@@ -10,7 +10,8 @@ end_of_boot='reboot: Restarting system'
 
 boot_prepare() {
 	local flavour way title peers
-	for flavour in $flavours; do
+	# What takes least comes first: a round that is cut off then has most of it.
+	for flavour in $(tac <<<"${flavours// /$'\n'}"); do
 		for way in own same; do
 			[ -z "$quick" ] || [ $way = own ] || continue
 			title="$(title_of "$flavour"), "

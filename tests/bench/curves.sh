@@ -5,7 +5,7 @@ curves_prepare() {
 	local point sizes='256 512 1024 2048' counts='1 2 4 8' disk_counts='0 1 2 4 8' copies='1 4 16' flavour without_acpi=qemu kernels=$flavours
 	[ "$smallest" != small ] || without_acpi="qemu-noacpi"
 	[ -z "$quick" ] || sizes='256 1024' counts='1 4' disk_counts='' copies='' kernels=$smallest
-	ways_of_kernel # sets $ways
+	ways_of_kernel
 	curve memory 'guest memory, MiB' "$sizes" vmm kvmtool "$without_acpi"
 	curve cpus 'virtual CPUs' "$counts" vmm kvmtool qemu
 	curve disks 'disks' "$disk_counts" vmm kvmtool qemu
@@ -19,6 +19,9 @@ curves_prepare() {
 		truncate -s 4M "$place/disk$point"
 	done
 	warm_up vmm kvmtool qemu "$without_acpi"
+	for flavour in $kernels; do
+		[[ " ${ways[*]} " != *" vmm-cold "* ]] || boot_one vmm "$flavour" || true # into the cache
+	done
 }
 
 # curve NAME LABEL POINTS PEER...
@@ -30,10 +33,14 @@ curve() {
 	done
 }
 
-# As far as this vmm knows them: with the kernel unpacked beforehand; without its cache, and with one that is empty.
+# Sets $ways, as far as this vmm knows them: the kernel unpacked beforehand, or by itself; without the cache of unpacked
+# kernels, and with one that is empty.
 ways_of_kernel() {
+	local help
+	help=$("$place/vmm" --help)
 	ways=(vmm-vmlinux)
-	! "$place/vmm" --help | grep -q -- --kernel-cache || ways+=(vmm-nocache vmm-cold)
+	[[ $help != *" --unpack "* ]] || ways+=(vmm-guest)
+	[[ $help != *" --kernel-cache "* ]] || ways+=(vmm-nocache vmm-cold)
 }
 
 # codec FLAVOUR - of the bzImage's payload (offset and length are in the setup header)

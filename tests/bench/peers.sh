@@ -74,6 +74,7 @@ vmm_command() {
 	fi
 	case $1 in
 	vmm-vmlinux) command[2]=$elf ;;
+	vmm-guest) command+=(--unpack off) ;;
 	vmm-nocache) command+=(--kernel-cache off) ;;
 	esac
 }
@@ -123,6 +124,7 @@ qemu_command() {
 }
 qemu_more=()
 
+# This and the next one are written from the documentation of Firecracker 1.x and Cloud Hypervisor, and have yet to be run.
 firecracker_command() {
 	local disk drives='' separator=''
 	for disk in "${!disks[@]}"; do

@@ -39,8 +39,8 @@ introduction() {
 		cat <<-'END'
 			The same as the machine grows, with the smallest of the kernels; what several machines cost that start at once is the time until
 			the last has ended, divided by their number (one CPU serves them all). The last picture has vmm alone: with its defaults (`vmm`),
-			with the kernel unpacked beforehand (`vmm-vmlinux`) and, where vmm has a cache of unpacked kernels, with that off
-			(`vmm-nocache`) and empty (`vmm-cold`).
+			with the kernel unpacked beforehand (`vmm-vmlinux`) and, as far as this vmm has the options, with a kernel that unpacks itself
+			(`vmm-guest`), and with the cache of unpacked kernels off (`vmm-nocache`) or empty (`vmm-cold`). All with `cryptomgr.notests`.
 		END
 		;;
 	disk)

@@ -101,7 +101,7 @@ function find_disturbed(name, round, number, left)
 function sum_up(name, i, disturbed, number, known)
 {
 	disturbed = find_disturbed(name)
-	number = split("vmm vmm-vmlinux vmm-nocache vmm-cold kvmtool qemu qemu-noacpi qemu-pvh qemu-pvh-noacpi qemu-vhost " \
+	number = split("vmm vmm-vmlinux vmm-guest vmm-nocache vmm-cold kvmtool qemu qemu-noacpi qemu-pvh qemu-pvh-noacpi qemu-vhost " \
 		"qemu-q35 firecracker cloud-hypervisor", known, " ")
 	for (i = 1; i <= number; i++)
 		if ((name, known[i]) in seen) {

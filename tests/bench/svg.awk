@@ -9,6 +9,7 @@ function set_colours()
 {
 	colours["vmm"] = "#0b5fa5"
 	colours["vmm-vmlinux"] = "#5b9bd0"
+	colours["vmm-guest"] = "#7aa88f"
 	colours["vmm-nocache"] = "#93bfe4"
 	colours["vmm-cold"] = "#2f7d8c"
 	colours["kvmtool"] = "#d9822b"
