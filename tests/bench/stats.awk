@@ -1,16 +1,19 @@
 # Sums up results (lib.sh): for each case and peer a line of words separated by tabs,
 #
-#   CASE PEER VALUES LEAST MEDIAN RATIO LOW HIGH COVERAGE ROUNDS DISTURBED
+#   CASE PEER VALUES BEST MEDIAN RATIO LOW HIGH COVERAGE ROUNDS DISTURBED SHOWN
 #
 # RATIO is the median over the rounds of how many times better vmm was than the peer in the same round: the peer's value by
 # ours where less is better, ours by the peer's where more is. It is between LOW and HIGH with a confidence of at least COVERAGE
 # percent, by order statistics, which ask nothing of the distribution: of n ratios the k-th from either end, for the greatest k
 # that gives 95; with less than six ratios none does, and LOW and HIGH are their range. ROUNDS counts the ratios. Without one,
-# and for vmm itself, those five are "-". LEAST is the best value: the greatest where more is better.
+# and for vmm itself, those five are "-". BEST is the greatest value where more is better, else the least.
 #
 # A round of a case is disturbed, and not used, when the fixed loop before one of its runs took more than LIMIT times what it
 # takes in a quiet moment (the tenth percentile): LIMIT is 1.3. When less than five rounds would be left, all are used.
 # DISTURBED is the number of rounds not used, or of all that are disturbed, negative, when they were used.
+#
+# Values that were counted (without a SPIN) are exact but for what the emulator adds now and then, so there RATIO is that of the two
+# best values, and LOW and HIGH are the range of the rounds' ratios. SHOWN is what stands for the peer: BEST there, else MEDIAN.
 
 BEGIN {
 	FS = OFS = "\t"
@@ -27,6 +30,8 @@ $1 == "run" {
 	}
 	if ($3 > last[$2])
 		last[$2] = $3
+	if ($6 > 0)
+		timed[$2] = 1
 	if ($6 > 0)
 		spins[++spin_count] = $6
 	if ($6 > worst[$2, $3])
@@ -101,6 +106,7 @@ function find_disturbed(name, round, number, left)
 function sum_up(name, i, disturbed, number, known)
 {
 	disturbed = find_disturbed(name)
+	counted = !(name in timed)
 	number = split("vmm vmm-vmlinux vmm-guest vmm-nocache vmm-cold kvmtool qemu qemu-noacpi qemu-pvh qemu-pvh-noacpi qemu-vhost " \
 		"qemu-q35 firecracker cloud-hypervisor", known, " ")
 	for (i = 1; i <= number; i++)
@@ -113,7 +119,7 @@ function sum_up(name, i, disturbed, number, known)
 			sum_up_peer(name, peers[name, i], disturbed)
 }
 
-function sum_up_peer(name, peer, disturbed, round, own, number, ratio_count, values, ratios)
+function sum_up_peer(name, peer, disturbed, round, own, number, ratio_count, values, ratios, first, shown, ratio)
 {
 	number = ratio_count = 0
 	for (round = 1; round <= last[name]; round++) {
@@ -130,13 +136,23 @@ function sum_up_peer(name, peer, disturbed, round, own, number, ratio_count, val
 	if (!number)
 		return
 	sort(values, number)
-	if (ratio_count) {
-		sort(ratios, ratio_count)
-		choose_rank(ratio_count)
-		print name, peer, number, values[better[name] == "lower" ? 1 : number], median(values, number),
-			median(ratios, ratio_count), ratios[rank], ratios[ratio_count + 1 - rank], coverage, ratio_count, disturbed
-	} else {
-		print name, peer, number, values[better[name] == "lower" ? 1 : number], median(values, number),
-			"-", "-", "-", "-", "-", disturbed
+	first = values[better[name] == "lower" ? 1 : number]
+	shown = counted ? first : median(values, number)
+	if (peer == "vmm")
+		best_of_ours = first
+	if (!ratio_count) {
+		print name, peer, number, first, median(values, number), "-", "-", "-", "-", "-", disturbed, shown
+		return
 	}
+	sort(ratios, ratio_count)
+	if (counted) {
+		rank = 1
+		coverage = 0
+		ratio = better[name] == "lower" ? first / best_of_ours : best_of_ours / first
+	} else {
+		choose_rank(ratio_count)
+		ratio = median(ratios, ratio_count)
+	}
+	print name, peer, number, first, median(values, number), ratio, ratios[rank], ratios[ratio_count + 1 - rank], coverage,
+		ratio_count, disturbed, shown
 }

@@ -33,30 +33,30 @@ results() {
 	done
 }
 
-seven=$(results a lower 0 vmm 1 2 1 2 1 2 1 && results a lower 0 other 3 4 2.5 9 2 2 7 | grep -v ^case)
+seven=$(results a lower 1000 vmm 1 2 1 2 1 2 1 && results a lower 1000 other 3 4 2.5 9 2 2 7 | grep -v ^case)
 equal 'what is said of seven rounds' '7 2 3 2.5 1 7 98.4 7 0' "$(summary a other 3 4 5 6 7 8 9 10 11 <<<"$seven")"
 equal 'what is said of ours' '7 1 1 - - - - - 0' "$(summary a vmm 3 4 5 6 7 8 9 10 11 <<<"$seven")"
 # The order of lines does not matter, nor do rounds in which one is missing.
 equal 'seven rounds, in another order' '2.5' "$(sort -r <<<"$seven" | summary a other 6)"
-equal 'rounds of both' '2 1' "$({ results a lower 0 vmm 1 - 2 && results a lower 0 other 2 4 - | grep -v ^case; } |
+equal 'rounds of both' '2 1' "$({ results a lower 1000 vmm 1 - 2 && results a lower 1000 other 2 4 - | grep -v ^case; } |
 	summary a other 6 10)"
-equal 'an even number of values' 2.5 "$(results a lower 0 vmm 4 1 3 2 | summary a vmm 5)"
-equal 'more is better' '4 8 0.625' "$({ results a higher 0 vmm 1 4 && results a higher 0 other 4 4 8 | grep -v ^case; } |
+equal 'an even number of values' 2.5 "$(results a lower 1000 vmm 4 1 3 2 | summary a vmm 5)"
+equal 'more is better' '4 8 0.625' "$({ results a higher 1000 vmm 1 4 && results a higher 1000 other 4 4 8 | grep -v ^case; } |
 	summary a other 5 4 6)"
 
 # Of 20 ratios 1 to 20 the interval is from the 6th to the 15th, with 95.9 %; of 200 from the 86th to the 115th, with 96 %.
 mapfile -t ones < <(yes 1 | head -n 200)
 mapfile -t numbers < <(seq 200)
-equal 'twenty rounds' '10.5 6 15 95.9' "$({ results a lower 0 vmm "${ones[@]:0:20}" &&
-	results a lower 0 other "${numbers[@]:0:20}" | grep -v ^case; } | summary a other 6 7 8 9)"
-equal 'two hundred rounds' '100 86 115 96' "$({ results a lower 0 vmm "${ones[@]}" &&
-	results a lower 0 other "${numbers[@]}" | grep -v ^case; } | summary a other 6 7 8 9)"
+equal 'twenty rounds' '10.5 6 15 95.9' "$({ results a lower 1000 vmm "${ones[@]:0:20}" &&
+	results a lower 1000 other "${numbers[@]:0:20}" | grep -v ^case; } | summary a other 6 7 8 9)"
+equal 'two hundred rounds' '100 86 115 96' "$({ results a lower 1000 vmm "${ones[@]}" &&
+	results a lower 1000 other "${numbers[@]}" | grep -v ^case; } | summary a other 6 7 8 9)"
 # Six are the first for which there is such an interval, their range; of five and one the range is given for what it is.
-equal 'six rounds' '1 6 96.9' "$({ results a lower 0 vmm 1 1 1 1 1 1 && results a lower 0 other 6 5 4 3 2 1 | grep -v ^case; } |
+equal 'six rounds' '1 6 96.9' "$({ results a lower 1000 vmm 1 1 1 1 1 1 && results a lower 1000 other 6 5 4 3 2 1 | grep -v ^case; } |
 	summary a other 7 8 9)"
-equal 'five rounds' '1 5 93.8' "$({ results a lower 0 vmm 1 1 1 1 1 && results a lower 0 other 5 4 3 2 1 | grep -v ^case; } |
+equal 'five rounds' '1 5 93.8' "$({ results a lower 1000 vmm 1 1 1 1 1 && results a lower 1000 other 5 4 3 2 1 | grep -v ^case; } |
 	summary a other 7 8 9)"
-equal 'one round' '3 3 3 0' "$({ results a lower 0 vmm 1 && results a lower 0 other 3 | grep -v ^case; } | summary a other 6 7 8 9)"
+equal 'one round' '3 3 3 0' "$({ results a lower 1000 vmm 1 && results a lower 1000 other 3 | grep -v ^case; } | summary a other 6 7 8 9)"
 
 # The eighth round was disturbed while the peer ran: both lose it, and another case's rounds do not.
 eight=$(results a lower 1000 vmm 1 1 1 1 1 1 1 1 && results a lower 1299 other 2 2 2 2 2 2 2 - | grep -v ^case &&
@@ -67,6 +67,11 @@ equal 'no disturbed round' '8 0' "$(summary b vmm 3 11 <<<"$eight")"
 # When too little would be left, all is used and said to be disturbed.
 equal 'everything disturbed' '5 -4' "$({ results a lower 1000 vmm 1 && results a lower 9000 vmm - 1 1 1 1 | grep -v ^case; } |
 	summary a vmm 3 11)"
+
+# What was counted is judged by its best values.
+equal 'counted values' '1.5 0.8 1.5 0 2 3' "$({ results a lower 0 vmm 2 5 && results a lower 0 other 3 4 | grep -v ^case; } |
+	summary a other 6 7 8 9 10 12)"
+equal 'counted values, ours' '3.5 2' "$(results a lower 0 vmm 2 5 | summary a vmm 5 12)"
 
 # xml FILE WHAT - each element is closed in its order, and no number is missing
 xml() {
