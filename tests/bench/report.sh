@@ -194,7 +194,7 @@ pictures() {
 }
 
 section() {
-	local peer version programs=''
+	local peer version load programs=''
 	group=$1
 	printf '## %s\n\n' "$(heading "$1")"
 	introduction "$1"
@@ -202,6 +202,8 @@ section() {
 		version=$(fact "$1" $peer)
 		[ -z "$version" ] || programs+="; $peer: $version"
 	done
+	load=$(fact "$1" load)
+	[ -z "$load" ] || programs+="; load average of this machine when it ended: $load"
 	printf '\n`%s` on %s, %s; measured on %s%s.\n\n' "$(fact "$1" command)" "$(fact "$1" cpu)" "$(fact "$1" kernel)" \
 		"$(fact "$1" place)" "$programs"
 	pictures "$1"
@@ -236,7 +238,7 @@ page() {
 
 		## In short
 
-		Against the best of the other programs in each; counted values are the best of the rounds, times their median.
+		Against the best of the other programs in each; what was counted is the best of the rounds, what was timed their median.
 
 		| | vmm | best other | | ratio | 95 % interval |
 		|---|---|---|---|---|---|

@@ -118,6 +118,7 @@ describe_machine() {
 	note fact cpu "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $(nproc) CPUs$(kvm_is_real ||
 		echo ', without VT-x and AMD-V')"
 	note fact kernel "Linux $(uname -r | grep -o '^[0-9.]*[0-9]')"
+	note fact load "$(cut -d ' ' -f 1 /proc/loadavg)"
 	for peer in vmm kvmtool qemu firecracker cloud-hypervisor; do
 		if installed "$peer"; then
 			note fact "$peer" "$(version_of "$(program_of "$peer")")"
