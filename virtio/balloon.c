@@ -49,6 +49,8 @@ static void virtio_balloon_discard(struct virtio_balloon *balloon, uint32_t page
 	void *ptr = guest_mem_ptr(balloon->mem, gpa, (size_t)n << VIRTIO_BALLOON_PFN_SHIFT);
 	int err = -EFAULT;
 
+	if (!guest_mem_can_discard(balloon->mem))
+		return;
 	if (ptr)
 		err = guest_mem_discard(balloon->mem, ptr, (size_t)n << VIRTIO_BALLOON_PFN_SHIFT);
 	else if (n > 1) { /* it may reach over the end of a region */
@@ -354,9 +356,10 @@ int virtio_balloon_init(struct virtio_balloon *balloon, struct evloop *loop,
 			virtio_balloon_bytes(offsetof(struct virtio_balloon_config, poison_val)),
 		.features = BALLOON_BIT(VIRTIO_BALLOON_F_STATS_VQ) |
 			    BALLOON_BIT(VIRTIO_BALLOON_F_DEFLATE_ON_OOM) |
-			    BALLOON_BIT(VIRTIO_BALLOON_F_PAGE_POISON) |
-			    BALLOON_BIT(VIRTIO_BALLOON_F_REPORTING),
+			    BALLOON_BIT(VIRTIO_BALLOON_F_PAGE_POISON),
 	};
+	if (guest_mem_can_discard(mem))
+		balloon->dev.features |= BALLOON_BIT(VIRTIO_BALLOON_F_REPORTING);
 	err = virtio_device_init(&balloon->dev);
 	if (err < 0) {
 		log_error("cannot set up %s: %s", balloon->dev.name, strerror(-err));
@@ -374,6 +377,8 @@ int virtio_balloon_set(struct virtio_balloon *balloon, uint64_t bytes)
 {
 	uint32_t pages = htole32((uint32_t)(bytes / BALLOON_PAGE));
 
+	if (!guest_mem_can_discard(balloon->mem))
+		return -EOPNOTSUPP;
 	if (bytes > guest_mem_size(balloon->mem) || bytes / BALLOON_PAGE > UINT32_MAX)
 		return -EINVAL;
 	virtio_device_config_set(&balloon->dev, offsetof(struct virtio_balloon_config, num_pages),

@@ -11,6 +11,9 @@
  * the host frees a huge page when the last of its pages has gone. Where a few remain in use, the host's khugepaged
  * may fill the holes again.
  *
+ * Huge pages of hugetlb stay with the guest: the balloon is there for its statistics, reporting is not offered, and pages of a
+ * driver that inflates unasked are acknowledged and kept.
+ *
  * Page poison (5.5.6.7): reported pages become zero, so while the guest relies on any other pattern in free pages,
  * reports are acknowledged and nothing is discarded.
  *
@@ -86,8 +89,8 @@ struct virtio_balloon {
 int virtio_balloon_init(struct virtio_balloon *balloon, struct evloop *loop,
 			const struct guest_mem *mem);
 
-/* Any thread. How much the guest shall give up, in bytes; it follows as far and as fast as it can. Returns 0 or -EINVAL
- * for more than there is. */
+/* Any thread. How much the guest shall give up, in bytes; it follows as far and as fast as it can. Returns 0, -EINVAL
+ * for more than there is, or -EOPNOTSUPP when memory cannot be given back. */
 int virtio_balloon_set(struct virtio_balloon *balloon, uint64_t bytes);
 
 /* Any thread. How much is given up now, as the guest says. */

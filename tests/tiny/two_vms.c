@@ -298,6 +298,31 @@ static void test_orders(char **argv, int rounds)
 	}
 }
 
+/* The file of shared memory: all of it, and the guest's bytes in it. */
+static void test_memory_fd(char **argv)
+{
+	struct vmm_config c;
+	struct vmm *vm = NULL;
+	char head[4096];
+	off_t at = 0;
+	bool found = false;
+
+	vmm_config_init(&c);
+	c.kernel = argv[1];
+	c.memory = 64 << 20;
+	CHECK(vmm_create(&c, &vm) == 0 && vmm_memory_fd(vm) == -1, "%s", last_logged);
+	vmm_destroy(vm);
+	c.shared_memory = true;
+	CHECK(vmm_create(&c, &vm) == 0 && vmm_memory_fd(vm) >= 0, "%s", last_logged);
+	CHECK(lseek(vmm_memory_fd(vm), 0, SEEK_END) == 64 << 20, "a file of another size");
+	/* The boot protocol's header is somewhere in it. */
+	for (; !found && pread(vmm_memory_fd(vm), head, sizeof(head), at) == sizeof(head);
+	     at += sizeof(head))
+		found = memmem(head, sizeof(head), "HdrS", 4) != NULL;
+	CHECK(found, "no boot parameters in the guest's memory");
+	vmm_destroy(vm);
+}
+
 /* ---- failures ---- */
 
 static void expect_refusal(const struct vmm_config *config, int want, const char *what)
@@ -438,6 +463,7 @@ int main(int argc, char **argv)
 		compare(&before, &after, "a round");
 	}
 	test_orders(argv, rounds);
+	test_memory_fd(argv);
 	take_stock(&after);
 	compare(&before, &after, "orders");
 	compare_maps(&before, &after, rounds);

@@ -17,6 +17,8 @@ START_TEST(test_defaults)
 	ck_assert_uint_eq(o.config.n_disks, 0);
 	ck_assert_uint_eq(o.config.n_nets, 0);
 	ck_assert(o.config.rng && o.config.balloon);
+	ck_assert_int_eq(o.config.hugepages, VMM_HUGEPAGES_THP);
+	ck_assert(!o.config.prefault && !o.config.shared_memory);
 	ck_assert(o.config.unpack && o.kernel_cache && o.config.kaslr);
 	ck_assert_int_eq(o.config.console_in, -1);
 	ck_assert_int_eq(o.config.console_out, -1);

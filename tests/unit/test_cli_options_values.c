@@ -67,7 +67,6 @@ static const struct {
 	{"64B", 0},
 	{"0x40M", 0},
 	{"1.5G", 0},
-	{"64M,", 0},
 	{"lots", 0},
 };
 
@@ -88,6 +87,62 @@ START_TEST(test_memory)
 	}
 	ck_assert_int_eq(PARSE("--kernel", "k", "--memory", sizes[_i].text), 0);
 	ck_assert_uint_eq(o.config.memory, sizes[_i].bytes);
+}
+END_TEST
+
+START_TEST(test_memory_items)
+{
+	static const struct {
+		const char *text;
+		enum vmm_hugepages hugepages;
+		bool prefault, shared;
+	} good[] = {
+		{"1G", VMM_HUGEPAGES_THP, false, false},
+		{"1G,hugepages=thp", VMM_HUGEPAGES_THP, false, false},
+		{"1G,hugepages=off", VMM_HUGEPAGES_OFF, false, false},
+		{"1G,hugepages=2M", VMM_HUGEPAGES_2M, false, false},
+		{"1G,hugepages=1G", VMM_HUGEPAGES_1G, false, false},
+		{"1G,prefault", VMM_HUGEPAGES_THP, true, false},
+		{"1G,shared", VMM_HUGEPAGES_THP, false, true},
+		{"1G,shared,hugepages=2M,prefault", VMM_HUGEPAGES_2M, true, true},
+		{"1G,prefault,hugepages=off", VMM_HUGEPAGES_OFF, true, false},
+	};
+
+	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+		ck_assert_int_eq(PARSE("--kernel", "k", "--memory", good[i].text), 0);
+		ck_assert_uint_eq(o.config.memory, GIB);
+		ck_assert_int_eq(o.config.hugepages, good[i].hugepages);
+		ck_assert_int_eq(o.config.prefault, good[i].prefault);
+		ck_assert_int_eq(o.config.shared_memory, good[i].shared);
+	}
+}
+END_TEST
+
+START_TEST(test_memory_bad_items)
+{
+	static const struct {
+		const char *text, *part;
+	} bad[] = {
+		{"64M,", "--memory has no option ''"},
+		{"64M,,prefault", "--memory takes a size"},
+		{",prefault", "--memory takes a size"},
+		{"prefault", "--memory takes a size"},
+		{"1M,prefault", "too small"},
+		{"64M,prefault,", "--memory has no option ''"},
+		{"64M,hugepages", "--memory has no option 'hugepages'"},
+		{"64M,prefault=on", "--memory has no option 'prefault=on'"},
+		{"64M,Shared", "--memory has no option 'Shared'"},
+		{"64M,hugepages=", "hugepages= takes thp, off, 2M or 1G, not ''"},
+		{"64M,hugepages=2m", "hugepages= takes thp, off, 2M or 1G, not '2m'"},
+		{"64M,hugepages=on", "hugepages= takes thp, off, 2M or 1G, not 'on'"},
+		{"64M,hugepages=2048K", "hugepages= takes thp, off, 2M or 1G"},
+		{"64M,hugepages=thp,hugepages=thp", "hugepages is given twice"},
+		{"64M,prefault,prefault", "prefault is given twice"},
+		{"64M,shared,prefault,shared", "shared is given twice"},
+	};
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		REFUSED(bad[i].part, "--kernel", "k", "--memory", bad[i].text);
 }
 END_TEST
 
@@ -323,6 +378,8 @@ int main(void)
 
 	tcase_add_test(tc, test_cpus);
 	tcase_add_loop_test(tc, test_memory, 0, COUNT(sizes));
+	tcase_add_test(tc, test_memory_items);
+	tcase_add_test(tc, test_memory_bad_items);
 	tcase_add_test(tc, test_memory_too_small);
 	tcase_add_loop_test(tc, test_timeout, 0, COUNT(times));
 	tcase_add_test(tc, test_console);

@@ -442,10 +442,39 @@ START_TEST(half_a_page_number)
 }
 END_TEST
 
+/* ---- memory that cannot go back ---- */
+
+static void setup_hugetlb(void)
+{
+	device_prepare();
+	/* Few hosts have huge pages to spare, and the balloon does not look at the pages themselves. */
+	fix.mem.options.pages = GUEST_MEM_2M;
+	ck_assert_int_eq(virtio_balloon_init(&balloon, &fix.loop, &fix.mem), 0);
+	device_attach(&balloon.dev);
+	device_begin(BIT(VIRTIO_BALLOON_F_STATS_VQ), 1u << 0 | 1u << 1 | 1u << 2);
+}
+
+START_TEST(huge_pages_stay)
+{
+	const uint32_t pages[] = {page_of(DEV_BUFFERS), page_of(DEV_BUFFERS) + 1};
+
+	ck_assert(!(balloon.dev.features & BIT(VIRTIO_BALLOON_F_REPORTING)));
+	ck_assert_int_eq(virtio_balloon_set(&balloon, PAGE), -EOPNOTSUPP);
+	ck_assert_uint_eq(config_now().num_pages, 0);
+	touch(DEV_BUFFERS, 2);
+	send_pages(0, pages, 2, 0);
+	device_kick(0);
+	ck_assert_uint_eq(device_reap(0), 0);
+	ck_assert_uint_eq(n_there(DEV_BUFFERS, 2), 2);
+	ck_assert_uint_eq(*device_at(DEV_BUFFERS, 1), 0x5a);
+	ck_assert_uint_eq(n_lines, 0);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("virtio_balloon");
-	TCase *tc = tcase_create("balloon");
+	TCase *tc = tcase_create("balloon"), *huge = tcase_create("huge");
 
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_set_timeout(tc, 60);
@@ -466,5 +495,8 @@ int main(void)
 	tcase_add_loop_test(tc, wrong_direction, 0, 4);
 	tcase_add_loop_test(tc, half_a_page_number, 0, 2);
 	suite_add_tcase(s, tc);
+	tcase_add_checked_fixture(huge, setup_hugetlb, teardown);
+	tcase_add_test(huge, huge_pages_stay);
+	suite_add_tcase(s, huge);
 	return device_run(s);
 }

@@ -39,27 +39,31 @@ void vmm_config_init(struct vmm_config *config)
 
 static struct machine_config vmm_translate(const struct vmm_config *c)
 {
-	return (struct machine_config){.kernel = c->kernel,
-				       .unpack = c->unpack,
-				       .kernel_cache = c->kernel_cache,
-				       .initrd = c->initrd,
-				       .cmdline = c->cmdline,
-				       .append = c->append,
-				       .memory = c->memory,
-				       .cpus = c->cpus,
-				       .n_disks = c->n_disks,
-				       .n_nets = c->n_nets,
-				       .io_threads = c->io_threads,
-				       .rng = c->rng,
-				       .balloon = c->balloon,
-				       .console_virtio = c->console_virtio,
-				       .console_socket = c->console_socket,
-				       .mmio_transport = c->mmio_transport,
-				       .device_tree = c->device_tree,
-				       .kaslr = c->kaslr,
-				       .console_in = c->console_in,
-				       .console_out = c->console_out,
-				       .console_keys = c->console_keys};
+	return (struct machine_config){
+		.kernel = c->kernel,
+		.unpack = c->unpack,
+		.kernel_cache = c->kernel_cache,
+		.initrd = c->initrd,
+		.cmdline = c->cmdline,
+		.append = c->append,
+		.memory = c->memory,
+		.memory_options = {.pages = (enum guest_mem_pages)c->hugepages,
+				   .shared = c->shared_memory},
+		.prefault = c->prefault,
+		.cpus = c->cpus,
+		.n_disks = c->n_disks,
+		.n_nets = c->n_nets,
+		.io_threads = c->io_threads,
+		.rng = c->rng,
+		.balloon = c->balloon,
+		.console_virtio = c->console_virtio,
+		.console_socket = c->console_socket,
+		.mmio_transport = c->mmio_transport,
+		.device_tree = c->device_tree,
+		.kaslr = c->kaslr,
+		.console_in = c->console_in,
+		.console_out = c->console_out,
+		.console_keys = c->console_keys};
 }
 
 static struct net_limit_config vmm_translate_limit(const struct vmm_net_limit *l)
@@ -226,6 +230,11 @@ int vmm_wait(struct vmm *vm, int timeout_ms, enum vmm_end *end)
 	return 0;
 }
 
+int vmm_memory_fd(const struct vmm *vm)
+{
+	return machine_memory_fd(vm->machine);
+}
+
 int vmm_fd(const struct vmm *vm)
 {
 	return machine_end_fd(vm->machine);
@@ -289,6 +298,10 @@ const char *vmm_version(void)
 
 #define SAME(a, b) _Static_assert((int)(a) == (int)(b), "the two enums have the same numbers")
 
+SAME(VMM_HUGEPAGES_THP, GUEST_MEM_THP);
+SAME(VMM_HUGEPAGES_OFF, GUEST_MEM_SMALL);
+SAME(VMM_HUGEPAGES_2M, GUEST_MEM_2M);
+SAME(VMM_HUGEPAGES_1G, GUEST_MEM_1G);
 SAME(VMM_LOG_ERROR, LOG_LEVEL_ERROR);
 SAME(VMM_LOG_WARN, LOG_LEVEL_WARN);
 SAME(VMM_LOG_INFO, LOG_LEVEL_INFO);

@@ -145,6 +145,17 @@ struct vmm_vsock {
 	const char *path;
 };
 
+/* The host's pages behind the guest's memory. */
+enum vmm_hugepages {
+	/* Small pages and, where the host allows it (/sys/kernel/mm/transparent_hugepage), huge ones as it has them at hand. */
+	VMM_HUGEPAGES_THP = 0,
+	VMM_HUGEPAGES_OFF, /* small pages alone: the least memory, more time */
+	/* Huge pages of this size that the administrator has set aside (hugetlb). All that the guest may use are
+	 * taken when the VM is made; they stay with it, and vmm_balloon_set() is refused. */
+	VMM_HUGEPAGES_2M,
+	VMM_HUGEPAGES_1G,
+};
+
 struct vmm_config {
 	const char *kernel; /* bzImage or vmlinux; required */
 	/* vmm_create() unpacks a compressed kernel (gzip; lz4, zstd, xz and lzma if built in), which is faster than that the
@@ -161,8 +172,12 @@ struct vmm_config {
 	/* Each start puts the kernel of a bzImage at other addresses, unless the command line has the word nokaslr, or the kernel
 	 * cannot be moved; default true. A kernel that unpacks itself chooses its addresses itself, in any case. */
 	bool kaslr;
-	uint64_t memory;   /* bytes; default 256 MiB; rounded down to pages */
-	unsigned int cpus; /* default 1; at most VMM_MAX_CPUS and what KVM allows */
+	uint64_t
+		memory; /* bytes; default 256 MiB; rounded down to pages; with VMM_HUGEPAGES_2M or _1G a multiple of their size */
+	enum vmm_hugepages hugepages; /* default VMM_HUGEPAGES_THP */
+	bool prefault; /* all memory is there when vmm_create() returns, or that fails; default false: as the guest touches it */
+	bool shared_memory; /* see vmm_memory_fd(); default false: private to this process */
+	unsigned int cpus;  /* default 1; at most VMM_MAX_CPUS and what KVM allows */
 	const struct vmm_disk *disks;
 	unsigned int n_disks;
 	const struct vmm_net *nets;
@@ -206,7 +221,7 @@ void vmm_config_init(struct vmm_config *config);
 /*
  * Opens everything the configuration names, builds the machine and loads the kernel. Nothing runs yet. On failure
  * nothing is left behind and *vm is NULL: -EINVAL for a bad configuration, -ENOEXEC for what is no bootable kernel,
- * -ENOMEM when the guest's or the host's memory is too small, -E2BIG for a command line that is too long, -EBUSY for a
+ * -ENOMEM when the guest's or the host's memory is too small, or too few huge pages are free, -E2BIG for a command line that is too long, -EBUSY for a
  * disk or TAP in use, or the errno of the call that failed.
  */
 int vmm_create(const struct vmm_config *config, struct vmm **vm);
@@ -234,6 +249,14 @@ int vmm_start(struct vmm *vm);
  */
 int vmm_wait(struct vmm *vm, int timeout_ms, enum vmm_end *end);
 
+/*
+ * With shared_memory: the file that holds the guest's memory, for another process that shall read or write it there, such as
+ * one that serves a device or looks into the guest. What lies below the hole at 3 GiB is at the start of the file, what lies
+ * at 4 GiB and above follows at offset 3 GiB. The size cannot be changed. Else -1. Owned by the VM: to be mapped, duplicated
+ * or sent. Who has it can do with the guest as it likes. Any thread.
+ */
+int vmm_memory_fd(const struct vmm *vm);
+
 /* A descriptor that polls readable once the VM has ended. Owned by the VM; only to poll. Any thread. */
 int vmm_fd(const struct vmm *vm);
 
@@ -243,7 +266,8 @@ void vmm_power_button(struct vmm *vm);
 /*
  * How much of its memory the guest shall give back to the host, in bytes, rounded down to pages; 0 at first. The guest
  * follows as far and as fast as it can, and takes pages back when it would run out of memory otherwise. What it frees
- * goes back in any case. Returns 0, -ENODEV without a balloon, or -EINVAL for more than the guest's memory. Any thread.
+ * goes back in any case. Returns 0, -ENODEV without a balloon, -EOPNOTSUPP with VMM_HUGEPAGES_2M or _1G, or -EINVAL for more
+ * than the guest's memory. Any thread.
  */
 int vmm_balloon_set(struct vmm *vm, uint64_t bytes);
 

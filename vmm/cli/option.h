@@ -18,6 +18,8 @@ int option_console(struct options *o, char *value);
 int option_disk(struct options *o, char *value);
 /* options_image.c; returns 1 when item was one of its own, 0 when not, or -EINVAL */
 int option_disk_image(struct vmm_disk *disk, char *item);
+/* options_memory.c */
+int option_memory(struct options *o, char *value);
 /* options_net.c */
 int option_net(struct options *o, char *value);
 /* options_vsock.c */

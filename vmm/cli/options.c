@@ -60,22 +60,6 @@ static int option_io_threads(struct options *o, char *value)
 	return 0;
 }
 
-static int option_memory(struct options *o, char *value)
-{
-	if (value_size(value, &o->config.memory) < 0) {
-		report("--memory takes a size such as 512M or 4G (a bare number counts MiB), not "
-		       "'%s'",
-		       value);
-		return -EINVAL;
-	}
-	if (o->config.memory < VMM_MIN_MEMORY) {
-		report("--memory '%s' is too small: a machine needs at least %llu MiB", value,
-		       (unsigned long long)(VMM_MIN_MEMORY >> 20));
-		return -EINVAL;
-	}
-	return 0;
-}
-
 static int option_switch(const char *name, const char *value, bool *on)
 {
 	if (value_switch(value, on) == 0)

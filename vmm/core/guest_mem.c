@@ -1,14 +1,39 @@
 #include "vmm/core/guest_mem.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
+#include <linux/memfd.h>
 
-#define PAGE_MASK UINT64_C(0xfff)
-#define HUGE_SIZE UINT64_C(0x200000)
+#define SMALL_SIZE UINT64_C(0x1000)
+#define PAGE_MASK  (SMALL_SIZE - 1)
+#define HUGE_SIZE  UINT64_C(0x200000)
+#define GIANT_SIZE UINT64_C(0x40000000)
 
-static bool guest_mem_layout_valid(const struct guest_mem_region *regions, unsigned int n)
+/* ---- how the regions lie in the host's addresses ---- */
+
+uint64_t guest_mem_page_size(enum guest_mem_pages pages)
+{
+	switch (pages) {
+	case GUEST_MEM_2M:
+		return HUGE_SIZE;
+	case GUEST_MEM_1G:
+		return GIANT_SIZE;
+	default:
+		return SMALL_SIZE;
+	}
+}
+
+static bool guest_mem_is_hugetlb(const struct guest_mem *mem)
+{
+	return mem->options.pages == GUEST_MEM_2M || mem->options.pages == GUEST_MEM_1G;
+}
+
+static bool guest_mem_layout_valid(const struct guest_mem_region *regions, unsigned int n,
+				   uint64_t page_size)
 {
 	uint64_t end = 0;
 
@@ -17,7 +42,7 @@ static bool guest_mem_layout_valid(const struct guest_mem_region *regions, unsig
 	for (unsigned int i = 0; i < n; i++) {
 		const struct guest_mem_region *r = &regions[i];
 
-		if (r->size == 0 || ((r->base | r->size) & PAGE_MASK) != 0 || r->base < end)
+		if (r->size == 0 || ((r->base | r->size) & (page_size - 1)) != 0 || r->base < end)
 			return false;
 		if (__builtin_add_overflow(r->base, r->size, &end))
 			return false;
@@ -25,49 +50,136 @@ static bool guest_mem_layout_valid(const struct guest_mem_region *regions, unsig
 	return true;
 }
 
-/* Bytes of host addresses from the start of the map to the region behind the given host offset. */
-static uint64_t guest_mem_congruent(uint64_t offset, gpa_t base)
+/* Guest and host addresses agree modulo this. */
+static uint64_t guest_mem_alignment(const struct guest_mem *mem)
 {
-	return offset + ((base - offset) & (HUGE_SIZE - 1));
+	uint64_t size = guest_mem_page_size(mem->options.pages);
+
+	return size > HUGE_SIZE ? size : HUGE_SIZE;
 }
 
-int guest_mem_init(struct guest_mem *mem, const struct guest_mem_region *regions,
-		   unsigned int n_regions)
+/* Takes addresses for the regions, with room to align each, and nothing behind them. */
+static int guest_mem_take_addresses(struct guest_mem *mem, const struct guest_mem_region *regions,
+				    unsigned int n)
 {
-	uint64_t size = HUGE_SIZE; /* room to align the start */
-	uint8_t *start;
+	uint64_t align = guest_mem_alignment(mem), size = align;
 
-	memset(mem, 0, sizeof(*mem));
-	if (!guest_mem_layout_valid(regions, n_regions))
-		return -EINVAL;
-	for (unsigned int i = 0; i < n_regions; i++) {
+	for (unsigned int i = 0; i < n; i++) {
 		if (__builtin_add_overflow(size, regions[i].size, &size) ||
-		    __builtin_add_overflow(size, HUGE_SIZE, &size))
+		    __builtin_add_overflow(size, align, &size))
 			return -ENOMEM;
 	}
-
-	mem->map = mmap(NULL, size, PROT_READ | PROT_WRITE,
-			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	mem->map = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (mem->map == MAP_FAILED) {
 		mem->map = NULL;
 		return -errno;
 	}
 	mem->map_size = size;
-	/* Both are hints: a kernel without huge pages, or one whose core dumps are whole, still works. */
-	madvise(mem->map, size, MADV_HUGEPAGE);
-	madvise(mem->map, size, MADV_DONTDUMP);
-
-	start = (uint8_t *)(((uintptr_t)mem->map + HUGE_SIZE - 1) & ~(uintptr_t)(HUGE_SIZE - 1));
-	size = 0;
-	for (unsigned int i = 0; i < n_regions; i++) {
-		size = guest_mem_congruent(size, regions[i].base);
-		mem->regions[i] = regions[i];
-		mem->regions[i].host = start + size;
-		size += regions[i].size;
-	}
-	mem->n_regions = n_regions;
 	return 0;
 }
+
+static void guest_mem_place(struct guest_mem *mem, const struct guest_mem_region *regions,
+			    unsigned int n)
+{
+	uint64_t align = guest_mem_alignment(mem);
+	uintptr_t next = (uintptr_t)mem->map;
+
+	for (unsigned int i = 0; i < n; i++) {
+		next += (regions[i].base - next) & (align - 1);
+		mem->regions[i] = regions[i];
+		mem->regions[i].host = (uint8_t *)mem->map + (next - (uintptr_t)mem->map);
+		next += regions[i].size;
+	}
+	mem->n_regions = n;
+}
+
+/* ---- what is behind them ---- */
+
+/* The size of hugetlb's pages as mmap() and memfd_create() take it, which is one way. */
+static unsigned int guest_mem_huge_flags(enum guest_mem_pages pages)
+{
+	_Static_assert(MFD_HUGE_2MB == 21U << 26, "both calls have the logarithm at this place");
+	return pages == GUEST_MEM_1G ? MFD_HUGE_1GB : MFD_HUGE_2MB;
+}
+
+/* The file is sealed: who shares it cannot take memory away under the guest. */
+static int guest_mem_open(struct guest_mem *mem, uint64_t size)
+{
+	unsigned int flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
+
+	if (guest_mem_is_hugetlb(mem))
+		flags |= MFD_HUGETLB | guest_mem_huge_flags(mem->options.pages);
+	mem->fd = memfd_create("vmm-memory", flags);
+	if (mem->fd < 0 || ftruncate(mem->fd, (off_t)size) < 0 ||
+	    fcntl(mem->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
+		return -errno;
+	return 0;
+}
+
+static int guest_mem_back(struct guest_mem *mem)
+{
+	bool shared = mem->options.shared;
+	int flags = MAP_FIXED | (shared ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS);
+	off_t offset = 0;
+
+	/* Pages of hugetlb are set aside unless this is given. */
+	if (!guest_mem_is_hugetlb(mem))
+		flags |= MAP_NORESERVE;
+	else if (!shared)
+		flags |= MAP_HUGETLB | (int)guest_mem_huge_flags(mem->options.pages);
+	for (unsigned int i = 0; i < mem->n_regions; i++) {
+		const struct guest_mem_region *r = &mem->regions[i];
+
+		if (mmap(r->host, r->size, PROT_READ | PROT_WRITE, flags, mem->fd,
+			 shared ? offset : 0) == MAP_FAILED)
+			return -errno;
+		offset += (off_t)r->size;
+	}
+	return 0;
+}
+
+/* All are hints: a kernel without huge pages, or one whose core dumps are whole, still works. */
+static void guest_mem_advise(const struct guest_mem *mem)
+{
+	if (mem->options.pages == GUEST_MEM_THP)
+		madvise(mem->map, mem->map_size, MADV_HUGEPAGE);
+	else if (mem->options.pages == GUEST_MEM_SMALL)
+		madvise(mem->map, mem->map_size, MADV_NOHUGEPAGE);
+	madvise(mem->map, mem->map_size, MADV_DONTDUMP);
+}
+
+int guest_mem_init_as(struct guest_mem *mem, const struct guest_mem_options *options,
+		      const struct guest_mem_region *regions, unsigned int n_regions)
+{
+	int err;
+
+	*mem = (struct guest_mem){.options = *options, .fd = -1};
+	if (!guest_mem_layout_valid(regions, n_regions, guest_mem_page_size(options->pages)))
+		return -EINVAL;
+	err = guest_mem_take_addresses(mem, regions, n_regions);
+	if (err < 0)
+		return err;
+	guest_mem_place(mem, regions, n_regions);
+	if (options->shared)
+		err = guest_mem_open(mem, guest_mem_size(mem));
+	if (err == 0)
+		err = guest_mem_back(mem);
+	if (err < 0)
+		guest_mem_fini(mem);
+	else
+		guest_mem_advise(mem);
+	return err;
+}
+
+int guest_mem_init(struct guest_mem *mem, const struct guest_mem_region *regions,
+		   unsigned int n_regions)
+{
+	const struct guest_mem_options options = {.pages = GUEST_MEM_THP};
+
+	return guest_mem_init_as(mem, &options, regions, n_regions);
+}
+
+/* ---- access ---- */
 
 int guest_mem_read(const struct guest_mem *mem, gpa_t gpa, void *dst, size_t len)
 {
@@ -110,6 +222,11 @@ static const struct guest_mem_region *guest_mem_region_of(const struct guest_mem
 	return NULL;
 }
 
+bool guest_mem_can_discard(const struct guest_mem *mem)
+{
+	return !guest_mem_is_hugetlb(mem);
+}
+
 int guest_mem_discard(const struct guest_mem *mem, void *ptr, size_t len)
 {
 	const struct guest_mem_region *r = guest_mem_region_of(mem, ptr, len);
@@ -117,6 +234,8 @@ int guest_mem_discard(const struct guest_mem *mem, void *ptr, size_t len)
 
 	if (!r)
 		return -EFAULT;
+	if (!guest_mem_can_discard(mem))
+		return -EOPNOTSUPP;
 	/* Host and guest pages agree, so offsets into the region round as addresses do. */
 	start = (uint64_t)((uint8_t *)ptr - r->host);
 	end = (start + len) & ~PAGE_MASK;
@@ -125,9 +244,13 @@ int guest_mem_discard(const struct guest_mem *mem, void *ptr, size_t len)
 		return 0;
 	/*
 	 * Not MADV_FREE: its pages keep their old content, and count as ours, until the host is short of memory; but
-	 * who reads a discarded page may rely on zeros (virtio 1.2, 5.5.6.7).
+	 * who reads a discarded page may rely on zeros (virtio 1.2, 5.5.6.7). Of a file MADV_DONTNEED would only forget the
+	 * way to the pages, which stay.
 	 */
-	return madvise(r->host + start, end - start, MADV_DONTNEED) < 0 ? -errno : 0;
+	return madvise(r->host + start, end - start,
+		       mem->options.shared ? MADV_REMOVE : MADV_DONTNEED) < 0
+		       ? -errno
+		       : 0;
 }
 
 uint64_t guest_mem_size(const struct guest_mem *mem)
@@ -141,7 +264,10 @@ uint64_t guest_mem_size(const struct guest_mem *mem)
 
 void guest_mem_fini(struct guest_mem *mem)
 {
-	if (mem->map)
+	if (mem->map) {
 		munmap(mem->map, mem->map_size);
-	memset(mem, 0, sizeof(*mem));
+		if (mem->fd >= 0)
+			close(mem->fd);
+	}
+	*mem = (struct guest_mem){.fd = -1};
 }

@@ -3,7 +3,7 @@
  *
  * A guest physical address is an integer (gpa_t). It becomes a host pointer in this module alone, after
  * the whole range was checked to lie inside one region. Regions are reserved lazily: a page exists once
- * somebody touches it.
+ * somebody touches it. What lies between the regions' host addresses can be neither read nor written.
  *
  * Owner: whoever calls guest_mem_init(). Threads: immutable after init, so every accessor may be called
  * from any thread. The bytes belong to the guest, which may change them at any moment: copy, check the
@@ -11,12 +11,26 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 typedef uint64_t gpa_t;
 
 #define GUEST_MEM_MAX_REGIONS 4
+
+/* The host's pages behind the guest's memory. */
+enum guest_mem_pages {
+	GUEST_MEM_THP, /* small ones and, where the host has them at hand, transparent huge ones */
+	GUEST_MEM_SMALL, /* small ones alone */
+	GUEST_MEM_2M,	 /* huge pages of this size that the host has set aside (hugetlb) */
+	GUEST_MEM_1G,
+};
+
+struct guest_mem_options {
+	enum guest_mem_pages pages;
+	bool shared; /* in a file without a name, fd, which other processes can be given */
+};
 
 struct guest_mem_region {
 	gpa_t base;    /* bytes; multiple of the page size */
@@ -28,17 +42,33 @@ struct guest_mem {
 	/* immutable after init */
 	unsigned int n_regions;
 	struct guest_mem_region regions[GUEST_MEM_MAX_REGIONS]; /* ascending, disjoint */
-	void *map; /* one anonymous mapping that holds all regions */
+	void *map; /* one range of addresses that holds all regions */
 	size_t map_size;
+	struct guest_mem_options options;
+	int fd; /* with shared: the regions in ascending order, without gaps; else -1 */
 };
 
 /*
  * Reserves memory for the regions (base and size are read, ascending and disjoint; host is ignored).
- * Host and guest addresses agree modulo 2 MiB, so that huge pages can back the guest.
- * Returns 0, -EINVAL for a bad layout, or the errno of mmap().
+ * Host and guest addresses agree modulo 2 MiB, or the size of huge pages, so that huge pages can back the guest. Pages
+ * of hugetlb are set aside at once: what they cannot hold is refused here, and does not end the process later.
+ * Returns 0, -EINVAL for a bad layout, -ENOMEM, or another errno of mmap(), memfd_create(), ftruncate() or fcntl(); with
+ * hugetlb -ENOENT, -ENODEV or -EINVAL when the kernel has no pages of this size.
  */
 int guest_mem_init(struct guest_mem *mem, const struct guest_mem_region *regions,
 		   unsigned int n_regions);
+/* The same with other options than zeros. */
+int guest_mem_init_as(struct guest_mem *mem, const struct guest_mem_options *options,
+		      const struct guest_mem_region *regions, unsigned int n_regions);
+
+/* Bytes of the pages that the regions must consist of: 4096, or those of hugetlb. */
+uint64_t guest_mem_page_size(enum guest_mem_pages pages);
+
+/*
+ * Makes all of the memory exist now, with several threads where there are CPUs for them. Its content is kept. Returns 0, or the
+ * errno of madvise() (-ENOMEM; -EFAULT and -EHWPOISON for what would be a SIGBUS later).
+ */
+int guest_mem_prefault(const struct guest_mem *mem);
 
 /* Copies out of or into guest memory. Returns 0, or -EFAULT when the range is not wholly RAM. */
 int guest_mem_read(const struct guest_mem *mem, gpa_t gpa, void *dst, size_t len);
@@ -64,10 +94,16 @@ static inline void *guest_mem_ptr(const struct guest_mem *mem, gpa_t gpa, size_t
 }
 
 /*
+ * Whether memory can be given back to the host. That of hugetlb cannot: who gives such a page back gives up its place
+ * too, and the guest that touches it again would be ended when somebody else has taken it meanwhile.
+ */
+bool guest_mem_can_discard(const struct guest_mem *mem);
+
+/*
  * Gives the memory of all pages that lie wholly inside [ptr, ptr + len) back to the host; the guest reads zeros there
  * until it writes again. ptr came from guest_mem_ptr(). Nothing is pinned: the host may back a page anew with a
- * whole huge page when it is touched next. Returns 0, -EFAULT when the range is not wholly inside one region, or the
- * errno of madvise().
+ * whole huge page when it is touched next. Returns 0, -EFAULT when the range is not wholly inside one region, -EOPNOTSUPP
+ * when memory cannot be given back, or the errno of madvise().
  */
 int guest_mem_discard(const struct guest_mem *mem, void *ptr, size_t len);
 

@@ -9,8 +9,6 @@
 
 #include "vmm/machine/layout_x86.h"
 
-#define PAGE_SIZE UINT64_C(4096)
-
 /* ---- glue between parts ---- */
 
 static int machine_deliver_msi(void *arg, uint64_t address, uint32_t data)
@@ -103,27 +101,6 @@ static void undo_loop(struct machine *machine)
 	evloop_fini(&machine->loop);
 	close(machine->end_fd);
 	pthread_mutex_destroy(&machine->lock);
-}
-
-static int make_memory(struct machine *machine, const struct machine_config *config)
-{
-	uint64_t size = config->memory & ~(PAGE_SIZE - 1);
-	uint64_t low = size < LAYOUT_RAM_LOW_MAX ? size : LAYOUT_RAM_LOW_MAX;
-	struct guest_mem_region regions[] = {{.base = 0, .size = low},
-					     {.base = LAYOUT_RAM_HIGH, .size = size - low}};
-	unsigned int bits = vcpu_host_address_bits();
-	int err;
-
-	if (size - low > (UINT64_C(1) << bits) - LAYOUT_RAM_HIGH) {
-		log_error("cannot give the guest %llu MiB of memory: this CPU addresses %u bits",
-			  (unsigned long long)(size >> 20), bits);
-		return -EINVAL;
-	}
-	err = guest_mem_init(&machine->mem, regions, size > low ? 2 : 1);
-	if (err < 0)
-		log_error("cannot reserve %llu MiB of guest memory: %s",
-			  (unsigned long long)(size >> 20), strerror(-err));
-	return err;
 }
 
 static void undo_memory(struct machine *machine)
@@ -347,7 +324,7 @@ static const struct machine_part {
 	void (*undo)(struct machine *machine); /* NULL: nothing to undo */
 } machine_parts[] = {
 	{make_loop, undo_loop},
-	{make_memory, undo_memory},
+	{machine_make_memory, undo_memory},
 	{machine_begin_load, machine_abandon_load},
 	{make_vm, undo_vm},
 	{make_ioapic, undo_ioapic},

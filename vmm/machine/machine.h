@@ -105,6 +105,8 @@ struct machine_config {
 	const char *cmdline; /* NULL: the built-in one */
 	const char *append;  /* NULL: nothing */
 	uint64_t memory;     /* bytes */
+	struct guest_mem_options memory_options;
+	bool prefault; /* all of the memory exists before the machine does */
 	unsigned int cpus;
 	const struct machine_disk_config *disks;
 	unsigned int n_disks;
@@ -246,6 +248,9 @@ int machine_end_fd(const struct machine *machine);
 /* MACHINE_END_NONE until then. Any thread. */
 enum machine_end machine_end_reason(const struct machine *machine);
 
+/* Of the file that the guest's memory is, when it is shared; else -1. The machine's. Any thread. */
+int machine_memory_fd(const struct machine *machine);
+
 /* Ends the machine if it runs, and frees it. */
 void machine_destroy(struct machine *machine);
 
@@ -268,6 +273,9 @@ void machine_on_quit_key(void *arg);
 void machine_on_end(void *arg);
 /* Not on a vCPU thread. Idempotent. */
 void machine_stop_vcpus(struct machine *machine);
+
+/* machine_memory.c */
+int machine_make_memory(struct machine *machine, const struct machine_config *config);
 
 /* machine_cards.c */
 int machine_init_io(struct machine *machine, const struct machine_config *config);

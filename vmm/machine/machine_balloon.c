@@ -51,6 +51,9 @@ int machine_balloon_set(struct machine *machine, uint64_t bytes)
 
 	if (err == -ENODEV)
 		log_error("the machine has no balloon");
+	else if (err == -EOPNOTSUPP)
+		log_error(
+			"the guest cannot give memory back: its huge pages were set aside for it");
 	else if (err < 0)
 		log_error("a balloon of %llu bytes is more than the machine's memory",
 			  (unsigned long long)bytes);
