@@ -43,8 +43,4 @@ for flavour in cloud cloud-6.12 full rt; do
 	starts 'damaged cache' 'the kernel is unpacked' --memory 128M
 	rm "$(kept)"
 done
-
-# What describes the machine makes no difference to how the kernel gets there.
-flavour=cloud-6.12
-starts 'by a device tree' 'the kernel is unpacked' --tables dtb --transport mmio
 finish
