@@ -6,9 +6,8 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 enter_lab cloud
 
-requests=3200 rounds=6
-most=20         # hundredths of a request: exits, and system calls beside those that move the data
-most_threads=75 # the same where threads do the I/O
+requests=3200 rounds=20
+most=20 # hundredths of a request: exits, and system calls beside those that move the data
 
 is_root || skip 'the counters of the kernel need root rights'
 tracing=/sys/kernel/tracing counters=/sys/kernel/debug/kvm
@@ -22,8 +21,8 @@ forget() {
 }
 undo+=(forget)
 
-most_uring=$most
-has_uring || most_uring=$most_threads
+direct=threads
+! has_uring || direct=io_uring
 files=$tmp/files
 mount_ext4 "$files" 120M || skip 'mounting a file system needs root rights and a loop device'
 for file in "$tmp/memory" "$files/cached" "$files/direct"; do
@@ -52,14 +51,16 @@ counts() {
 	others=$(awk '
 		FILENAME ~ /comm$/ { split(FILENAME, part, "/"); ours[part[5]]; next }
 		match($0, /common_pid: *[0-9]+/) && substr($0, RSTART + 11, RLENGTH - 11) + 0 in ours &&
-			!/sys_(p(read|write)(64|v)|io_uring_enter) / { n += $NF }
+			!/sys_(p(read|write)(64|v2?)|io_uring_enter) / { n += $NF }
 		END { print n + 0 }
 	' "/proc/$pid/task"/*/comm $calls/hist)
 }
 
-# count NAME DISK KIND [MOST-CALLS] - of what is not the machine's own (a clock's interrupts) there is least in the round with least
+# count NAME DISK KIND ENGINE - the least of some rounds, for a clock's interrupts are the machine's own; more of them only while
+# it is too much. How often threads wait for each other depends on when they run.
 count() {
-	local number exits0 others0 least_exits=$requests least_others=$requests all='' most_calls=$((requests * ${4:-$most} / 100))
+	local number exits0 others0 least_exits=$((requests * 9)) least_others=$((requests * 9)) all=''
+	local most=$((requests * most / 100))
 	for ((number = 0; number <= rounds; number++)); do
 		counts
 		exits0=$exits others0=$others
@@ -71,19 +72,21 @@ count() {
 		[ $number -gt 0 ] || continue # memory that nobody had touched
 		[ $exits -ge $least_exits ] || least_exits=$exits
 		[ $others -ge $least_others ] || least_others=$others
+		[ $least_exits -gt $most ] || { [ "$4" != threads ] && [ $least_others -gt $most ]; } || break
 	done
 	note "$1: $requests requests, exits/system calls:$all"
-	check "$1: exits" "$least_exits for $requests requests" between "$least_exits" 50 $((requests * most / 100))
-	check "$1: system calls" "$least_others for $requests requests" between "$least_others" 50 "$most_calls"
+	check "$1: exits" "$least_exits for $requests requests" between "$least_exits" 50 "$most"
+	[ "$4" = threads ] ||
+		check "$1: system calls" "$least_others for $requests requests" between "$least_others" 50 "$most"
 }
 
 says counted '^ready' || finish
-count 'memory-read' vdb read
-count 'memory-write' vdb write
-count 'cached-read' vdc read $most_uring
-count 'cached-write' vdc write $most_threads
-count 'direct-read' vdd read $most_uring
-count 'direct-write' vdd write $most_uring
+count 'memory-read' vdb read none
+count 'memory-write' vdb write none
+count 'cached-read' vdc read none
+count 'cached-write' vdc write threads
+count 'direct-read' vdd read $direct
+count 'direct-write' vdd write $direct
 echo end >&"${gates[counted]}"
 powers_off counted
 finish
