@@ -4,7 +4,8 @@ set -euo pipefail
 # shellcheck source=tests/boot/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-most_ms=560 # from exec of vmm to its exit, the stock 6.1 cloud kernel and the built-in words
+# From exec of vmm to its exit, the stock 6.1 cloud kernel with the built-in words: what was counted and 2 %.
+declare -A most_ms=([vmm-static]=547 [vmm]=575)
 
 prepare() {
 	make_or_skip "$repo/guest-images/initramfs-min.sh"
@@ -54,7 +55,8 @@ line='console=ttyS0 reboot=t panic=-1 quiet cryptomgr.notests'
 for vmm in "$tmp/vmm.d/vmm-static" "$tmp/vmm.d/vmm"; do
 	boots "$line"
 	took=$(least "${times[@]}")
-	check "${vmm##*/}: stock cloud kernel" "$took us, of ${times[*]}; at most $most_ms ms" [ "$took" -le $((most_ms * 1000)) ]
+	most=${most_ms[${vmm##*/}]}
+	check "${vmm##*/}: stock cloud kernel" "$took us, of ${times[*]}; at most $most ms" [ "$took" -le $((most * 1000)) ]
 done
 boots "$line cryptomgr.notests=0"
 note "the same with the self-tests of cryptography: $(least "${times[@]}") us, of ${times[*]}"

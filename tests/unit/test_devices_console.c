@@ -76,7 +76,8 @@ START_TEST(test_output_stopped_reader)
 	ck_assert_uint_lt(evloop_now() - begin, 20000 * MS);
 	got = host_reads(p[0], rig.got, sizeof(rig.got), 500);
 	ck_assert_uint_ge(got, more);
-	ck_assert_uint_lt(got, more + SERIAL_FIFO);
+	/* What the pipe and the console hold, however late the loop was at moving it on. */
+	ck_assert_uint_le(got, CONSOLE_OUTPUT_SIZE + 65536 + SERIAL_FIFO);
 	rig_stop();
 }
 END_TEST
