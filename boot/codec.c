@@ -10,12 +10,10 @@
 #ifdef VMM_HAVE_LZMA
 #include <lzma.h>
 #endif
-#ifdef VMM_HAVE_ZSTD
-#include <zstd.h>
-#endif
 
 #include "boot/image.h"
 #include "boot/scratch.h"
+#include "vmm/core/zstd.h"
 
 #define SIZE_BYTES 4 /* the unpacked size, at the end of the payload */
 
@@ -155,7 +153,8 @@ static int codec_lz4(struct codec_input *in, const struct codec_output *out)
 
 #ifdef VMM_HAVE_ZSTD
 /* In one piece: by pieces it keeps a window of its own, of up to 128 MiB, and copies all bytes from there. */
-static int codec_zstd_all(struct codec_input *in, const struct codec_output *out, uint8_t *packed)
+static int codec_zstd_all(const struct zstd *zstd, struct codec_input *in,
+			  const struct codec_output *out, uint8_t *packed)
 {
 	size_t len = (size_t)in->left, done = 0;
 	int err = 0;
@@ -170,16 +169,22 @@ static int codec_zstd_all(struct codec_input *in, const struct codec_output *out
 	}
 	if (err < 0)
 		return err;
-	return ZSTD_decompress(out->dst, out->size, packed, len) == out->size ? 0 : -EBADMSG;
+	return zstd->decompress(out->dst, out->size, packed, len) == out->size ? 0 : -EBADMSG;
 }
 
 static int codec_zstd(struct codec_input *in, const struct codec_output *out)
 {
 	size_t len = (size_t)in->left;
-	uint8_t *packed = scratch_get(len);
-	int err = packed ? codec_zstd_all(in, out, packed) : -ENOMEM;
+	uint8_t *packed;
+	struct zstd zstd;
+	int err;
 
+	if (zstd_open(&zstd) < 0)
+		return -ENOTSUP;
+	packed = scratch_get(len);
+	err = packed ? codec_zstd_all(&zstd, in, out, packed) : -ENOMEM;
 	scratch_free(packed, len);
+	zstd_close(&zstd);
 	return err;
 }
 #endif

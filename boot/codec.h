@@ -22,7 +22,7 @@ struct codec_input {
  * Unpacks the payload of a bzImage, which ends with its unpacked size in 32 bits, to [dst, dst + size). dst is also what
  * earlier bytes are copied from, so nobody else may write there.
  *
- * Returns 0; -ENOTSUP for a codec that is unknown or was not built in; -EBADMSG when the payload is damaged, or gives
+ * Returns 0; -ENOTSUP for a codec that is unknown, was not built in, or has a library that cannot be loaded; -EBADMSG when the payload is damaged, or gives
  * more or fewer bytes than size; -ECANCELED soon after *stop became true; -ENOMEM, or the errno of pread(). In these cases
  * anything may be in [dst, dst + size).
  */

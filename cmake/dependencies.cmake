@@ -1,7 +1,7 @@
 # Libraries that libvmm uses beside libc, as the target vmm_dependencies, and as VMM_LIBS for those who link libvmm.a by hand.
 # libfdt and zlib must be there; the others each serve one thing and are on when pkg-config finds them.
-# The program takes them in (their static archives) where it can: each shared library costs it half a millisecond and some
-# tens of kilobytes at every start.
+# The program takes them in (their static archives) where it can: each shared library costs it about 80 microseconds and some
+# tens of kilobytes at every start. Those that few guests need are loaded when they are needed.
 option(VMM_SHARED_LIBS "Use shared libraries for all but what has no other" OFF)
 add_library(vmm_dependencies INTERFACE)
 target_link_libraries(vmm_dependencies INTERFACE Threads::Threads)
@@ -35,8 +35,10 @@ function(vmm_use_library name header)
 	set(VMM_LIBS "${VMM_LIBS} -l${name}" PARENT_SCOPE)
 endfunction()
 
-# vmm_try_library(MODULE MACRO COST) - one that serves a single thing; COST says what is missing without it
+# vmm_try_library(MODULE MACRO COST) - one that serves a single thing; COST says what is missing without it. With a fourth
+# argument, a macro too, it is loaded when it is first needed (see vmm/core/zstd.h), and a part of static programs alone.
 function(vmm_try_library module macro cost)
+	set(late "${ARGN}")
 	set(summary "${module}: off (${cost})")
 	if(PkgConfig_FOUND)
 		pkg_check_modules(${macro} QUIET ${module})
@@ -45,13 +47,19 @@ function(vmm_try_library module macro cost)
 		# Not pkg-config's imported target, which is the shared library even for a static program.
 		target_include_directories(vmm_dependencies INTERFACE ${${macro}_INCLUDE_DIRS})
 		target_link_directories(vmm_dependencies INTERFACE ${${macro}_LIBRARY_DIRS})
-		foreach(name ${${macro}_LIBRARIES})
-			vmm_link_name(${name} link)
-			target_link_libraries(vmm_dependencies INTERFACE ${link})
-		endforeach()
+		if(late AND NOT VMM_STATIC)
+			target_compile_definitions(vmm_dependencies INTERFACE ${late}=1)
+			target_link_libraries(vmm_dependencies INTERFACE ${CMAKE_DL_LIBS})
+			set(VMM_LIBS "${VMM_LIBS} -ldl" PARENT_SCOPE)
+		else()
+			foreach(name ${${macro}_LIBRARIES})
+				vmm_link_name(${name} link)
+				target_link_libraries(vmm_dependencies INTERFACE ${link})
+			endforeach()
+			string(REPLACE ";" " -l" names "${${macro}_LIBRARIES}")
+			set(VMM_LIBS "${VMM_LIBS} -l${names}" PARENT_SCOPE)
+		endif()
 		target_compile_definitions(vmm_dependencies INTERFACE ${macro}=1)
-		string(REPLACE ";" " -l" names "${${macro}_LIBRARIES}")
-		set(VMM_LIBS "${VMM_LIBS} -l${names}" PARENT_SCOPE)
 		set(summary "${module}: on")
 	endif()
 	set(VMM_SUMMARY "${VMM_SUMMARY}\n     ${summary}" PARENT_SCOPE)
@@ -61,6 +69,7 @@ find_package(PkgConfig QUIET)
 vmm_use_library(fdt libfdt.h)
 vmm_use_library(z zlib.h)
 vmm_try_library(liburing VMM_HAVE_URING "disks use threads instead of io_uring")
-vmm_try_library(libzstd VMM_HAVE_ZSTD "no zstd-compressed qcow2 clusters; kernels packed with zstd unpack themselves, slower")
+vmm_try_library(libzstd VMM_HAVE_ZSTD "no zstd-compressed qcow2 clusters; kernels packed with zstd unpack themselves, slower"
+	VMM_LATE_ZSTD)
 vmm_try_library(liblz4 VMM_HAVE_LZ4 "kernels packed with lz4 unpack themselves, slower")
 vmm_try_library(liblzma VMM_HAVE_LZMA "kernels packed with xz or lzma unpack themselves, slower")

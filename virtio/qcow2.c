@@ -281,7 +281,11 @@ static int qcow2_setup(struct qcow2 *q, const char *path)
 	if (ret == 0)
 		ret = qcow2_clusters_init(&q->clusters, q->fd, q->file_size, &header);
 	if (ret < 0)
-		return qcow2_refuse(path, ret, strerror(-ret));
+		return qcow2_refuse(
+			path, ret,
+			ret == -ELIBACC
+				? "it is compressed with zstd, and libzstd.so.1 cannot be loaded"
+				: strerror(-ret));
 	qcow2_describe(q, path, &header);
 	return 0;
 }

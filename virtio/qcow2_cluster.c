@@ -4,9 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <zlib.h>
-#ifdef VMM_HAVE_ZSTD
-#include <zstd.h>
-#endif
 
 #include "virtio/image_io.h"
 
@@ -14,6 +11,15 @@
 #define QCOW2_MAX_SLOTS	       64u
 /* A frame may ask for a window of 128 MiB; none that packs a cluster needs more than this. */
 #define QCOW2_ZSTD_WINDOW_BITS 23
+
+static void qcow2_clusters_close_library(struct qcow2_clusters *clusters)
+{
+#ifdef VMM_HAVE_ZSTD
+	zstd_close(&clusters->zstd);
+#else
+	(void)clusters;
+#endif
+}
 
 int qcow2_clusters_init(struct qcow2_clusters *clusters, int fd, uint64_t file_size,
 			const struct qcow2_header *header)
@@ -29,9 +35,19 @@ int qcow2_clusters_init(struct qcow2_clusters *clusters, int fd, uint64_t file_s
 			   : n > QCOW2_MAX_SLOTS ? QCOW2_MAX_SLOTS
 						 : n,
 	};
+#ifdef VMM_HAVE_ZSTD
+	if (clusters->compression == QCOW2_ZSTD) {
+		int err = zstd_open(&clusters->zstd);
+
+		if (err < 0)
+			return err;
+	}
+#endif
 	clusters->slots = calloc(clusters->n_slots, sizeof(struct qcow2_block *));
-	if (!clusters->slots)
+	if (!clusters->slots) {
+		qcow2_clusters_close_library(clusters);
 		return -ENOMEM;
+	}
 	pthread_mutex_init(&clusters->lock, NULL);
 	return 0;
 }
@@ -63,24 +79,25 @@ static int qcow2_inflate(unsigned char *out, size_t out_len, unsigned char *in, 
 }
 
 #ifdef VMM_HAVE_ZSTD
-static int qcow2_unzstd(unsigned char *out, size_t out_len, unsigned char *in, size_t in_len)
+static int qcow2_unzstd(const struct zstd *zstd, unsigned char *out, size_t out_len,
+			unsigned char *in, size_t in_len)
 {
 	ZSTD_outBuffer to = {.dst = out, .size = out_len};
 	ZSTD_inBuffer from = {.src = in, .size = in_len};
-	ZSTD_DCtx *ctx = ZSTD_createDCtx();
+	ZSTD_DCtx *ctx = zstd->create_dctx();
 	int ret = 0;
 
 	if (!ctx)
 		return -ENOMEM;
-	ZSTD_DCtx_setParameter(ctx, ZSTD_d_windowLogMax, QCOW2_ZSTD_WINDOW_BITS);
+	zstd->set_parameter(ctx, ZSTD_d_windowLogMax, QCOW2_ZSTD_WINDOW_BITS);
 	while (ret == 0 && to.pos < to.size) {
 		size_t out_before = to.pos, in_before = from.pos;
-		size_t more = ZSTD_decompressStream(ctx, &to, &from);
+		size_t more = zstd->decompress_stream(ctx, &to, &from);
 
-		if (ZSTD_isError(more) || (to.pos == out_before && from.pos == in_before))
+		if (zstd->is_error(more) || (to.pos == out_before && from.pos == in_before))
 			ret = -EIO;
 	}
-	ZSTD_freeDCtx(ctx);
+	zstd->free_dctx(ctx);
 	return ret;
 }
 #endif
@@ -95,7 +112,7 @@ static int qcow2_unpack(struct qcow2_clusters *clusters, struct qcow2_block *blo
 		return qcow2_inflate(block->data, out_len, in, in_len);
 	case QCOW2_ZSTD:
 #ifdef VMM_HAVE_ZSTD
-		return qcow2_unzstd(block->data, out_len, in, in_len);
+		return qcow2_unzstd(&clusters->zstd, block->data, out_len, in, in_len);
 #else
 		break; /* refused at open */
 #endif
@@ -185,5 +202,6 @@ void qcow2_clusters_fini(struct qcow2_clusters *clusters)
 	}
 	free(clusters->slots);
 	clusters->slots = NULL;
+	qcow2_clusters_close_library(clusters);
 	pthread_mutex_destroy(&clusters->lock);
 }

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "virtio/qcow2_header.h"
+#include "vmm/core/zstd.h"
 
 /* An unpacked cluster, which lives as long as somebody holds it. */
 struct qcow2_block {
@@ -31,11 +32,15 @@ struct qcow2_clusters {
 	unsigned int cluster_bits;
 	enum qcow2_compression compression;
 	unsigned int n_slots;
+#ifdef VMM_HAVE_ZSTD
+	struct zstd zstd; /* open if it is compressed so */
+#endif
 	/* under lock */
 	pthread_mutex_t lock;
 	struct qcow2_block **slots;
 };
 
+/* Returns 0, -ENOMEM, or -ELIBACC when the library that unpacks them cannot be loaded. */
 int qcow2_clusters_init(struct qcow2_clusters *clusters, int fd, uint64_t file_size,
 			const struct qcow2_header *header);
 /* On success *block is held, until qcow2_block_put(). -EIO: damaged. */

@@ -64,7 +64,7 @@ prepare() {
 }
 
 enter_lab cloud
-if ! grep -q -- -lzstd "$build/lib/vmm.pc"; then
+if ! grep -q -- -lzstd "$build/lib/vmm.pc" && ! grep -qF libzstd.so "$vmm"; then
 	note 'vmm is built without zstd'
 	qcow2=("${qcow2[@]/zstd/packed}")
 fi

@@ -17,6 +17,11 @@ truncate -s 300M "$tmp/huge"
 mkfifo fifo
 chmod 755 "$tmp" "$place"
 good=(--kernel poweroff.bz64)
+# What unpacks zstd is loaded when it is needed; this one cannot be.
+mkdir no-library
+echo no library >no-library/libzstd.so.1
+qemu-img create -q -f qcow2 -o compression_type=zstd zstd.img 1M 2>/dev/null || rm -f zstd.img
+
 before=$(listing .)
 
 # unchanged WHAT
@@ -252,6 +257,13 @@ refused 'an unknown disk option' "no option 'readwrite'" "${good[@]}" --disk dis
 refused 'an empty disk option' "no option ''" "${good[@]}" --disk disk.img,
 refused 'qcow2 for writing' "a qcow2 image is never written; add ',overlay'" "${good[@]}" --disk disk.img,format=qcow2
 refused 'what is not qcow2' "'disk.img'" "${good[@]}" --disk disk.img,format=qcow2,readonly
+if [ -e zstd.img ] && grep -qF libzstd.so "$vmm"; then
+	LD_LIBRARY_PATH=$PWD/no-library refused 'zstd without its library' \
+		"'zstd.img': it is compressed with zstd, and libzstd.so.1 cannot be loaded" "${good[@]}" --disk zstd.img,format=qcow2,readonly
+	expect 0 'zstd with its library' "$vmm" --kernel poweroff.bz64 --log-level error --disk zstd.img,format=qcow2,readonly
+else
+	note 'no qemu-img that knows zstd, or zstd is a part of this vmm: its absence is not tried'
+fi
 refused 'an overlay that is read-only' 'an overlay is for writing' "${good[@]}" --disk disk.img,overlay,readonly
 refused 'a backing file of a raw image' 'only a qcow2 image has a backing file' "${good[@]}" --disk disk.img,backing=disk.img
 refused 'direct I/O under an overlay' 'direct I/O is for raw images' "${good[@]}" --disk disk.img,overlay,direct

@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# How large the program is without its symbols, what it is linked with, and that nothing is lost by that: backtraces are whole.
+set -euo pipefail
+# shellcheck source=tests/tiny/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+! sanitized "$vmm" || skip 'a vmm with sanitizers is larger'
+command -v strip >/dev/null || skip 'strip is missing (Debian: binutils)'
+
+most_bytes=360000 # linked dynamically
+
+strip -o "$tmp/vmm" "$vmm"
+bytes=$(stat -c %s "$tmp/vmm")
+if readelf -d "$vmm" | grep -q NEEDED; then
+	note "$bytes bytes"
+	between 'bytes of the stripped program' "$bytes" 100000 $most_bytes
+	# Each library takes time at every start.
+	others=$(readelf -d "$vmm" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' | grep -vE '^(libc\.so|ld-linux)' || true)
+	[ -z "$others" ] || fail "it needs libraries besides the C library: $others"
+else
+	note "a static program of $bytes bytes; its size is measured by another test"
+fi
+
+if command -v gdb >/dev/null && readelf -S "$vmm" | grep -q ' \.debug_info'; then
+	"$vmm" --kernel "$guests/idle.bz64" --log-level error </dev/null >/dev/null &
+	pid=$!
+	wait_until 10 runs_guest "$pid" || fail 'the guest does not start'
+	sleep 0.3
+	gdb -q -batch -nx -p "$pid" -ex 'thread apply all backtrace' >"$tmp/bt" 2>&1 || true
+	for function in main run_until_end vcpu_thread evloop_thread; do
+		grep -qE "[ (]$function " "$tmp/bt" || fail "$function is not in the backtraces"
+	done
+	[ $failures = 0 ] || head -n 60 "$tmp/bt"
+	kill -KILL "$pid"
+	wait "$pid" 2>/dev/null || true
+	# The start's code is given back, but not with a breakpoint in it.
+	gdb -q -batch -nx -ex 'break virtq_pop' -ex 'break vmm_stop' -ex run -ex 'info breakpoints' \
+		--args "$vmm" --kernel "$guests/spin.bz64" --log-level error --timeout 1 </dev/null >"$tmp/bt" 2>&1 || true
+	grep -qE 'hit Breakpoint.*vmm_stop' "$tmp/bt" || fail "a breakpoint is not hit: $(tail -n 5 "$tmp/bt")"
+else
+	note 'no gdb, or no debug information: backtraces are not tried'
+fi
+finish
