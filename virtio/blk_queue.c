@@ -8,6 +8,7 @@
 
 #include "virtio/blk.h"
 #include "vmm/core/iov.h"
+#include "vmm/core/lazy.h"
 
 /*
  * How much one kick may do before the loop gets its turn, and how much may be done
@@ -411,8 +412,8 @@ int virtio_blk_queue_init(struct virtio_blk_queue *queue, struct virtio_blk *blk
 
 	*queue = (struct virtio_blk_queue){.blk = blk, .index = index};
 	queue->timer = (struct evloop_timer){.fn = virtio_blk_on_timer, .arg = queue};
-	queue->slots = calloc(n, sizeof(*queue->slots));
-	queue->iov = calloc(n * VIRTIO_BLK_PIECES, sizeof(*queue->iov));
+	queue->slots = lazy_calloc(n, sizeof(*queue->slots));
+	queue->iov = lazy_calloc(n * VIRTIO_BLK_PIECES, sizeof(*queue->iov));
 	queue->io.disk = blk->disk;
 	queue->io.loop = blk->dev.queue_loop[index];
 	queue->io.done = virtio_blk_io_done;

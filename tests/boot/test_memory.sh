@@ -1,19 +1,28 @@
 #!/usr/bin/env bash
-# What memory vmm needs besides the guest's, with a disk and a network card.
+# What memory vmm needs besides the guest's, with a disk and a network card, and what one more vCPU and disk add; how large
+# the static program is.
 set -euo pipefail
 # shellcheck source=tests/boot/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-most_kb=1500 # the static program
+# Of the static program.
+most_kb=960
+most_kb_per_vcpu=24
+most_kb_per_disk=32
+most_bytes=1500000
 
 prepare() {
 	make_or_skip cmake -S "$repo" -B "$stage/static" -DVMM_STATIC=ON -DVMM_TESTS=OFF
 	make_or_skip cmake --build "$stage/static" --target vmm
+	make_or_skip strip -o "$stage/static/bin/vmm-stripped" "$stage/static/bin/vmm"
 }
 
 enter_lab cloud
 is_root || skip 'a network card needs root rights'
 cp "$stage/static/bin/vmm" "$tmp/vmm.d/vmm-static"
+
+bytes=$(stat -c %s "$stage/static/bin/vmm-stripped")
+check 'the static program, stripped' "$bytes bytes, at most $most_bytes" between "$bytes" 500000 $most_bytes
 
 # rss PID - KiB of all mappings but the guest's memory, which is the largest
 rss() {
@@ -24,19 +33,37 @@ rss() {
 	' "/proc/$1/smaps"
 }
 
+# use NAME OPTION... - sets $used to what a running machine needs, 0 when it does not run
+use() {
+	start "$1" 'echo ready; sleep 1000' --net tap=boot0 --timeout 100 "${@:2}"
+	used=0
+	says "$1" '^ready' 90 && sleep 3 && used=$(rss "$pid")
+	kill -KILL "$pid"
+	await "$1" 2>/dev/null
+}
+
 ip tuntap add dev boot0 mode tap
 undo+=('ip link del boot0')
-for vmm in "$tmp/vmm.d/vmm" "$tmp/vmm.d/vmm-static"; do
-	name=${vmm##*/}
-	start "$name" 'echo ready; sleep 1000' --net tap=boot0 --timeout 100
-	used=0
-	says "$name" '^ready' 90 && used=$(rss "$pid")
-	if [ "$name" = vmm-static ]; then
-		check "$name: memory besides the guest's" "$used KiB, at most $most_kb" between "$used" 100 "$most_kb"
-	else
-		note "$name: memory besides the guest's: $used KiB"
-	fi
-	kill -KILL "$pid"
-	await "$name" 2>/dev/null
+
+vmm=$tmp/vmm.d/vmm
+use dynamic
+check 'the program as built: it runs' "$used KiB" between "$used" 100 8192
+
+vmm=$tmp/vmm.d/vmm-static
+use static
+one=$used
+check 'memory besides the guest' "$one KiB, at most $most_kb" between "$one" 100 $most_kb
+
+use cpus --cpus 5
+each=$(((used - one) / 4))
+check 'one more vCPU' "$each KiB, at most $most_kb_per_vcpu" between "$each" 1 $most_kb_per_vcpu
+
+disks=()
+for i in 1 2 3 4; do
+	truncate -s 16M "$tmp/more$i"
+	disks+=(--disk "$tmp/more$i")
 done
+use disks "${disks[@]}"
+each=$(((used - one) / 4))
+check 'one more disk' "$each KiB, at most $most_kb_per_disk" between "$each" 1 $most_kb_per_disk
 finish

@@ -35,7 +35,7 @@ if command -v gdb >/dev/null && readelf -S "$vmm" | grep -q ' \.debug_info'; the
 	wait "$pid" 2>/dev/null || true
 	# The start's code is given back, but not with a breakpoint in it.
 	gdb -q -batch -nx -ex 'break virtq_pop' -ex 'break vmm_stop' -ex run -ex 'info breakpoints' \
-		--args "$vmm" --kernel "$guests/spin.bz64" --log-level error --timeout 1 </dev/null >"$tmp/bt" 2>&1 || true
+		--args "$vmm" --kernel "$guests/spin.bz64" --log-level error --timeout 3 </dev/null >"$tmp/bt" 2>&1 || true
 	grep -qE 'hit Breakpoint.*vmm_stop' "$tmp/bt" || fail "a breakpoint is not hit: $(tail -n 5 "$tmp/bt")"
 else
 	note 'no gdb, or no debug information: backtraces are not tried'

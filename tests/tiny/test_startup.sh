@@ -8,7 +8,7 @@ set -euo pipefail
 
 # Today's number is 199 with glibc 2.36, of which the C library takes about 60.
 max_syscalls=210
-max_resident=1536 # KiB
+max_resident=1024 # KiB
 max_idle_ticks=3  # of 10 ms, in 3 s
 
 poweroff=("$vmm" --kernel "$guests/poweroff.bz64" --log-level error)
@@ -89,7 +89,7 @@ breakdown() {
 resident() {
 	local kib kinds all=0 shared=0 kind
 	start "$2" idle
-	sleep 0.3
+	sleep 2.5 # when two have passed, the machine is made smaller
 	kinds=$(breakdown "$pid" | sort)
 	kill -HUP "$pid"
 	wait "$pid" || true

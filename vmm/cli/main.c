@@ -1,7 +1,6 @@
 /* The program: options, terminal, signals and exit status around one VM of libvmm. */
 #include <errno.h>
 #include <fcntl.h>
-#include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -15,6 +14,7 @@
 #include "vmm/api/vmm.h"
 #include "vmm/cli/cache_dir.h"
 #include "vmm/cli/dump.h"
+#include "vmm/cli/footprint.h"
 #include "vmm/cli/host_console.h"
 #include "vmm/cli/options.h"
 #include "vmm/cli/report.h"
@@ -30,6 +30,9 @@ enum exit_status {
 
 /* How long the guest may take to power off after SIGTERM or SIGINT. */
 #define GRACE_MS 10000
+
+/* After this time a machine has started, and may stay for long. One that ends before need not be made smaller. */
+#define SETTLED_MS 2000
 
 static uint64_t now_ms(void)
 {
@@ -81,6 +84,7 @@ struct run {
 	bool forced;	  /* the VM was ended without asking the guest (any more) */
 	uint64_t timeout; /* ms of CLOCK_MONOTONIC; UINT64_MAX: never */
 	uint64_t grace;
+	uint64_t settled;
 };
 
 static void run_tell_size(const struct run *run)
@@ -129,6 +133,10 @@ static void run_check_deadlines(struct run *run)
 		run->grace = UINT64_MAX;
 		vmm_stop(run->vm);
 	}
+	if (now >= run->settled) {
+		run->settled = UINT64_MAX;
+		footprint_shrink();
+	}
 }
 
 static int run_poll_timeout(const struct run *run)
@@ -136,6 +144,8 @@ static int run_poll_timeout(const struct run *run)
 	uint64_t next = run->timeout < run->grace ? run->timeout : run->grace;
 	uint64_t now = now_ms();
 
+	if (run->settled < next)
+		next = run->settled;
 	if (next == UINT64_MAX)
 		return -1;
 	if (next <= now)
@@ -149,6 +159,7 @@ static int run_until_end(struct run *run)
 	struct pollfd fds[] = {{.fd = vmm_fd(run->vm), .events = POLLIN},
 			       {.fd = run->signal_fd, .events = POLLIN}};
 
+	run->settled = now_ms() + SETTLED_MS;
 	while (!(fds[0].revents & POLLIN)) {
 		if (poll(fds, 2, run_poll_timeout(run)) < 0)
 			continue;
@@ -245,11 +256,10 @@ static int run_vm(struct options *options, struct host_console *console)
 
 int main(int argc, char **argv)
 {
+	static struct options options; /* large, and only what is used of it is touched */
 	struct host_console console;
-	struct options options;
 
-	/* An arena for each thread costs more memory than their few allocations are worth. */
-	mallopt(M_ARENA_MAX, 1);
+	footprint_begin();
 	open_standard_descriptors();
 	if (options_parse(&options, argc, argv) < 0)
 		return EXIT_STATUS_FAILED;

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -272,7 +273,7 @@ static int options_check(const struct options *o)
 
 int options_parse(struct options *o, int argc, char **argv)
 {
-	memset(o, 0, sizeof(*o));
+	memset(o, 0, offsetof(struct options, forwards));
 	vmm_config_init(&o->config);
 	o->config.disks = o->disks;
 	o->config.nets = o->nets;

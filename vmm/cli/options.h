@@ -38,9 +38,10 @@ struct options {
 	struct vmm_net nets[VMM_MAX_DISKS_AND_NETS];
 	struct vmm_vsock vsock;
 	uint8_t macs[VMM_MAX_DISKS_AND_NETS][6];
-	struct vmm_forward forwards[VMM_MAX_DISKS_AND_NETS][VMM_MAX_FORWARDS];
 	/* options that may be given once, as seen so far */
 	uint32_t seen;
+	/* What is above says which of these are in use; the others are never touched. */
+	struct vmm_forward forwards[VMM_MAX_DISKS_AND_NETS][VMM_MAX_FORWARDS];
 };
 
 /* Returns 0, or -EINVAL after one line on stderr. argv's strings may be cut into pieces. */

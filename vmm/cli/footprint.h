@@ -1,0 +1,12 @@
+/*
+ * What the program keeps in memory while a machine runs.
+ *
+ * One thread, the program's first.
+ */
+#pragma once
+
+/* Before anything is allocated. */
+void footprint_begin(void);
+
+/* Gives back what the start alone has needed. It may be called at any time, and nothing depends on it. */
+void footprint_shrink(void);
