@@ -7,12 +7,10 @@
 #ifdef VMM_HAVE_LZ4
 #include <lz4.h>
 #endif
-#ifdef VMM_HAVE_LZMA
-#include <lzma.h>
-#endif
 
 #include "boot/image.h"
 #include "boot/scratch.h"
+#include "vmm/core/xz.h"
 #include "vmm/core/zstd.h"
 
 #define SIZE_BYTES 4 /* the unpacked size, at the end of the payload */
@@ -195,8 +193,8 @@ static int codec_zstd(struct codec_input *in, const struct codec_output *out)
 /* Kernels use dictionaries of 32 and 128 MiB. */
 #define LZMA_MEMORY (UINT64_C(192) << 20)
 
-static int codec_lzma_run(lzma_stream *s, struct codec_input *in, const struct codec_output *out,
-			  uint8_t *chunk)
+static int codec_lzma_run(const struct xz *xz, lzma_stream *s, struct codec_input *in,
+			  const struct codec_output *out, uint8_t *chunk)
 {
 	lzma_ret ret = LZMA_OK;
 	size_t done = 0, len;
@@ -218,7 +216,7 @@ static int codec_lzma_run(lzma_stream *s, struct codec_input *in, const struct c
 		s->avail_out = room < WRITE_CHUNK ? room : WRITE_CHUNK;
 		len = s->avail_out;
 		/* twice in vain is LZMA_BUF_ERROR, which ends the loop */
-		ret = lzma_code(s, LZMA_RUN);
+		ret = xz->code(s, LZMA_RUN);
 		done += len - s->avail_out;
 	}
 	if (ret == LZMA_MEM_ERROR || ret == LZMA_MEMLIMIT_ERROR)
@@ -229,13 +227,18 @@ static int codec_lzma_run(lzma_stream *s, struct codec_input *in, const struct c
 static int codec_lzma_stream(struct codec_input *in, const struct codec_output *out, bool alone)
 {
 	lzma_stream s = LZMA_STREAM_INIT;
-	uint8_t *chunk = scratch_get(READ_CHUNK);
 	int err = -ENOMEM;
+	uint8_t *chunk;
+	struct xz xz;
 
-	if (chunk && (alone ? lzma_alone_decoder(&s, LZMA_MEMORY)
-			    : lzma_stream_decoder(&s, LZMA_MEMORY, 0)) == LZMA_OK)
-		err = codec_lzma_run(&s, in, out, chunk);
-	lzma_end(&s);
+	if (xz_open(&xz) < 0)
+		return -ENOTSUP;
+	chunk = scratch_get(READ_CHUNK);
+	if (chunk && (alone ? xz.alone_decoder(&s, LZMA_MEMORY)
+			    : xz.stream_decoder(&s, LZMA_MEMORY, 0)) == LZMA_OK)
+		err = codec_lzma_run(&xz, &s, in, out, chunk);
+	xz.end(&s);
+	xz_close(&xz);
 	scratch_free(chunk, READ_CHUNK);
 	return err;
 }
