@@ -77,6 +77,22 @@ static int count_entries(const char *path)
 	return n;
 }
 
+/*
+ * On some hosts KVM has threads of its own in our process, which end with the VM, and that ends a moment after
+ * vmm_destroy(): they are waited for.
+ */
+static int count_threads(void)
+{
+	int n = count_entries("/proc/self/task");
+
+	for (int i = 0; i < 1000 && n > 1; i++) {
+		usleep(10000);
+		n = count_entries("/proc/self/task");
+	}
+	return n;
+}
+
+/* While no VM of ours is there. */
 static void take_stock(struct holdings *h)
 {
 	FILE *f = fopen("/proc/self/maps", "re");
@@ -92,7 +108,7 @@ static void take_stock(struct holdings *h)
 	if (f)
 		fclose(f);
 	h->fds = count_entries("/proc/self/fd");
-	h->threads = count_entries("/proc/self/task");
+	h->threads = count_threads();
 	sigprocmask(SIG_SETMASK, NULL, &h->mask);
 	for (int sig = 1; sig < _NSIG; sig++)
 		sigaction(sig, NULL, &h->actions[sig]);

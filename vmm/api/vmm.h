@@ -303,7 +303,10 @@ void vmm_disks_resized(struct vmm *vm);
 /* Ends the VM at once, without asking the guest. vmm_wait() tells when that is done. Any thread. */
 void vmm_stop(struct vmm *vm);
 
-/* Ends the VM if it runs, and frees everything. NULL is fine. */
+/*
+ * Ends the VM if it runs, and frees everything. NULL is fine. The kernel's part of the VM, on some hosts with a thread of KVM's own
+ * that this process shows, may go a moment later: nobody waits for it.
+ */
 void vmm_destroy(struct vmm *vm);
 
 /* "0.1.0" */
