@@ -74,7 +74,7 @@ static int count_entries(const char *path)
 	while (readdir(dir))
 		n++;
 	closedir(dir);
-	return n;
+	return n - 2; /* . and .. */
 }
 
 /*
