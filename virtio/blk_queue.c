@@ -342,7 +342,7 @@ static enum virtio_blk_served virtio_blk_serve_inline(struct virtio_blk_queue *q
 	if (virtio_blk_try(queue, slot))
 		return VIRTIO_BLK_NEXT;
 	queue->held = slot;
-	if (slot->io.io.op == DISK_READ)
+	if (!blk->disk->image->in_memory)
 		queue->not_inline = VIRTIO_BLK_NOT_INLINE;
 	return VIRTIO_BLK_LATER;
 }

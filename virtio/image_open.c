@@ -26,6 +26,16 @@ static const char *image_contradiction(const struct image_config *config)
 	return NULL;
 }
 
+int image_check(const struct image_config *config)
+{
+	const char *contradiction = image_contradiction(config);
+
+	if (!contradiction)
+		return 0;
+	log_error("cannot open disk '%s': %s", config->path, contradiction);
+	return -EINVAL;
+}
+
 static int image_open_raw(struct image **image, const char *path, bool readonly, bool direct)
 {
 	struct image_raw_config raw = {.path = path, .readonly = readonly, .direct = direct};
@@ -62,15 +72,12 @@ static int image_open_qcow2(struct image **image, const struct image_config *con
 
 int image_open(struct image **image, const struct image_config *config)
 {
-	const char *contradiction = image_contradiction(config);
 	struct overlay_config overlay = {.base_name = config->path, .path = config->overlay_path};
-	int ret;
+	int ret = image_check(config);
 
 	*image = NULL;
-	if (contradiction) {
-		log_error("cannot open disk '%s': %s", config->path, contradiction);
-		return -EINVAL;
-	}
+	if (ret < 0)
+		return ret;
 	if (config->format == IMAGE_QCOW2)
 		ret = image_open_qcow2(image, config);
 	else

@@ -24,5 +24,8 @@ struct image_config {
 	const char *overlay_path; /* and are kept there; NULL: they end with the VM */
 };
 
+/* Refuses, with one line and -EINVAL, what contradicts itself, without a look at any file. image_open() does so too. */
+int image_check(const struct image_config *config);
+
 /* On failure one line was reported by log_error() and *image is NULL. Returns 0 or negative errno; -EBUSY: in use. */
 int image_open(struct image **image, const struct image_config *config);

@@ -9,8 +9,9 @@
  * virtio_pci_host; nothing here knows KVM. The device is borrowed.
  *
  * Threads: registers are accessed on vCPU threads under the lock. The device calls back from its loop thread.
- * Lock order: pci_bus.lock, then virtio_pci.regs.lock, then msix.lock and virtio_device.config_lock. No lock is held
- * while the device works: start and stop are posted to its loop.
+ * Lock order: pci_bus.lock, then virtio_pci.regs.lock, then msix.lock and virtio_device.config_lock. Start and stop are
+ * posted to the device's loop; a kick may be served at once, with no lock of ours but, through the window in configuration
+ * space, the bus's.
  */
 #pragma once
 

@@ -38,11 +38,11 @@ prepare() {
 enter_lab cloud -- --timeout $((280 + loops * 30))
 files=$tmp/files
 mount_ext4 "$files" 250M || skip 'mounting a file system needs root rights and a loop device'
-truncate -s 32M "$files"/{raw,direct,base}
+truncate -s 32M "$files"/{raw,direct,base} "$tmp/memory"
 cp "$base" "$files/qcow2"
 
 # Each kind of disk has three jobs at once, one for each part of it.
-kinds=(raw direct overlay qcow2) letters=(d e f g)
+kinds=(raw direct overlay qcow2 memory) letters=(d e f g h)
 jobs_file() {
 	local number part depths=(1 7 32)
 	cat <<-END_OF_GLOBAL
@@ -61,7 +61,7 @@ jobs_file() {
 		size=${part_kib}k
 		randseed=$RANDOM
 	END_OF_GLOBAL
-	for number in 0 1 2 3; do
+	for number in 0 1 2 3 4; do
 		for part in 0 1 2; do
 			printf '[%s-%s]\nfilename=/dev/vd%s\noffset=%sm\niodepth=%s\n' \
 				"${kinds[number]}" "${depths[part]}" "${letters[number]}" $((part * 11)) "${depths[part]}"
@@ -82,11 +82,12 @@ start fio '
 	sed -n "s/^3;//p" /tmp/told | cut -d ";" -f 2,4,5,46 | tr ";" " " | sed "s/^/job: /"
 ' --cpus 2 --io-threads 2 --memory 512M --timeout $((150 + loops * 30)) \
 	--disk "$image,readonly" --disk "$tmp/jobs,readonly" --disk "$files/raw" --disk "$files/direct,direct" \
-	--disk "$files/base,overlay" --disk "$files/qcow2,format=qcow2,overlay"
+	--disk "$files/base,overlay" --disk "$files/qcow2,format=qcow2,overlay" \
+	--disk "$tmp/memory"
 powers_off fio
 [ "$(value fio)" = 0 ] || cat "$tmp/fio.out"
 equal 'fio: status' 0 "$(value fio)"
-equal 'fio: jobs' 12 "$(grep -c '^job:' <<<"$output" || true)"
+equal 'fio: jobs' 15 "$(grep -c '^job:' <<<"$output" || true)"
 while read -r _ name error read written; do
 	check "$name" "error $error, $written KiB written, $read KiB verified" \
 		[ "$error $written $read" = "0 $((part_kib * loops)) $((part_kib * loops))" ]

@@ -34,6 +34,14 @@ crossed() {
 	check "$1: uncut" "$packets packets" between "$packets" "$bursts" $((bursts + 50))
 }
 
+# wait_for NAME TEXT PID - in what that program of ours writes
+wait_for() {
+	until grep -q -- "$2" "$tmp/received"; do
+		[ -e "/proc/$3/exe" ] || { fail "$1" "$(cat "$tmp/received")" && return 1; }
+		sleep 0.05
+	done
+}
+
 flavour=cloud-6.12
 # Linux has it off at first, unlike the segmentation of TCP.
 # shellcheck disable=SC2016 # for the guest
@@ -46,7 +54,7 @@ start_gated udp '
 		ping -q -c 1 -W 5 10.9.$n.1 >/dev/null
 		echo "ready $n"; read -r line
 		udp send 10.9.$n.1 5000 '$bursts'; echo "sent $n"
-		udp receive 5001 '$bursts'
+		udp receive 5001 '$bursts' | while read -r line; do echo "card $n: $line"; done
 	done
 ' --net "tap=boot0,vhost=$vhost" --net tap=boot1,vhost=off --timeout 100
 for number in 0 1; do
@@ -55,18 +63,18 @@ for number in 0 1; do
 	"$stage/udp" receive 5000 $bursts >"$tmp/received" 2>&1 &
 	children[$!]=udp
 	receiver=$!
-	until grep -q listening "$tmp/received"; do sleep 0.05; done
+	wait_for "$name: the host's receiver" listening "$receiver" || finish
 	before=$(passed $number rx)
 	let_go udp
 	wait "$receiver" || true
 	unset "children[$receiver]"
 	crossed "$name: from the guest" $number rx "$before" "$(tail -n 1 "$tmp/received")"
 
-	until [ "$(grep -c '^listening' "$tmp/udp.out")" = $((number + 1)) ]; do sleep 0.05; done
+	says udp "^card $number: listening" || finish
 	before=$(passed $number tx)
 	"$stage/udp" send "10.9.$number.2" 5001 $bursts
-	until [ "$(grep -c '^[0-9]* of' "$tmp/udp.out")" = $((number + 1)) ]; do sleep 0.05; done
-	crossed "$name: to the guest" $number tx "$before" "$(grep '^[0-9]* of' "$tmp/udp.out" | tail -n 1)"
+	says udp "^card $number: [0-9]* of" || finish
+	crossed "$name: to the guest" $number tx "$before" "$(sed -n "s/^card $number: \([0-9]* of .*[a-z]\).*/\1/p" "$tmp/udp.out")"
 done
 powers_off udp
 for number in 0 1; do

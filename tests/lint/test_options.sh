@@ -19,7 +19,7 @@ complain() {
 
 # ---- the parser: names from its sources, and what the program says to them ----
 
-lists='disk net vsock console'
+lists='disk net vsock console memory'
 source_of() {
 	case $1 in
 	disk) echo vmm/cli/options_disk.c vmm/cli/options_image.c ;;
@@ -57,6 +57,7 @@ knows_option() {
 knows_item() {
 	local prefix='' form
 	[ "$1" != disk ] || prefix=x,
+	[ "$1" != memory ] || prefix=1G,
 	for form in "$2" "$2=1"; do
 		[[ $(says "--$1" "$prefix$form") =~ (has no option|--console takes) ]] || return 0
 	done

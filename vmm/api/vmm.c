@@ -110,7 +110,8 @@ static struct machine_net_config vmm_translate_net(const struct vmm_net *n,
 /* What has no translation, or cannot be read. */
 static int vmm_check(const struct vmm_config *c)
 {
-	bool bad = (c->n_disks > 0 && !c->disks) || (c->n_nets > 0 && !c->nets);
+	bool bad = (c->n_disks > 0 && !c->disks) || (c->n_nets > 0 && !c->nets) ||
+		   (unsigned int)c->hugepages > VMM_HUGEPAGES_1G;
 
 	for (unsigned int i = 0; i < c->n_disks && i < VMM_MAX_DISKS_AND_NETS && !bad; i++)
 		bad = (unsigned int)c->disks[i].format > VMM_DISK_QCOW2 ||

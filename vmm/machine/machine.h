@@ -296,6 +296,7 @@ int machine_start_cards(struct machine *machine);
 void machine_remove_cards(struct machine *machine);
 
 /* One file for each kind of card, machine_KIND.c. Each opens what the device needs and adds it as a card. */
+int machine_check_image(const struct machine_disk_config *config);
 int machine_add_disk(struct machine *machine, const struct machine_disk_config *config,
 		     unsigned int cpus);
 /* The resize task, on the main loop. */

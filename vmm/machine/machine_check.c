@@ -19,8 +19,11 @@ static int check_disk(const struct machine_disk_config *d)
 		log_error("disk '%s': a burst goes with the limit that it belongs to", d->path);
 	} else if (d->overlay_file && !d->overlay) {
 		log_error("disk '%s': a file for an overlay goes with an overlay", d->path);
+	} else if (d->serial && strlen(d->serial) > VIRTIO_BLK_ID_BYTES) {
+		log_error("disk '%s': serial '%s' is longer than %d characters", d->path, d->serial,
+			  VIRTIO_BLK_ID_BYTES);
 	} else {
-		return 0;
+		return machine_check_image(d);
 	}
 	return -EINVAL;
 }

@@ -33,17 +33,29 @@ static void machine_resize_disk(struct machine_card *card)
 		log_error("cannot look at the size of %s: %s", d->disk.name, strerror(-err));
 }
 
+static struct image_config machine_image(const struct machine_disk_config *config)
+{
+	return (struct image_config){.path = config->path,
+				     .format = config->qcow2 ? IMAGE_QCOW2 : IMAGE_RAW,
+				     .readonly = config->readonly,
+				     .direct = config->direct,
+				     .backing = config->backing,
+				     .backing_format = config->backing_qcow2 ? IMAGE_QCOW2
+									     : IMAGE_RAW,
+				     .overlay = config->overlay,
+				     .overlay_path = config->overlay_file};
+}
+
+int machine_check_image(const struct machine_disk_config *config)
+{
+	struct image_config image = machine_image(config);
+
+	return image_check(&image);
+}
+
 static int machine_open_disk(struct machine_disk *d, const struct machine_disk_config *config)
 {
-	struct disk_config disk = {
-		.image = {.path = config->path,
-			  .format = config->qcow2 ? IMAGE_QCOW2 : IMAGE_RAW,
-			  .readonly = config->readonly,
-			  .direct = config->direct,
-			  .backing = config->backing,
-			  .backing_format = config->backing_qcow2 ? IMAGE_QCOW2 : IMAGE_RAW,
-			  .overlay = config->overlay,
-			  .overlay_path = config->overlay_file}};
+	struct disk_config disk = {.image = machine_image(config)};
 
 	return disk_open(&d->disk, &disk);
 }
