@@ -39,7 +39,7 @@ update_package_lists() {
 need() {
 	local pair log missing=()
 	for pair; do
-		command -v "${pair%%:*}" >/dev/null || [ -e "${pair%%:*}" ] ||
+		command -v "${pair%%:*}" >/dev/null || [[ $pair = /* && -e ${pair%%:*} ]] ||
 			[[ " ${missing[*]} " = *" ${pair#*:} "* ]] || missing+=("${pair#*:}")
 	done
 	[ ${#missing[@]} -gt 0 ] || return 0
