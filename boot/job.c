@@ -118,6 +118,9 @@ static int boot_job_choose_place(struct boot_job *job, const struct boot_config 
 	job->kaslr = true;
 	job->align = hdr->kernel_alignment > MIN_ALIGN ? hdr->kernel_alignment : MIN_ALIGN;
 	job->random = random[0];
+	/* Else the kernel itself shall see where it can be. */
+	if (place->load % job->align != 0 || (place->load - place->link) % MIN_ALIGN != 0)
+		return -ENOTSUP;
 	place->load = kaslr_choose_physical(cfg, place, job->align, (uint64_t)initrd.st_size,
 					    job->image.initrd_max + 1, random[1]);
 	place->lowest = image_ram_start(cfg, place->load);

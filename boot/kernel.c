@@ -9,10 +9,12 @@
 #include "boot/elf_kernel.h"
 #include "boot/image.h"
 #include "boot/initrd.h"
+#include "boot/kaslr.h"
 #include "boot/job.h"
 #include "boot/kernel_kind.h"
 #include "boot/pvh.h"
 #include "boot/zero_page.h"
+#include "vmm/core/log.h"
 
 /* The layout and the memory map are the machine's own, no input. */
 static void boot_assert_config(const struct boot_config *cfg)
@@ -75,6 +77,15 @@ static int boot_load_kernel(const struct guest_mem *mem, const struct boot_confi
 		return image_refuse(cfg, ENOEXEC, "%s",
 				    kernel_kind_describe(head, file.head_len, file.size));
 	}
+}
+
+/* A kernel that unpacks itself has been told nothing of our offsets, and chooses its own. */
+static void boot_warn_of_kaslr(const struct boot_config *cfg, const struct image *image)
+{
+	if (!cfg->kaslr && image->params.hdr.relocatable_kernel && kaslr_is_wanted(cfg->cmdline))
+		log_warn("kernel '%s' unpacks itself and may choose its addresses itself; only "
+			 "'nokaslr' on its command line keeps it from that",
+			 cfg->kernel_name);
 }
 
 static int boot_get_seed(const struct boot_config *cfg, struct image *image)
@@ -143,8 +154,10 @@ int boot_finish(struct boot_job *job, const struct guest_mem *mem, const struct 
 
 	boot_assert_config(cfg);
 	ret = boot_job_end(job, &image);
-	if (ret < 0)
+	if (ret < 0) {
 		ret = boot_load_kernel(mem, cfg, &image);
+		boot_warn_of_kaslr(cfg, &image);
+	}
 	if (ret == 0)
 		ret = boot_get_seed(cfg, &image);
 	if (ret == 0)

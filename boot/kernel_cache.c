@@ -7,6 +7,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -16,10 +17,9 @@
 
 #define SAMPLE	  4096
 #define NAME_SIZE 64
-#define NEW	  ".new"
-#define ABANDONED_S                                                                                \
-	600 /* a file that is still being written after this time is one that nobody writes */
-#define NS 1000000000
+#define SUFFIX	  ".vmmkernel"
+#define NEW	  SUFFIX ".new"
+#define NS	  1000000000
 
 /* ---- whose it is ---- */
 
@@ -103,6 +103,17 @@ static void cache_name(const struct kernel_cache_id *id, const char *suffix, cha
 	snprintf(name, NAME_SIZE, "%" PRIx64 "-%" PRIx64 "%s", id->dev, id->ino, suffix);
 }
 
+/* Whether a file is one of these: the directory may hold what is of no concern to us. */
+static bool cache_is_name(const char *name)
+{
+	size_t dev = strspn(name, "0123456789abcdef");
+	size_t ino = name[dev] == '-' ? strspn(name + dev + 1, "0123456789abcdef") : 0;
+	const char *suffix = name + dev + 1 + ino;
+
+	return dev > 0 && ino > 0 && strlen(name) < NAME_SIZE &&
+	       (strcmp(suffix, SUFFIX) == 0 || strcmp(suffix, NEW) == 0);
+}
+
 /* ---- the directory ---- */
 
 static bool cache_is_ours(const struct stat *st)
@@ -156,8 +167,8 @@ static void cache_survey_file(int dir, const char *name, struct cache_survey *su
 {
 	struct stat st;
 
-	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode) ||
-	    strlen(name) >= NAME_SIZE)
+	if (!cache_is_name(name) || fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+	    !S_ISREG(st.st_mode))
 		return;
 	survey->total += (uint64_t)st.st_blocks * 512;
 	if (survey->oldest_name[0] == '\0' || st.st_mtime < survey->oldest) {
@@ -206,7 +217,7 @@ int kernel_cache_load(const char *dir, const struct kernel_cache_id *id,
 
 	if (dir_fd < 0)
 		return dir_fd;
-	cache_name(id, "", name);
+	cache_name(id, SUFFIX, name);
 	fd = openat(dir_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	err = fd < 0 ? -errno : 0;
 	close(dir_fd);
@@ -220,19 +231,35 @@ int kernel_cache_load(const char *dir, const struct kernel_cache_id *id,
 	return err;
 }
 
-/* The file under its other name, which nobody else has; a name that was left behind is taken away for the next time. */
+/* Ours, locked, empty, and still under this name: a writer who was before us may have renamed it. */
+static int cache_take_over(int dir, const char *name, int fd)
+{
+	struct stat st, named;
+
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+		return errno == EWOULDBLOCK ? -EBUSY : -errno;
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || !cache_is_ours(&st))
+		return -EPERM;
+	if (fstatat(dir, name, &named, AT_SYMLINK_NOFOLLOW) < 0 || named.st_ino != st.st_ino ||
+	    named.st_dev != st.st_dev)
+		return -EBUSY;
+	return ftruncate(fd, 0) < 0 ? -errno : 0;
+}
+
+/* The file under its other name, which who writes it holds locked; one that was left behind is written anew. */
 static int cache_create(int dir, const char *name)
 {
-	int fd = openat(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-	int err = -errno;
-	struct stat st;
+	int fd = openat(dir, name, O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
+	int err;
 
-	if (fd >= 0)
-		return fd;
-	if (err == -EEXIST && fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-	    time(NULL) - st.st_mtime > ABANDONED_S)
-		unlinkat(dir, name, 0);
-	return err == -EEXIST ? -EBUSY : err;
+	if (fd < 0)
+		return -errno;
+	err = cache_take_over(dir, name, fd);
+	if (err < 0) {
+		close(fd);
+		return err;
+	}
+	return fd;
 }
 
 static int cache_store_in(int dir, const struct kernel_cache_id *id, const struct guest_mem *mem,
@@ -241,19 +268,19 @@ static int cache_store_in(int dir, const struct kernel_cache_id *id, const struc
 	char name[NAME_SIZE], new_name[NAME_SIZE];
 	int fd, err;
 
-	cache_name(id, "", name);
+	cache_name(id, SUFFIX, name);
 	cache_name(id, NEW, new_name);
 	fd = cache_create(dir, new_name);
 	if (fd < 0)
 		return fd;
 	err = kernel_cache_write(fd, id, mem, place, vmlinux);
-	if (close(fd) < 0 && err == 0)
-		err = -errno;
 	if (err == 0 && renameat(dir, new_name, dir, name) < 0)
 		err = -errno;
 	if (err < 0)
 		unlinkat(dir, new_name, 0);
-	else
+	/* not before: the lock goes with it */
+	close(fd);
+	if (err == 0)
 		cache_shrink(dir);
 	return err;
 }

@@ -14,7 +14,7 @@
 
 #include "boot/vmlinux.h"
 
-/* All files of the directory together; the oldest are removed. */
+/* All its files in the directory together; the oldest are removed. What others keep there is left alone. */
 #define KERNEL_CACHE_MAX (UINT64_C(512) << 20)
 
 /* Compared byte by byte, so there are no holes. */

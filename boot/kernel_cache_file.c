@@ -56,10 +56,9 @@ static bool cache_file_is_zero(const uint8_t *page)
 /* Adds the page at this distance; where runs are short, zeros become a part of the last one. */
 static void cache_file_add_page(struct kernel_cache_head *head, uint64_t at)
 {
-	struct kernel_cache_run *last = &head->runs[head->n_runs - 1];
+	struct kernel_cache_run *last = head->n_runs > 0 ? &head->runs[head->n_runs - 1] : NULL;
 
-	if (head->n_runs > 0 &&
-	    (at - (last->at + last->len) < GAP || head->n_runs == KERNEL_CACHE_MAX_RUNS)) {
+	if (last && (at - (last->at + last->len) < GAP || head->n_runs == KERNEL_CACHE_MAX_RUNS)) {
 		last->len = at + PAGE - last->at;
 		return;
 	}

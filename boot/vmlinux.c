@@ -37,7 +37,8 @@ void vmlinux_clear(const struct guest_mem *mem, gpa_t start, gpa_t end)
 		return;
 	}
 	memset(bytes, 0, first - start);
-	if (guest_mem_discard(mem, bytes + (first - start), last - first) < 0)
+	if (mem->options.prefault ||
+	    guest_mem_discard(mem, bytes + (first - start), last - first) < 0)
 		memset(bytes + (first - start), 0, last - first);
 	memset(bytes + (last - start), 0, end - last);
 }

@@ -37,12 +37,17 @@ static struct boot_config cfg;
 static struct boot_entry entry;
 static char last_line[1024];
 static unsigned int n_lines;
+static unsigned int n_warnings; /* that a kernel chooses its addresses itself */
 
 static inline void fixture_log(void *arg, int level, const char *line)
 {
 	(void)arg;
-	ck_assert_int_eq(level, LOG_LEVEL_ERROR);
 	ck_assert_ptr_null(strchr(line, '\n'));
+	if (level == LOG_LEVEL_WARN && strstr(line, "unpacks itself")) {
+		n_warnings++;
+		return;
+	}
+	ck_assert_int_eq(level, LOG_LEVEL_ERROR);
 	snprintf(last_line, sizeof(last_line), "%s", line);
 	n_lines++;
 }

@@ -1,6 +1,7 @@
 /* boot/kernel_cache: what is kept and found again, and every way in which a cache can be wrong, in the way, or in use. */
 #include <dirent.h>
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -383,19 +384,20 @@ END_TEST
 
 START_TEST(leaves_a_file_that_is_being_written_alone)
 {
-	struct timespec old[2] = {{.tv_sec = time(NULL) - 700}, {.tv_sec = time(NULL) - 700}};
 	char path[512];
+	int fd;
 
 	boot_well();
 	strcpy(path, only_file());
 	ck_assert_int_eq(unlink(path), 0);
 	strcat(path, ".new");
-	close(open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+	fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+	ck_assert_int_eq(flock(fd, LOCK_EX), 0);
+	ck_assert_int_eq(write(fd, path, sizeof(path)), sizeof(path));
 	boot_well();
 	ck_assert_str_eq(only_file(), path);
-	/* nobody writes that long */
-	ck_assert_int_eq(utimensat(AT_FDCWD, path, old, 0), 0);
-	boot_well();
+	/* who wrote it was killed */
+	close(fd);
 	boot_well();
 	ck_assert_ptr_null(strstr(only_file(), ".new"));
 	mark();
@@ -476,7 +478,8 @@ START_TEST(does_not_grow_for_ever)
 		struct timespec times[2] = {{.tv_sec = 1000 - i}, {.tv_sec = 1000 - i}};
 		int fd;
 
-		snprintf(path[i], sizeof(path[i]), "%s/%d", dir, i);
+		snprintf(path[i], sizeof(path[i]), "%s/fe-%x.vmmkernel%s", dir, i,
+			 i == 1 ? ".new" : "");
 		fd = open(path[i], O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
 		if (fallocate(fd, 0, 0, 200 << 20) < 0) {
 			fprintf(stderr, "note: no room for 600 MiB in /tmp; not tested\n");
@@ -487,11 +490,45 @@ START_TEST(does_not_grow_for_ever)
 		close(fd);
 	}
 	boot_well();
-	/* the oldest has gone, and one was enough */
+	/* the oldest of its own has gone, and one was enough */
 	ck_assert_int_eq(stat(path[2], &st), -1);
 	ck_assert_int_eq(stat(path[1], &st), 0);
 	ck_assert_int_eq(stat(path[0], &st), 0);
 	ck_assert_int_eq(files(NULL, 0), 3);
+}
+END_TEST
+
+/* However much it is and whatever it is called. */
+START_TEST(leaves_what_others_keep_there_alone)
+{
+	static const char *const names[] = {
+		"web.img",	  "1-2",	 "1-2.vmmkernels",   "-2.vmmkernel", "1-.vmmkernel",
+		"x1-2.vmmkernel", "1.vmmkernel", "1-2.vmmkernel.old"};
+	const int n = sizeof(names) / sizeof(names[0]);
+	char path[256];
+
+	boot_well();
+	ck_assert_int_eq(unlink(only_file()), 0);
+	for (int i = 0; i < n; i++) {
+		struct timespec times[2] = {{.tv_sec = 1000}, {.tv_sec = 1000}};
+		int fd;
+
+		snprintf(path, sizeof(path), "%s/%s", dir, names[i]);
+		fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+		if (fallocate(fd, 0, 0, 100 << 20) < 0) {
+			fprintf(stderr, "note: no room for 800 MiB in /tmp; not tested\n");
+			close(fd);
+			return;
+		}
+		ck_assert_int_eq(futimens(fd, times), 0);
+		close(fd);
+	}
+	boot_well();
+	ck_assert_int_eq(files(NULL, 0), n + 1);
+	for (int i = 0; i < n; i++) {
+		snprintf(path, sizeof(path), "%s/%s", dir, names[i]);
+		ck_assert_int_eq(access(path, F_OK), 0);
+	}
 }
 END_TEST
 
@@ -521,5 +558,6 @@ int main(void)
 	tcase_add_test(tc, is_used_by_many_at_once);
 	tcase_add_loop_test(tc, leaves_nothing_on_a_full_disk, 0, 5);
 	tcase_add_test(tc, does_not_grow_for_ever);
+	tcase_add_test(tc, leaves_what_others_keep_there_alone);
 	return fixture_run(suite);
 }

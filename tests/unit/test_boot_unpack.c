@@ -326,6 +326,62 @@ START_TEST(unpacks_harmless_oddities)
 }
 END_TEST
 
+/* Memory that is there before is there afterwards, whether it worked or not. */
+START_TEST(gives_back_nothing_of_prefaulted_memory)
+{
+	size_t pages = guest_mem_size(&mem) / 4096, n = 0;
+	uint8_t *in = malloc(pages);
+	struct boot_job *job;
+	int ret;
+
+	fixture_pack(&packers[0]);
+	if (_i == 1)
+		memset(bzi + bzi_payload + 100, 0xff, 100);
+	fixture_open_bzimage();
+	fixture_clear_ram();
+	mem.options.prefault = true;
+	ck_assert_int_eq(guest_mem_prefault(&mem), 0);
+	job = boot_begin(&mem, &cfg, NULL);
+	ret = boot_finish(job, &mem, &cfg, &entry);
+	/* before anybody looks, which makes pages too */
+	ck_assert_int_eq(mincore(mem.regions[0].host, guest_mem_size(&mem), in), 0);
+	for (size_t i = 0; i < pages; i++)
+		n += in[i] & 1;
+	ck_assert_uint_eq(n, pages);
+	if (_i == 0)
+		fixture_expect_unpacked(ret);
+	else
+		fixture_expect_plain(ret);
+	free(in);
+}
+END_TEST
+
+/* Such a kernel may choose random addresses; whoever wants none is told, unless the command line says it too. */
+START_TEST(warns_of_what_it_cannot_keep)
+{
+	static const struct {
+		bool kaslr;
+		const char *cmdline;
+		unsigned int n;
+	} cases[] = {{false, "quiet", 1}, {false, "nokaslr quiet", 0}, {true, "quiet", 0}};
+
+	fixture_pack_len(&packers[0], 10, 10);
+	for (size_t i = 0; i < 3; i++) {
+		cfg.kaslr = cases[i].kaslr;
+		cfg.cmdline = cases[i].cmdline;
+		n_warnings = 0;
+		ck_assert_int_eq(fixture_boot_unpacked(), 0);
+		ck_assert_uint_eq(n_warnings, cases[i].n);
+	}
+	/* one that vmm unpacks stays where it was linked */
+	cfg.kaslr = false;
+	fixture_pack(&packers[0]);
+	n_warnings = 0;
+	fixture_expect_unpacked(fixture_boot_unpacked());
+	ck_assert_uint_eq(n_warnings, 0);
+}
+END_TEST
+
 START_TEST(leaves_what_is_no_kernel_alone)
 {
 	fixture_pack_len(&packers[_i], 10, 10);
@@ -348,6 +404,8 @@ int main(void)
 #ifdef VMM_HAVE_LZ4
 	tcase_add_test(tc, unpacks_several_lz4_frames);
 #endif
+	tcase_add_test(tc, warns_of_what_it_cannot_keep);
+	tcase_add_loop_test(tc, gives_back_nothing_of_prefaulted_memory, 0, 2);
 	tcase_add_test(tc, unpacks_to_another_place);
 	tcase_add_test(tc, unpacks_near_the_first_mib);
 	tcase_add_test(tc, places_the_initrd_behind_the_kernel);

@@ -191,6 +191,10 @@ struct vmm_config {
 	/* A device tree describes the machine to the kernel (Linux: CONFIG_OF), instead of ACPI and MP tables; default false.
 	 * Such a kernel cannot power off, nor does it see vmm_power_button(). */
 	bool device_tree;
+	/* vmm_destroy() does not wait until the kernel has done away with the VM, which may take tens of milliseconds: for a
+	 * process that ends then. It needs io_uring. In one that goes on, threads of KVM's own may be seen a moment longer, and on
+	 * Intel's CPUs a page or two of address space is lost for each VM. Default false. */
+	bool quick_end;
 	/* The console is hvc0, a virtio console, which is fast; default false: the serial port. The serial port is there in
 	 * any case; what the guest writes to it goes to the same place. */
 	bool console_virtio;
@@ -303,10 +307,7 @@ void vmm_disks_resized(struct vmm *vm);
 /* Ends the VM at once, without asking the guest. vmm_wait() tells when that is done. Any thread. */
 void vmm_stop(struct vmm *vm);
 
-/*
- * Ends the VM if it runs, and frees everything. NULL is fine. The kernel's part of the VM, on some hosts with a thread of KVM's own
- * that this process shows, may go a moment later: nobody waits for it.
- */
+/* Ends the VM if it runs, and frees everything; see also vmm_config.quick_end. NULL is fine. */
 void vmm_destroy(struct vmm *vm);
 
 /* "0.1.0" */

@@ -10,6 +10,7 @@
 
 #define PAGE_SIZE    ((uintptr_t)4096)
 #define PAGEMAP_IN   UINT64_C(0x8000000000000000)
+#define PAGEMAP_SWAP UINT64_C(0x4000000000000000)
 #define PAGEMAP_FILE UINT64_C(0x2000000000000000)
 
 /* Below the caller's frame, what it still uses there, and how much of the stack the start has used at most. */
@@ -40,7 +41,7 @@ static bool footprint_is_clean(int pagemap, uintptr_t start, uintptr_t end)
 		    (ssize_t)bytes)
 			return false;
 		for (size_t i = 0; i < bytes / sizeof(entry[0]); i++) {
-			if ((entry[i] & PAGEMAP_IN) && !(entry[i] & PAGEMAP_FILE))
+			if ((entry[i] & (PAGEMAP_IN | PAGEMAP_SWAP)) && !(entry[i] & PAGEMAP_FILE))
 				return false;
 		}
 		start += bytes / sizeof(entry[0]) * PAGE_SIZE;

@@ -279,6 +279,7 @@ int options_parse(struct options *o, int argc, char **argv)
 	o->config.nets = o->nets;
 	o->log_level = VMM_LOG_WARN;
 	o->kernel_cache = true;
+	o->config.quick_end = true;
 	for (int i = 1; i < argc; i++) {
 		int err;
 

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 #include <linux/memfd.h>
 
@@ -66,7 +67,7 @@ static int guest_mem_take_addresses(struct guest_mem *mem, const struct guest_me
 
 	for (unsigned int i = 0; i < n; i++) {
 		if (__builtin_add_overflow(size, regions[i].size, &size) ||
-		    __builtin_add_overflow(size, align, &size))
+		    __builtin_add_overflow(size, 2 * align, &size))
 			return -ENOMEM;
 	}
 	mem->map = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -88,7 +89,8 @@ static void guest_mem_place(struct guest_mem *mem, const struct guest_mem_region
 		next += (regions[i].base - next) & (align - 1);
 		mem->regions[i] = regions[i];
 		mem->regions[i].host = (uint8_t *)mem->map + (next - (uintptr_t)mem->map);
-		next += regions[i].size;
+		/* what follows is never RAM, though the next region's base may be aligned as this one's end is */
+		next += regions[i].size + align;
 	}
 	mem->n_regions = n;
 }
@@ -106,9 +108,13 @@ static unsigned int guest_mem_huge_flags(enum guest_mem_pages pages)
 static int guest_mem_open(struct guest_mem *mem, uint64_t size)
 {
 	unsigned int flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
+	struct rlimit limit;
 
 	if (guest_mem_is_hugetlb(mem))
 		flags |= MFD_HUGETLB | guest_mem_huge_flags(mem->options.pages);
+	/* The kernel would not say it, but end the process (SIGXFSZ). */
+	if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && size > limit.rlim_cur)
+		return -EFBIG;
 	mem->fd = memfd_create("vmm-memory", flags);
 	if (mem->fd < 0 || ftruncate(mem->fd, (off_t)size) < 0 ||
 	    fcntl(mem->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)

@@ -110,10 +110,13 @@ static void undo_memory(struct machine *machine)
 
 static int make_vm(struct machine *machine, const struct machine_config *config)
 {
-	(void)config;
+	int err;
+
 	bus_init(&machine->ports);
 	bus_init(&machine->mmio);
-	return vm_init(&machine->vm, &machine->mem);
+	err = vm_init(&machine->vm, &machine->mem);
+	machine->vm.quick_end = config->quick_end;
+	return err;
 }
 
 static void undo_vm(struct machine *machine)

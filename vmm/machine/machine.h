@@ -106,7 +106,6 @@ struct machine_config {
 	const char *append;  /* NULL: nothing */
 	uint64_t memory;     /* bytes */
 	struct guest_mem_options memory_options;
-	bool prefault; /* all of the memory exists before the machine does */
 	unsigned int cpus;
 	const struct machine_disk_config *disks;
 	unsigned int n_disks;
@@ -122,6 +121,7 @@ struct machine_config {
 	bool mmio_transport;	  /* virtio over MMIO, and no PCI */
 	bool unpack;		  /* a compressed kernel, instead of the kernel itself */
 	const char *kernel_cache; /* directory for unpacked kernels; NULL: none */
+	bool quick_end;		  /* see vmm_config.quick_end */
 	bool device_tree; /* describes the machine to the kernel, instead of ACPI and MP tables */
 	bool kaslr;	  /* random addresses for the kernel */
 	int console_in;

@@ -129,7 +129,7 @@ int machine_make_memory(struct machine *machine, const struct machine_config *co
 		machine_say_no_memory(size, page_size, err);
 		return err;
 	}
-	if (config->prefault)
+	if (config->memory_options.prefault)
 		err = machine_prefault(machine);
 	if (err < 0)
 		guest_mem_fini(&machine->mem);

@@ -186,8 +186,10 @@ void vm_fini(struct vm *vm)
 	free(vm->routing);
 	vm->routing = NULL;
 	/* Its end waits for grace periods of the kernel, tens of milliseconds in all. */
-	if (vm->fd >= 0)
+	if (vm->fd >= 0 && vm->quick_end)
 		late_close(vm->fd);
+	else if (vm->fd >= 0)
+		close(vm->fd);
 	if (vm->kvm_fd >= 0)
 		close(vm->kvm_fd);
 	vm->fd = -1;

@@ -30,6 +30,8 @@ struct vm {
 	const struct guest_mem *mem;
 	unsigned int max_vcpus;
 	size_t run_size; /* bytes to map of a vCPU's fd */
+	/* set by the owner before vm_fini(): nobody waits for the kernel to do away with the VM (see vmm_config.quick_end) */
+	bool quick_end;
 	/* under gsi_lock */
 	pthread_mutex_t gsi_lock;
 	unsigned int n_gsis;		 /* handed out, the pins included */
