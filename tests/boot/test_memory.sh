@@ -6,7 +6,8 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 # Of the static program.
-most_kb=976
+# What comes back of the program after it was given up comes in pieces of 64 KiB: 892 to 996 were seen.
+most_kb=1100
 most_kb_per_vcpu=24
 most_kb_per_disk=32
 most_bytes=1600000
