@@ -46,7 +46,7 @@ introduction() {
 	disk)
 		cat <<-'END'
 			What a request costs guest, program and host's kernel together. The image is in memory; the guest uses Linux AIO and O_DIRECT, a
-			fixed number of requests after a tenth as many to warm up.
+			fixed number of requests after a tenth as many to warm up. The guest is the small kernel, or Debian's where that was not built, which spends more.
 		END
 		;;
 	net)
