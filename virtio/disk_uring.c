@@ -7,6 +7,8 @@
 #include <errno.h>
 #include <liburing.h>
 #include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #define DISK_URING_ENTRIES 256u
 #define DISK_URING_FILES   8u
@@ -89,20 +91,49 @@ static void disk_uring_on_ready(void *arg, uint32_t events)
 		pthread_mutex_unlock(uring->queue->guard);
 }
 
+/* A ring could open files and make sockets past any filter of system calls. This one takes no orders but those used here. */
+static int disk_uring_restrict(struct disk_uring *uring)
+{
+	static const uint8_t ops[] = {IORING_OP_READ, IORING_OP_WRITE, IORING_OP_READV,
+				      IORING_OP_WRITEV};
+	struct io_uring_restriction only[sizeof(ops) + 2] = {
+		{.opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED, .sqe_flags = IOSQE_FIXED_FILE},
+		{.opcode = IORING_RESTRICTION_REGISTER_OP,
+		 .register_op = IORING_REGISTER_FILES_UPDATE}};
+	int fd = uring->ring.ring_fd;
+
+	for (size_t i = 0; i < sizeof(ops); i++)
+		only[2 + i] = (struct io_uring_restriction){.opcode = IORING_RESTRICTION_SQE_OP,
+							    .sqe_op = ops[i]};
+	/* Shared libraries of liburing have forgotten both functions for long. */
+	if (syscall(SYS_io_uring_register, fd, IORING_REGISTER_RESTRICTIONS, only,
+		    sizeof(only) / sizeof(only[0])) < 0 ||
+	    syscall(SYS_io_uring_register, fd, IORING_REGISTER_ENABLE_RINGS, NULL, 0) < 0)
+		return -errno;
+	return 0;
+}
+
+static int disk_uring_init_ring(struct disk_uring *uring, struct io_uring_params *params)
+{
+	*params = (struct io_uring_params){.flags = IORING_SETUP_R_DISABLED |
+						    IORING_SETUP_COOP_TASKRUN};
+	int err = io_uring_queue_init_params(DISK_URING_ENTRIES, &uring->ring, params);
+
+	if (err == -EINVAL) { /* Linux before 5.19 */
+		*params = (struct io_uring_params){.flags = IORING_SETUP_R_DISABLED};
+		err = io_uring_queue_init_params(DISK_URING_ENTRIES, &uring->ring, params);
+	}
+	return err;
+}
+
 struct disk_uring *disk_uring_new(struct disk_queue *queue)
 {
 	struct disk_uring *uring = calloc(1, sizeof(*uring));
-	struct io_uring_params params = {.flags = IORING_SETUP_COOP_TASKRUN};
-	int err;
+	struct io_uring_params params;
 
 	if (!uring)
 		return NULL;
-	err = io_uring_queue_init_params(DISK_URING_ENTRIES, &uring->ring, &params);
-	if (err == -EINVAL) { /* Linux before 5.19 */
-		params = (struct io_uring_params){0};
-		err = io_uring_queue_init_params(DISK_URING_ENTRIES, &uring->ring, &params);
-	}
-	if (err < 0) {
+	if (disk_uring_init_ring(uring, &params) < 0) {
 		free(uring);
 		return NULL;
 	}
@@ -112,8 +143,8 @@ struct disk_uring *disk_uring_new(struct disk_queue *queue)
 	uring->fixed = io_uring_register_files(&uring->ring, uring->files, DISK_URING_FILES) == 0;
 	uring->watch = (struct evloop_fd){
 		.fd = uring->ring.ring_fd, .fn = disk_uring_on_ready, .arg = uring};
-	/* Rings whose completions may be lost when they come too fast (Linux before 5.5) are not worth the trouble. */
-	if (!(params.features & IORING_FEAT_NODROP) ||
+	/* Rings that cannot be restricted (Linux before 5.10), or whose completions may be lost, are not worth the trouble. */
+	if (!(params.features & IORING_FEAT_NODROP) || disk_uring_restrict(uring) < 0 ||
 	    evloop_add(queue->loop, &uring->watch, EPOLLIN) < 0) {
 		io_uring_queue_exit(&uring->ring);
 		free(uring);

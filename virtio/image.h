@@ -16,6 +16,8 @@
 #include <sys/uio.h>
 #include <time.h>
 
+#include "vmm/core/kept_name.h"
+
 enum image_place {
 	IMAGE_FILE, /* bytes of fd, from offset on */
 	IMAGE_ZERO, /* reads as zeros */
@@ -75,6 +77,7 @@ struct image {
 	uint32_t physical_block; /* unit it writes without reading first; not below logical_block */
 	struct timespec changed; /* last change of its newest file; 0: a block device */
 	uint32_t optimal_io;	 /* bytes that are moved best at once; 0: not known */
+	const struct kept_name *made; /* a file that close() may remove; NULL: there is none */
 	/* changed by resize() alone */
 	uint64_t size; /* bytes, a multiple of 512, not 0 */
 };

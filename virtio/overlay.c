@@ -7,11 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "virtio/image_io.h"
 #include "virtio/overlay_bitmap.h"
 #include "virtio/overlay_file.h"
+#include "vmm/core/kept_name.h"
 #include "vmm/core/log.h"
 
 /* Pages of the bitmap that are stored in one go: 4 GiB of the disk. */
@@ -29,7 +31,7 @@ struct overlay {
 	struct image *base;
 	int fd;
 	bool kept;
-	char *made_path; /* of a kept file that was not there before; else NULL */
+	struct kept_name made; /* of a kept file that was not there before */
 	uint64_t data_offset;
 	/* shared, with rules of its own */
 	struct overlay_bitmap bitmap;
@@ -245,7 +247,7 @@ static void overlay_free(struct overlay *o)
 	pthread_cond_destroy(&o->flush_done);
 	pthread_mutex_destroy(&o->flush_lock);
 	o->base->ops->close(o->base);
-	free(o->made_path);
+	kept_name_close(&o->made);
 	free(o);
 }
 
@@ -262,8 +264,8 @@ static void overlay_close(struct image *image)
 
 	assert(!o->flushing);
 	/* What was made for a machine that never ran, or never wrote, tells no more than no file does. */
-	if (o->made_path && overlay_is_empty(o))
-		overlay_file_unmake(o->fd, o->made_path);
+	if (overlay_is_empty(o))
+		kept_name_remove(&o->made);
 	overlay_free(o);
 }
 
@@ -280,6 +282,7 @@ static const struct image_ops overlay_ops = {
 static int overlay_open_kept(struct overlay *o, const struct overlay_config *config)
 {
 	struct overlay_base id;
+	struct stat st;
 	bool made;
 	int ret = overlay_base_identify(&id, o->base);
 
@@ -290,8 +293,8 @@ static int overlay_open_kept(struct overlay *o, const struct overlay_config *con
 	o->fd = overlay_file_open_kept(config->path, &id, config->base_name, &made);
 	if (o->fd < 0)
 		return o->fd;
-	if (made)
-		o->made_path = strdup(config->path);
+	if (made && fstat(o->fd, &st) == 0)
+		kept_name_open(&o->made, config->path, &st);
 	ret = overlay_file_load(o->fd, &o->bitmap);
 	if (ret < 0)
 		log_error("cannot read overlay '%s': %s", config->path, strerror(-ret));
@@ -328,6 +331,8 @@ static struct overlay *overlay_new(const struct overlay_config *config)
 		.changed = base->changed,
 		.size = base->size,
 	};
+	o->image.made = &o->made;
+	o->made = (struct kept_name)KEPT_NAME_NONE;
 	o->base = config->base;
 	o->fd = -1;
 	o->kept = config->path != NULL;

@@ -346,15 +346,6 @@ int overlay_file_open_kept(const char *path, const struct overlay_base *base, co
 	return ret < 0 ? ret : fd;
 }
 
-void overlay_file_unmake(int fd, const char *path)
-{
-	struct stat mine, named;
-
-	if (fstat(fd, &mine) == 0 && lstat(path, &named) == 0 && mine.st_dev == named.st_dev &&
-	    mine.st_ino == named.st_ino)
-		unlink(path);
-}
-
 /* The part [at, end) of the bitmap, in which data are. */
 static int overlay_file_load_part(int fd, struct overlay_bitmap *bitmap, uint64_t at, uint64_t end)
 {

@@ -50,8 +50,5 @@ int overlay_file_open_temporary(uint64_t disk_size);
 int overlay_file_open_kept(const char *path, const struct overlay_base *base, const char *base_name,
 			   bool *made);
 
-/* Takes the name from the file, if it is still its own. */
-void overlay_file_unmake(int fd, const char *path);
-
 /* Fills the bitmap from the file; reads only what was written of it. Returns 0 or negative errno. */
 int overlay_file_load(int fd, struct overlay_bitmap *bitmap);

@@ -308,22 +308,30 @@ int passt_open(struct passt *passt, const struct passt_config *config)
 	return err == -ECHILD ? -EIO : err;
 }
 
-/* It ends when its socket is closed; one that does not is helped. */
-void passt_close(struct passt *passt)
+/* Returns whether it is gone. */
+static bool passt_await_end(struct passt *passt)
 {
-	net_stream_close(&passt->stream);
-	passt_close_fd(&passt->stream.be.link_fd);
-	passt_close_fd(&passt->complaints);
-	if (passt->pid == 0)
-		return;
 	for (unsigned int ms = 0; ms < PASST_END_MS; ms++) {
-		if (waitpid(passt->pid, NULL, WNOHANG) != 0) {
-			passt->pid = 0;
-			return;
-		}
+		if (waitpid(passt->pid, NULL, WNOHANG) != 0)
+			return true;
 		poll(NULL, 0, 1);
 	}
-	kill(passt->pid, SIGKILL);
-	waitpid(passt->pid, NULL, 0);
+	return false;
+}
+
+/* It ends when its socket is closed; one that does not is helped, by its descriptor: by number others can be hit. */
+void passt_close(struct passt *passt)
+{
+	int fd = passt->stream.be.link_fd;
+
+	passt->stream.be.link_fd = -1;
+	net_stream_close(&passt->stream);
+	passt_close_fd(&passt->complaints);
+	if (passt->pid != 0 && !passt_await_end(passt)) {
+		/* Not where a sandbox forbids signals; then it is left alone. */
+		if (fd >= 0 && syscall(SYS_pidfd_send_signal, fd, SIGKILL, NULL, 0) == 0)
+			waitpid(passt->pid, NULL, 0);
+	}
 	passt->pid = 0;
+	passt_close_fd(&fd);
 }

@@ -330,6 +330,11 @@ int virtio_vsock_listen(struct virtio_vsock *vs)
 	return vsock_host_listen(&vs->host);
 }
 
+void virtio_vsock_moved(struct virtio_vsock *vs)
+{
+	vsock_host_moved(&vs->host);
+}
+
 void virtio_vsock_fini(struct virtio_vsock *vs)
 {
 	vsock_streams_forget_all(vs);

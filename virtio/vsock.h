@@ -74,5 +74,8 @@ int virtio_vsock_init(struct virtio_vsock *vs, const struct virtio_vsock_options
  */
 int virtio_vsock_listen(struct virtio_vsock *vs);
 
+/* See vsock_host_moved(). */
+void virtio_vsock_moved(struct virtio_vsock *vs);
+
 /* Closes all connections and removes the socket. */
 void virtio_vsock_fini(struct virtio_vsock *vs);

@@ -86,19 +86,10 @@ static int vsock_host_bind(struct vsock_host *host)
 		unlink(addr.sun_path);
 		return err;
 	}
-	host->bound = true;
-	host->dev = st.st_dev;
-	host->ino = st.st_ino;
-	return 0;
-}
-
-static void vsock_host_unlink(struct vsock_host *host)
-{
-	struct stat st;
-
-	if (host->bound && lstat(host->path, &st) == 0 && st.st_dev == host->dev &&
-	    st.st_ino == host->ino)
-		unlink(host->path);
+	err = kept_name_open(&host->made, host->path, &st);
+	if (err < 0)
+		unlink(addr.sun_path);
+	return err;
 }
 
 /* ---- clients ---- */
@@ -278,6 +269,7 @@ int vsock_host_init(struct vsock_host *host, const struct vsock_host_options *op
 		return -EINVAL;
 	}
 	memset(host, 0, sizeof(*host));
+	host->made = (struct kept_name)KEPT_NAME_NONE;
 	host->loop = options->loop;
 	host->name = options->name;
 	host->connect = options->connect;
@@ -309,6 +301,14 @@ int vsock_host_listen(struct vsock_host *host)
 	return err;
 }
 
+void vsock_host_moved(struct vsock_host *host)
+{
+	char *slash = strrchr(host->path, '/');
+
+	if (slash)
+		memmove(host->path, slash + 1, strlen(slash));
+}
+
 void vsock_host_fini(struct vsock_host *host)
 {
 	for (unsigned int i = 0; i < VSOCK_HOST_CLIENTS; i++) {
@@ -317,6 +317,7 @@ void vsock_host_fini(struct vsock_host *host)
 	}
 	evloop_timer_cancel(host->loop, &host->timer);
 	evloop_del(host->loop, &host->listener);
-	vsock_host_unlink(host);
+	kept_name_remove(&host->made);
+	kept_name_close(&host->made);
 	close(host->listener.fd);
 }

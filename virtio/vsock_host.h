@@ -14,10 +14,10 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <sys/types.h>
 #include <sys/un.h>
 
 #include "vmm/core/evloop.h"
+#include "vmm/core/kept_name.h"
 #include "vmm/core/log.h"
 
 #define VSOCK_HOST_CLIENTS  128
@@ -36,14 +36,12 @@ struct vsock_host_client {
 struct vsock_host {
 	/* immutable after init */
 	struct evloop *loop;
-	const char *name; /* of the device, borrowed */
-	char path[VSOCK_HOST_MAX_PATH + 1];
+	const char *name;		    /* of the device, borrowed */
+	char path[VSOCK_HOST_MAX_PATH + 1]; /* changes in vsock_host_moved() alone */
 	void (*connect)(void *arg, int fd, uint32_t port);
 	void *arg;
 	/* immutable after listen */
-	bool bound;
-	dev_t dev; /* of the socket's file */
-	ino_t ino;
+	struct kept_name made; /* the socket's file */
 	/* owned by the loop thread */
 	struct evloop_fd listener;
 	struct evloop_timer timer;
@@ -65,6 +63,12 @@ int vsock_host_init(struct vsock_host *host, const struct vsock_host_options *op
 
 /* Makes the socket's file. Returns 0, or negative errno after a message; then only fini may follow. */
 int vsock_host_listen(struct vsock_host *host);
+
+/*
+ * The directory of the sockets is the working directory of the process from now on, and may have no other name. After listen,
+ * while the loop does not run.
+ */
+void vsock_host_moved(struct vsock_host *host);
 
 /* Forgets the clients and removes the socket, if it is still ours. */
 void vsock_host_fini(struct vsock_host *host);

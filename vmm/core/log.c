@@ -41,10 +41,15 @@ static bool log_terminal_is_raw(void)
 static void log_to_stderr(const char *line)
 {
 	struct pollfd fd = {.fd = STDERR_FILENO, .events = POLLOUT};
+	char text[LOG_LINE_MAX + sizeof("vmm: \r\n")];
+	int len;
+	ssize_t n;
 
 	if (poll(&fd, 1, 0) != 1)
 		return;
-	dprintf(STDERR_FILENO, "vmm: %s%s\n", line, log_terminal_is_raw() ? "\r" : "");
+	len = snprintf(text, sizeof(text), "vmm: %s%s\n", line, log_terminal_is_raw() ? "\r" : "");
+	n = write(STDERR_FILENO, text, (size_t)len);
+	(void)n;
 }
 
 /* A file's name may hold anything; a message is one line, and does not steer a terminal. */

@@ -1,0 +1,125 @@
+/* Names that are removed at the end, without a way to files. */
+#include <check.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "vmm/core/kept_name.h"
+
+static char dir[] = "/tmp/kept_name.XXXXXX";
+static char path[64];
+static struct stat made;
+
+static void make(const char *at)
+{
+	int fd = open(at, O_CREAT | O_EXCL | O_WRONLY, 0600);
+
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(fstat(fd, &made), 0);
+	close(fd);
+}
+
+static void setup(void)
+{
+	memcpy(&dir[sizeof(dir) - 7], "XXXXXX", 6);
+	ck_assert_ptr_nonnull(mkdtemp(dir));
+	snprintf(path, sizeof(path), "%s/name", dir);
+	make(path);
+}
+
+static void teardown(void)
+{
+	unlink(path);
+	rmdir(dir);
+}
+
+START_TEST(test_removed)
+{
+	struct kept_name kept;
+
+	ck_assert_int_eq(kept_name_open(&kept, path, &made), 0);
+	ck_assert_int_eq(chdir("/"), 0);
+	kept_name_remove(&kept);
+	ck_assert_int_lt(access(path, F_OK), 0);
+	kept_name_remove(&kept);
+	kept_name_close(&kept);
+	kept_name_close(&kept);
+	kept_name_remove(&kept);
+}
+END_TEST
+
+START_TEST(test_relative)
+{
+	struct kept_name kept;
+
+	ck_assert_int_eq(chdir(dir), 0);
+	ck_assert_int_eq(kept_name_open(&kept, "name", &made), 0);
+	ck_assert_int_eq(chdir("/"), 0);
+	kept_name_remove(&kept);
+	ck_assert_int_lt(access(path, F_OK), 0);
+	kept_name_close(&kept);
+}
+END_TEST
+
+START_TEST(test_somebody_else_s_file_stays)
+{
+	struct kept_name kept;
+	char other[80];
+
+	ck_assert_int_eq(kept_name_open(&kept, path, &made), 0);
+	snprintf(other, sizeof(other), "%s.new", path);
+	make(other);
+	ck_assert_int_eq(rename(other, path), 0);
+	kept_name_remove(&kept);
+	ck_assert_int_eq(access(path, F_OK), 0);
+	kept_name_close(&kept);
+}
+END_TEST
+
+START_TEST(test_no_directory)
+{
+	struct kept_name kept;
+
+	ck_assert_int_eq(kept_name_open(&kept, "/tmp/not/there/at all", &made), -ENOENT);
+	ck_assert_int_lt(kept.dir, 0);
+	kept_name_remove(&kept);
+	kept_name_close(&kept);
+}
+END_TEST
+
+START_TEST(test_directories)
+{
+	static const char *const cases[][2] = {
+		{"name", "."}, {"/name", "/"}, {"a/b", "a"}, {"/a/b/c", "/a/b"}, {"../x", ".."}};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		char *found = kept_name_directory(cases[i][0]);
+
+		ck_assert_str_eq(found, cases[i][1]);
+		free(found);
+	}
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("kept_name");
+	TCase *tc = tcase_create("kept_name");
+	SRunner *runner = srunner_create(suite);
+	int failed;
+
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_test(tc, test_removed);
+	tcase_add_test(tc, test_relative);
+	tcase_add_test(tc, test_somebody_else_s_file_stays);
+	tcase_add_test(tc, test_no_directory);
+	tcase_add_test(tc, test_directories);
+	suite_add_tcase(suite, tc);
+	srunner_run_all(runner, CK_NORMAL);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
