@@ -102,7 +102,7 @@ static int boot_job_start(struct boot_job *job, const char *cache_dir)
 		if (!job->cache_dir)
 			return -ENOMEM;
 	}
-	return thread_start(&job->thread, "vmm-unpack", boot_job_run, job);
+	return thread_start(&job->thread, "vmm-unpack", boot_job_run, job, NULL);
 }
 
 static int boot_job_choose_place(struct boot_job *job, const struct boot_config *cfg)

@@ -93,7 +93,8 @@ static void *disk_pool_thread(void *arg)
 static void disk_pool_grow(struct disk_pool *pool)
 {
 	if (pool->n_threads < DISK_POOL_THREADS &&
-	    thread_start(&pool->threads[pool->n_threads], "vmm-disk", disk_pool_thread, pool) == 0)
+	    thread_starter_run(pool->loop->starter, &pool->threads[pool->n_threads], "vmm-disk",
+			       disk_pool_thread, pool) == 0)
 		pool->n_threads++;
 }
 

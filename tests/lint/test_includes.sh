@@ -9,8 +9,9 @@ declare -A allowed=(
 	[boot]='boot vmm/core'
 	[devices]='devices vmm/core'
 	[virtio]='virtio vmm/core'
-	[vmm/machine]='vmm/machine boot devices virtio vmm/core'
-	[vmm/api]='vmm/api vmm/machine vmm/core'
+	[vmm/sandbox]='vmm/sandbox vmm/core'
+	[vmm/machine]='vmm/machine boot devices virtio vmm/sandbox vmm/core'
+	[vmm/api]='vmm/api vmm/machine vmm/sandbox vmm/core'
 	[vmm/cli]='vmm/cli vmm/api'
 )
 

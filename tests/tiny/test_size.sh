@@ -22,7 +22,8 @@ else
 fi
 
 if command -v gdb >/dev/null && readelf -S "$vmm" | grep -q ' \.debug_info'; then
-	"$vmm" --kernel "$guests/idle.bz64" --log-level error </dev/null >/dev/null &
+	# A debugger looks for the program's file where the program would find it.
+	"$vmm" --kernel "$guests/idle.bz64" --log-level error --sandbox off </dev/null >/dev/null &
 	pid=$!
 	wait_until 10 runs_guest "$pid" || fail 'the guest does not start'
 	sleep 0.3
@@ -35,7 +36,7 @@ if command -v gdb >/dev/null && readelf -S "$vmm" | grep -q ' \.debug_info'; the
 	wait "$pid" 2>/dev/null || true
 	# The start's code is given back, but not with a breakpoint in it.
 	gdb -q -batch -nx -ex 'break virtq_pop' -ex 'break vmm_stop' -ex run -ex 'info breakpoints' \
-		--args "$vmm" --kernel "$guests/spin.bz64" --log-level error --timeout 3 </dev/null >"$tmp/bt" 2>&1 || true
+		--args "$vmm" --kernel "$guests/spin.bz64" --log-level error --sandbox off --timeout 3 </dev/null >"$tmp/bt" 2>&1 || true
 	grep -qE 'hit Breakpoint.*vmm_stop' "$tmp/bt" || fail "a breakpoint is not hit: $(tail -n 5 "$tmp/bt")"
 else
 	note 'no gdb, or no debug information: backtraces are not tried'

@@ -22,6 +22,16 @@ static void teardown(void)
 	close(ends[0]);
 }
 
+/* As whoever ends a machine: holds it early, and closes both later. */
+static void end_late(int fd)
+{
+	int held_by = late_close_hold(fd);
+
+	close(fd);
+	if (held_by >= 0)
+		close(held_by);
+}
+
 static void expect_closed(void)
 {
 	struct pollfd reader = {.fd = ends[0], .events = POLLIN};
@@ -33,7 +43,20 @@ static void expect_closed(void)
 
 START_TEST(test_closed)
 {
-	late_close(ends[1]);
+	end_late(ends[1]);
+	expect_closed();
+}
+END_TEST
+
+START_TEST(test_held)
+{
+	struct pollfd reader = {.fd = ends[0], .events = POLLIN};
+	int held_by = late_close_hold(ends[1]);
+
+	close(ends[1]);
+	ck_assert_int_eq(poll(&reader, 1, 100), held_by < 0 ? 1 : 0);
+	if (held_by >= 0)
+		close(held_by);
 	expect_closed();
 }
 END_TEST
@@ -43,7 +66,7 @@ START_TEST(test_other_descriptors_keep_it)
 	struct pollfd reader = {.fd = ends[0], .events = POLLIN};
 	int other = dup(ends[1]);
 
-	late_close(ends[1]);
+	end_late(ends[1]);
 	ck_assert_int_eq(poll(&reader, 1, 100), 0);
 	close(other);
 	expect_closed();
@@ -59,7 +82,7 @@ START_TEST(test_no_descriptor_for_a_ring)
 	before = limit.rlim_cur;
 	limit.rlim_cur = 0;
 	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
-	late_close(ends[1]);
+	end_late(ends[1]);
 	limit.rlim_cur = before;
 	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
 	expect_closed();
@@ -75,6 +98,7 @@ int main(void)
 
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, test_closed);
+	tcase_add_test(tc, test_held);
 	tcase_add_test(tc, test_other_descriptors_keep_it);
 	tcase_add_test(tc, test_no_descriptor_for_a_ring);
 	suite_add_tcase(suite, tc);

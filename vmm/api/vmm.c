@@ -8,6 +8,7 @@
 
 #include "vmm/core/log.h"
 #include "vmm/machine/machine.h"
+#include "vmm/sandbox/filter.h"
 
 _Static_assert(VMM_MAX_DISKS_AND_NETS == MACHINE_MAX_DISKS_AND_NETS,
 	       "the API promises what the machine has");
@@ -62,6 +63,7 @@ static struct machine_config vmm_translate(const struct vmm_config *c)
 		.device_tree = c->device_tree,
 		.quick_end = c->quick_end,
 		.kaslr = c->kaslr,
+		.sandbox = (enum machine_sandbox)c->sandbox,
 		.console_in = c->console_in,
 		.console_out = c->console_out,
 		.console_keys = c->console_keys};
@@ -112,7 +114,8 @@ static struct machine_net_config vmm_translate_net(const struct vmm_net *n,
 static int vmm_check(const struct vmm_config *c)
 {
 	bool bad = (c->n_disks > 0 && !c->disks) || (c->n_nets > 0 && !c->nets) ||
-		   (unsigned int)c->hugepages > VMM_HUGEPAGES_1G;
+		   (unsigned int)c->hugepages > VMM_HUGEPAGES_1G ||
+		   (unsigned int)c->sandbox > VMM_SANDBOX_STRICT;
 
 	for (unsigned int i = 0; i < c->n_disks && i < VMM_MAX_DISKS_AND_NETS && !bad; i++)
 		bad = (unsigned int)c->disks[i].format > VMM_DISK_QCOW2 ||
@@ -200,6 +203,28 @@ int vmm_device_tree(const struct vmm *vm, void **tree, size_t *size)
 int vmm_prepare(struct vmm *vm)
 {
 	return machine_prepare(vm->machine);
+}
+
+int vmm_confine(struct vmm *vm, const struct vmm_confinement *c)
+{
+	struct machine_confinement mc = {.strict = c->strict,
+					 .change_user = c->change_user,
+					 .uid = c->uid,
+					 .gid = c->gid,
+					 .remove_in = c->remove_in,
+					 .n_remove_in = c->n_remove_in};
+
+	return machine_confine(vm->machine, &mc);
+}
+
+int vmm_confine_thread(void)
+{
+	return filter_install(FILTER_OWNER);
+}
+
+bool vmm_describe_violation(const siginfo_t *info, char *text, size_t size)
+{
+	return filter_describe(info, text, size);
 }
 
 int vmm_start(struct vmm *vm)
@@ -300,6 +325,9 @@ const char *vmm_version(void)
 
 #define SAME(a, b) _Static_assert((int)(a) == (int)(b), "the two enums have the same numbers")
 
+SAME(VMM_SANDBOX_ON, MACHINE_SANDBOX_ON);
+SAME(VMM_SANDBOX_OFF, MACHINE_SANDBOX_OFF);
+SAME(VMM_SANDBOX_STRICT, MACHINE_SANDBOX_STRICT);
 SAME(VMM_HUGEPAGES_THP, GUEST_MEM_THP);
 SAME(VMM_HUGEPAGES_OFF, GUEST_MEM_SMALL);
 SAME(VMM_HUGEPAGES_2M, GUEST_MEM_2M);

@@ -30,6 +30,7 @@
  */
 #pragma once
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -156,6 +157,21 @@ enum vmm_hugepages {
 	VMM_HUGEPAGES_1G,
 };
 
+/*
+ * What the library's own threads may do once they run: each kind of thread has the few system calls that it makes, and no other
+ * (seccomp filters), so that a guest which takes over such a thread cannot open a file, start a program, make a socket (but
+ * to connect to unix sockets, with a socket device) or signal another process. A call that is refused raises SIGSYS in its thread; see
+ * vmm_describe_violation(). What is left to the program are the layers that hold for a whole process: vmm_confine().
+ *
+ * The log's sink (vmm_log_set_sink()) is called on such threads too: there it may write to what is open, allocate memory and
+ * take locks, but not, for one, open a file.
+ */
+enum vmm_sandbox {
+	VMM_SANDBOX_ON = 0, /* if vmm was built with filters and the kernel takes them */
+	VMM_SANDBOX_OFF,
+	VMM_SANDBOX_STRICT, /* or vmm_create() fails: -ENOTSUP when built without */
+};
+
 struct vmm_config {
 	const char *kernel; /* bzImage or vmlinux; required */
 	/* vmm_create() unpacks a compressed kernel (gzip; lz4, zstd, xz and lzma if built in), which is faster than that the
@@ -195,6 +211,7 @@ struct vmm_config {
 	 * process that ends then. It needs io_uring. In one that goes on, threads of KVM's own may be seen a moment longer, and on
 	 * Intel's CPUs a page or two of address space is lost for each VM. Default false. */
 	bool quick_end;
+	enum vmm_sandbox sandbox; /* default VMM_SANDBOX_ON */
 	/* The console is hvc0, a virtio console, which is fast; default false: the serial port. The serial port is there in
 	 * any case; what the guest writes to it goes to the same place. */
 	bool console_virtio;
@@ -242,6 +259,39 @@ int vmm_device_tree(const struct vmm *vm, void **tree, size_t *size);
  * after a failure only vmm_destroy() is useful.
  */
 int vmm_prepare(struct vmm *vm);
+
+/* Layers that hold for a whole process. A struct of zeros is a good default. */
+struct vmm_confinement {
+	bool strict; /* a layer that this host cannot have is an error; else the log says so (info) */
+	bool change_user; /* to uid and gid, without other groups: needs the rights of root, and is an error without */
+	uint32_t uid;
+	uint32_t gid;
+	/* Directories in which the program itself will remove names later, by unlinkat() and these descriptors (O_PATH). */
+	const int *remove_in;
+	unsigned int n_remove_in;
+};
+
+/*
+ * The calling process, which is there for this VM and has one thread, gives up what it will not need: namespaces of its own (mount,
+ * IPC, UTS, and user if needed), an empty root, another user if wanted, no capabilities, no new privileges, Landlock without any
+ * rule, no core files. Files and directories can be reached by descriptors alone from then on, and the working directory is
+ * another. Between vmm_prepare() and vmm_start(), once. Returns 0, or negative errno after a message, with some
+ * layers applied; -EUSERS when the process has several threads.
+ */
+int vmm_confine(struct vmm *vm, const struct vmm_confinement *confinement);
+
+/*
+ * The calling thread may do no more than wait for its VMs, use functions of this header on them, and read and write what is open:
+ * a filter as those of the library's threads. After vmm_start(). Returns 0, -ENOTSUP when vmm was built without filters, or
+ * another negative errno.
+ */
+int vmm_confine_thread(void);
+
+/*
+ * In a handler of SIGSYS (SA_SIGINFO), which the library does not install: writes which thread was refused which system call, in at
+ * most size bytes. False when the signal was not raised by a filter. May be called in a handler.
+ */
+bool vmm_describe_violation(const siginfo_t *info, char *text, size_t size);
 
 /* vmm_prepare(), if that was not called, and starts the vCPUs. Once. Returns 0 or negative errno; after a failure only vmm_destroy() is useful. */
 int vmm_start(struct vmm *vm);

@@ -78,10 +78,13 @@ static void footprint_drop_stack(void)
 	madvise((void *)(here - STACK_MARGIN - STACK_DEPTH), STACK_DEPTH, MADV_DONTNEED);
 }
 
-void footprint_shrink(void)
+int footprint_open(void)
 {
-	int pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	return open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+}
 
+void footprint_shrink(int pagemap)
+{
 	if (pagemap >= 0) {
 		dl_iterate_phdr(footprint_drop_program, &pagemap);
 		close(pagemap);

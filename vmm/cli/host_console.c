@@ -119,7 +119,7 @@ int host_console_open(struct host_console *host, struct options *options)
 	struct vmm_config *config = &options->config;
 	int err;
 
-	*host = (struct host_console){.path = options->console_path, .fd = -1};
+	*host = (struct host_console){.path = options->console_path, .fd = -1, .dir = -1};
 	switch (options->console) {
 	case OPTIONS_CONSOLE_STDIO:
 		config->console_out = STDOUT_FILENO;
@@ -182,12 +182,38 @@ static bool is_stale_socket(const struct sockaddr_un *name)
 	return refused;
 }
 
+static const char *console_base(const struct host_console *host)
+{
+	const char *slash = strrchr(host->path, '/');
+
+	return slash ? slash + 1 : host->path;
+}
+
+/* Of the socket, whose name is short. */
+static int open_console_dir(struct host_console *host)
+{
+	char dir[sizeof(((struct sockaddr_un *)0)->sun_path) + 2];
+
+	snprintf(dir, sizeof(dir), "%.*s.", (int)(console_base(host) - host->path), host->path);
+	host->dir = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (host->dir < 0) {
+		int err = -errno;
+
+		report("cannot open the directory of console socket '%s': %s", host->path,
+		       strerror(-err));
+		return err;
+	}
+	return 0;
+}
+
 static int bind_console_socket(struct host_console *host)
 {
 	struct sockaddr_un name;
 	struct stat st;
-	int err = 0;
+	int err = open_console_dir(host);
 
+	if (err < 0)
+		return err;
 	socket_name(&name, host->path); /* open has looked at its length */
 	if (is_stale_socket(&name))
 		unlink(host->path);
@@ -233,7 +259,7 @@ void host_console_end(const struct host_console *host)
 	struct stat st;
 
 	/* Somebody may have put something else there. */
-	if (host->bound && lstat(host->path, &st) == 0 && st.st_dev == host->device &&
-	    st.st_ino == host->inode)
-		unlink(host->path);
+	if (host->bound && fstatat(host->dir, console_base(host), &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	    st.st_dev == host->device && st.st_ino == host->inode)
+		unlinkat(host->dir, console_base(host), 0);
 }

@@ -16,6 +16,7 @@ struct host_console {
 	const char *path; /* of the file or socket */
 	int fd;		  /* the same; -1: neither */
 	bool created;	  /* the file was made by us, so that a failed start removes it again */
+	int dir;	  /* of the socket, for paths may mean nothing at the end; -1: none */
 	bool bound;	  /* the socket has its name, as this inode: */
 	dev_t device;
 	ino_t inode;

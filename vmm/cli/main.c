@@ -18,6 +18,7 @@
 #include "vmm/cli/host_console.h"
 #include "vmm/cli/options.h"
 #include "vmm/cli/report.h"
+#include "vmm/cli/sandbox.h"
 #include "vmm/cli/terminal.h"
 
 enum exit_status {
@@ -25,7 +26,8 @@ enum exit_status {
 	EXIT_STATUS_CRASHED = 123,
 	EXIT_STATUS_TIMED_OUT = 124,
 	EXIT_STATUS_FAILED = 125,
-	EXIT_STATUS_SIGNAL = 128, /* plus its number */
+	EXIT_STATUS_SIGNAL = 128,			   /* plus its number */
+	EXIT_STATUS_REFUSED = EXIT_STATUS_SIGNAL + SIGSYS, /* by the sandbox: a thread is stuck */
 };
 
 /* How long the guest may take to power off after SIGTERM or SIGINT. */
@@ -85,6 +87,8 @@ struct run {
 	uint64_t timeout; /* ms of CLOCK_MONOTONIC; UINT64_MAX: never */
 	uint64_t grace;
 	uint64_t settled;
+	int pagemap; /* see footprint.h */
+	int violation_fd;
 };
 
 static void run_tell_size(const struct run *run)
@@ -135,7 +139,7 @@ static void run_check_deadlines(struct run *run)
 	}
 	if (now >= run->settled) {
 		run->settled = UINT64_MAX;
-		footprint_shrink();
+		footprint_shrink(run->pagemap);
 	}
 }
 
@@ -157,12 +161,15 @@ static int run_until_end(struct run *run)
 {
 	enum vmm_end end = VMM_END_NONE;
 	struct pollfd fds[] = {{.fd = vmm_fd(run->vm), .events = POLLIN},
-			       {.fd = run->signal_fd, .events = POLLIN}};
+			       {.fd = run->signal_fd, .events = POLLIN},
+			       {.fd = run->violation_fd, .events = POLLIN}};
 
 	run->settled = now_ms() + SETTLED_MS;
 	while (!(fds[0].revents & POLLIN)) {
-		if (poll(fds, 2, run_poll_timeout(run)) < 0)
+		if (poll(fds, 3, run_poll_timeout(run)) < 0)
 			continue;
+		if (fds[2].revents & POLLIN)
+			return EXIT_STATUS_REFUSED;
 		if (fds[1].revents & POLLIN)
 			run_on_signal(run);
 		run_check_deadlines(run);
@@ -210,10 +217,35 @@ static void allow_descriptors(const struct options *options)
 	setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-static int run_vm(struct options *options, struct host_console *console)
+/* What may still be refused, then what changes files, then what can be done no more in the sandbox. */
+static int start(struct run *run, struct host_console *console, struct sandbox *sandbox)
 {
-	struct run run = {
-		.options = options, .signal_fd = -1, .timeout = UINT64_MAX, .grace = UINT64_MAX};
+	const struct options *options = run->options;
+	int err = take_over(run, options);
+
+	if (err == 0)
+		err = vmm_prepare(run->vm);
+	if (err == 0)
+		err = host_console_begin(console, options);
+	run->pagemap = footprint_open();
+	if (err == 0)
+		err = sandbox_enter(sandbox, run->vm, options, console->dir);
+	if (err < 0)
+		return err;
+	run->violation_fd = sandbox->violation_fd;
+	run_tell_size(run);
+	err = vmm_start(run->vm);
+	return err < 0 ? err : sandbox_enter_thread(sandbox, options);
+}
+
+static int run_vm(struct options *options, struct host_console *console, struct sandbox *sandbox)
+{
+	struct run run = {.options = options,
+			  .signal_fd = -1,
+			  .timeout = UINT64_MAX,
+			  .grace = UINT64_MAX,
+			  .pagemap = -1,
+			  .violation_fd = -1};
 	int status = EXIT_STATUS_FAILED;
 	char cache_dir[4096];
 	bool started = false;
@@ -234,18 +266,16 @@ static int run_vm(struct options *options, struct host_console *console)
 	}
 	if (options->timeout_ms)
 		run.timeout = now_ms() + options->timeout_ms;
-	/* The console's file is emptied after all that may be refused, and before the guest writes. */
-	if (take_over(&run, options) == 0 && vmm_prepare(run.vm) == 0 &&
-	    host_console_begin(console, options) == 0) {
-		run_tell_size(&run);
-		started = vmm_start(run.vm) == 0;
-	}
+	started = start(&run, console, sandbox) == 0;
 	if (started)
 		status = run_until_end(&run);
 	else
 		host_console_abandon(console);
 	terminal_restore();
 	host_console_end(console);
+	/* Its locks are held for ever. */
+	if (status == EXIT_STATUS_REFUSED)
+		_exit(status);
 	if (status == EXIT_STATUS_TIMED_OUT)
 		report("the machine was ended after %llu.%03llu s (--timeout)",
 		       (unsigned long long)options->timeout_ms / 1000,
@@ -258,6 +288,7 @@ int main(int argc, char **argv)
 {
 	static struct options options; /* large, and only what is used of it is touched */
 	struct host_console console;
+	struct sandbox sandbox;
 
 	footprint_begin();
 	open_standard_descriptors();
@@ -274,8 +305,9 @@ int main(int argc, char **argv)
 		break;
 	}
 	vmm_log_set_level(options.log_level);
+	sandbox_begin(&sandbox);
 	allow_descriptors(&options);
 	if (host_console_open(&console, &options) < 0)
 		return EXIT_STATUS_FAILED;
-	return run_vm(&options, &console);
+	return run_vm(&options, &console, &sandbox);
 }

@@ -22,6 +22,9 @@ int option_disk_image(struct vmm_disk *disk, char *item);
 int option_memory(struct options *o, char *value);
 /* options_net.c */
 int option_net(struct options *o, char *value);
+/* options_sandbox.c */
+int option_sandbox(struct options *o, char *value);
+int option_user(struct options *o, char *value);
 /* options_vsock.c */
 int option_vsock(struct options *o, char *value);
 

@@ -205,6 +205,8 @@ static const struct option {
 	{"transport", option_transport, true, false},
 	{"tables", option_tables, true, false},
 	{"dump-dtb", option_dump_dtb, true, false},
+	{"sandbox", option_sandbox, true, false},
+	{"user", option_user, true, false},
 	{"timeout", option_timeout, true, false},
 	{"console", option_console, true, false},
 	{"events", option_events, true, false},
@@ -231,14 +233,14 @@ static int options_parse_one(struct options *o, int argc, char **argv, int *at)
 	char *word = argv[*at], *value = NULL, *equals = strchr(word, '=');
 	size_t len = equals ? (size_t)(equals - word) : strlen(word);
 	const struct option *opt = len > 2 ? options_find(word + 2, len - 2) : NULL;
-	uint32_t bit;
+	uint64_t bit;
 
 	if (strncmp(word, "--", 2) != 0 || !opt) {
 		report("unknown %s '%s'; see vmm --help", word[0] == '-' ? "option" : "argument",
 		       word);
 		return -EINVAL;
 	}
-	bit = UINT32_C(1) << (opt - options_table);
+	bit = UINT64_C(1) << (opt - options_table);
 	if ((o->seen & bit) && !opt->repeats) {
 		report("--%s is given twice", opt->name);
 		return -EINVAL;
@@ -259,6 +261,10 @@ static int options_check(const struct options *o)
 {
 	if (o->action != OPTIONS_RUN)
 		return 0;
+	if (o->change_user && o->config.sandbox == VMM_SANDBOX_OFF) {
+		report("--user is a part of the sandbox, and --sandbox off turns that off");
+		return -EINVAL;
+	}
 	if (!o->config.kernel) {
 		report("which kernel? Give one with --kernel FILE; see vmm --help");
 		return -EINVAL;

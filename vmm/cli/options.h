@@ -31,7 +31,10 @@ struct options {
 	const char *console_path; /* of a file or socket */
 	bool kernel_cache;	  /* in the user's cache directory */
 	uint64_t timeout_ms;	  /* 0: none */
-	const char *dump_dtb;	  /* where the device tree goes, instead of a run; NULL: none */
+	bool change_user;	  /* to uid and gid */
+	uint32_t uid;
+	uint32_t gid;
+	const char *dump_dtb; /* where the device tree goes, instead of a run; NULL: none */
 	enum vmm_log_level log_level;
 	/* what config points to */
 	struct vmm_disk disks[VMM_MAX_DISKS_AND_NETS];
@@ -39,7 +42,7 @@ struct options {
 	struct vmm_vsock vsock;
 	uint8_t macs[VMM_MAX_DISKS_AND_NETS][6];
 	/* options that may be given once, as seen so far */
-	uint32_t seen;
+	uint64_t seen;
 	/* What is above says which of these are in use; the others are never touched. */
 	struct vmm_forward forwards[VMM_MAX_DISKS_AND_NETS][VMM_MAX_FORWARDS];
 };

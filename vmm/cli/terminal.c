@@ -11,7 +11,7 @@ static volatile sig_atomic_t terminal_fd = -1;
 
 /* What ends a program that does not handle it; main() handles the rest. */
 static const int terminal_fatal_signals[] = {
-	SIGABRT, SIGSEGV, SIGBUS,  SIGILL,    SIGFPE,  SIGTRAP, SIGSYS,	   SIGQUIT, SIGXCPU,
+	SIGABRT, SIGSEGV, SIGBUS,  SIGILL,    SIGFPE,  SIGTRAP, SIGQUIT,   SIGXCPU,
 	SIGXFSZ, SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF, SIGPOLL, SIGSTKFLT, SIGPWR};
 
 bool terminal_is_ours(int fd)

@@ -156,7 +156,7 @@ int evloop_start(struct evloop *loop, const char *name)
 
 	assert(!loop->running);
 	atomic_store_explicit(&loop->stopping, false, memory_order_relaxed);
-	err = thread_start(&loop->thread, name, evloop_thread, loop);
+	err = thread_start(&loop->thread, name, evloop_thread, loop, loop->rights);
 	loop->running = err == 0;
 	return err;
 }

@@ -16,6 +16,8 @@
 #include <stdint.h>
 #include <sys/epoll.h>
 
+#include "vmm/core/thread.h"
+
 #define EVLOOP_BATCH 16
 
 struct evloop_fd {
@@ -52,6 +54,9 @@ struct evloop {
 	int epoll_fd;
 	int wake_fd;
 	/* immutable between start and stop */
+	const struct thread_rights *rights; /* set before start; NULL: those of who starts it */
+	/* Set before start: for callbacks that start threads; NULL: they do so themselves. Runs until after the loop. */
+	struct thread_starter *starter;
 	pthread_t thread;
 	bool running;
 	/* owned by the loop thread */

@@ -87,7 +87,7 @@ int guest_mem_prefault(const struct guest_mem *mem)
 	unsigned int wanted = guest_mem_helpers(mem), n = 0;
 
 	while (n < wanted &&
-	       thread_start(&helpers[n], "vmm-prefault", guest_mem_prefault_some, &p) == 0)
+	       thread_start(&helpers[n], "vmm-prefault", guest_mem_prefault_some, &p, NULL) == 0)
 		n++;
 	guest_mem_prefault_some(&p);
 	while (n > 0)

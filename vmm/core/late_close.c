@@ -1,35 +1,32 @@
 #include "vmm/core/late_close.h"
 
-#include <unistd.h>
+#include <errno.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
 #if __has_include(<linux/io_uring.h>)
 #include <linux/io_uring.h>
 
-/* A ring that is never used, so that it needs no mapping. Negative where there is none, or none for us. */
-static int late_close_ring(int fd)
+int late_close_hold(int fd)
 {
-	struct io_uring_params params = {.flags = 0};
+	/* A ring that takes no orders, and so needs no mapping; nobody can make it take any for want of another system call. It
+	 * holds the files registered with it for as long as it is there, and goes in a work queue of the kernel. */
+	struct io_uring_params params = {.flags = IORING_SETUP_R_DISABLED};
 	int ring = (int)syscall(SYS_io_uring_setup, 1, &params);
+	int err;
 
-	if (ring >= 0)
-		syscall(SYS_io_uring_register, ring, IORING_REGISTER_FILES, &fd, 1);
-	return ring;
+	if (ring < 0)
+		return -errno;
+	if (syscall(SYS_io_uring_register, ring, IORING_REGISTER_FILES, &fd, 1) == 0)
+		return ring;
+	err = -errno;
+	close(ring);
+	return err;
 }
 #else
-static int late_close_ring(int fd)
+int late_close_hold(int fd)
 {
 	(void)fd;
-	return -1;
+	return -ENOSYS;
 }
 #endif
-
-void late_close(int fd)
-{
-	/* A ring holds the files registered with it for as long as it is there, and goes in a work queue of the kernel. */
-	int ring = late_close_ring(fd);
-
-	close(fd);
-	if (ring >= 0)
-		close(ring);
-}

@@ -114,8 +114,8 @@ static int make_vm(struct machine *machine, const struct machine_config *config)
 
 	bus_init(&machine->ports);
 	bus_init(&machine->mmio);
+	machine->quick_end = config->quick_end;
 	err = vm_init(&machine->vm, &machine->mem);
-	machine->vm.quick_end = config->quick_end;
 	return err;
 }
 
@@ -326,6 +326,7 @@ static const struct machine_part {
 	int (*make)(struct machine *machine, const struct machine_config *config);
 	void (*undo)(struct machine *machine); /* NULL: nothing to undo */
 } machine_parts[] = {
+	{machine_init_rights, NULL},
 	{make_loop, undo_loop},
 	{machine_make_memory, undo_memory},
 	{machine_begin_load, machine_abandon_load},

@@ -6,7 +6,7 @@
  * to it, machine_run.c starts and ends it.
  *
  * Threads: one for each vCPU; one event loop for the console, the power button and the ending; I/O threads, each with an
- * event loop, which share the queues of all virtio devices among themselves. See vmm/core/thread.h for their signals. machine_power_button(), machine_stop() and
+ * event loop, which share the queues of all virtio devices among themselves. See vmm/core/thread.h for their signals, vmm/sandbox/filter.h for what they may do. machine_power_button(), machine_stop() and
  * machine_end_fd() may be called by any thread, all else by the owner's, one at a time.
  *
  * The end: whoever finds it first (a vCPU, a console key, machine_stop()) records the reason and posts to the main
@@ -20,6 +20,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "boot/kernel.h"
 #include "devices/acpi_power.h"
@@ -34,9 +35,11 @@
 #include "vmm/core/bus.h"
 #include "vmm/core/evloop.h"
 #include "vmm/core/guest_mem.h"
+#include "vmm/core/kept_name.h"
 #include "vmm/core/pci.h"
 #include "vmm/machine/vcpu.h"
 #include "vmm/machine/vm.h"
+#include "vmm/sandbox/filter.h"
 
 /* PCI has 31 slots beside the host bridge; more devices share slots as functions. */
 #define MACHINE_MAX_CARDS	   48
@@ -98,6 +101,12 @@ struct machine_vsock_config {
 	const char *path;
 };
 
+enum machine_sandbox {
+	MACHINE_SANDBOX_ON, /* as far as this host has it */
+	MACHINE_SANDBOX_OFF,
+	MACHINE_SANDBOX_STRICT, /* whole, or the machine is refused */
+};
+
 /* Borrowed during machine_create(), but for the console's descriptors, which stay the caller's. */
 struct machine_config {
 	const char *kernel;
@@ -124,9 +133,20 @@ struct machine_config {
 	bool quick_end;		  /* see vmm_config.quick_end */
 	bool device_tree; /* describes the machine to the kernel, instead of ACPI and MP tables */
 	bool kaslr;	  /* random addresses for the kernel */
+	enum machine_sandbox sandbox; /* of the machine's threads; see also machine_confine() */
 	int console_in;
 	int console_out;
 	bool console_keys;
+};
+
+/* What a process with this machine gives up besides; see vmm_confinement. */
+struct machine_confinement {
+	bool strict;
+	bool change_user;
+	uid_t uid;
+	gid_t gid;
+	const int *remove_in;
+	unsigned int n_remove_in;
 };
 
 /* What the guest says of its memory, in bytes and counts; UINT64_MAX: nothing. */
@@ -157,11 +177,27 @@ struct machine_card {
 	void (*resized)(
 		struct machine_card
 			*card); /* main loop: its backing may have another size; NULL: none has */
-	void (*remove)(struct machine_card *card); /* undoes and frees the device */
+	/* for machine_confine(); NULL: none */
+	const struct kept_name *made;
+	const char *socket_dir; /* where sockets will be connected to, on an I/O thread */
+	void (*sockets_moved)(struct machine_card *card); /* it is the working directory now */
+	void (*remove)(struct machine_card *card);	  /* undoes and frees the device */
+};
+
+/* What one kind of thread gives up when it starts. */
+struct machine_rights {
+	struct thread_rights rights;
+	struct machine *machine;
+	enum filter_kind kind;
 };
 
 struct machine {
 	/* immutable after create */
+	enum machine_sandbox sandbox;
+	bool filtered; /* threads get filters */
+	unsigned int n_disks;
+	bool quick_end;
+	struct machine_rights rights[FILTER_KINDS];
 	struct guest_mem mem;
 	struct vm vm;
 	struct bus ports;
@@ -195,8 +231,9 @@ struct machine {
 	struct boot_job *boot_job;
 	/* what was made so far, for machine_destroy() */
 	unsigned int built;
-	unsigned int next_io_loop; /* whose turn it is to get a queue */
-	unsigned int n_user_nets;  /* cards on passt */
+	unsigned int next_io_loop;     /* whose turn it is to get a queue */
+	unsigned int n_user_nets;      /* cards on passt */
+	struct thread_starter starter; /* of disks' threads */
 	/* owned by the owner's thread */
 	bool prepared;
 	bool started;
@@ -221,6 +258,12 @@ int machine_prepare(struct machine *machine);
 
 /* machine_prepare(), if that was not called, and starts the threads. Once. Returns 0 or negative errno. */
 int machine_start(struct machine *machine);
+
+/*
+ * The whole process, which has one thread, gives up what this machine will not need (vmm/sandbox/confine.h). After
+ * machine_prepare(), before machine_start(). Reports errors itself.
+ */
+int machine_confine(struct machine *machine, const struct machine_confinement *confinement);
 
 /* Any thread. */
 void machine_power_button(struct machine *machine);
@@ -273,6 +316,13 @@ void machine_on_quit_key(void *arg);
 void machine_on_end(void *arg);
 /* Not on a vCPU thread. Idempotent. */
 void machine_stop_vcpus(struct machine *machine);
+
+/* machine_sandbox.c */
+int machine_init_rights(struct machine *machine, const struct machine_config *config);
+/* For thread_start(); NULL: none are given up. */
+const struct thread_rights *machine_rights(struct machine *machine, enum filter_kind kind);
+/* Reports errors itself. */
+int machine_start_starter(struct machine *machine);
 
 /* machine_memory.c */
 int machine_make_memory(struct machine *machine, const struct machine_config *config);

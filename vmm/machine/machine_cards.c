@@ -68,12 +68,26 @@ struct evloop *machine_next_io_loop(struct machine *machine)
 	return loop;
 }
 
+static enum filter_kind machine_io_kind(const struct machine *machine)
+{
+	for (unsigned int i = 0; i < machine->n_cards; i++) {
+		if (machine->cards[i]->socket_dir)
+			return FILTER_SOCKETS;
+	}
+	return FILTER_IO;
+}
+
 int machine_start_io(struct machine *machine)
 {
+	enum filter_kind kind = machine_io_kind(machine);
+	int err = machine_start_starter(machine);
+
+	if (err < 0)
+		return err;
 	for (unsigned int i = 0; i < machine->n_io_loops; i++) {
 		char name[24];
-		int err;
 
+		machine->io_loops[i].rights = machine_rights(machine, kind);
 		snprintf(name, sizeof(name), "vmm-io%u", i);
 		err = evloop_start(&machine->io_loops[i], name);
 		if (err < 0) {
@@ -88,6 +102,7 @@ void machine_stop_io(struct machine *machine)
 {
 	for (unsigned int i = 0; i < machine->n_io_loops; i++)
 		evloop_stop(&machine->io_loops[i]);
+	thread_starter_stop(&machine->starter);
 }
 
 void machine_fini_io(struct machine *machine)

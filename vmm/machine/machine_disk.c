@@ -123,6 +123,7 @@ int machine_add_disk(struct machine *machine, const struct machine_disk_config *
 	if (err < 0)
 		goto fail_disk;
 	d->card.resized = machine_resize_disk;
+	d->card.made = d->disk.image->made;
 	err = machine_add_card(machine, &d->card, &d->blk.dev, machine_remove_disk);
 	if (err < 0)
 		goto fail_blk;

@@ -99,7 +99,7 @@ static int machine_start_vcpus(struct machine *machine)
 	pthread_mutex_lock(&machine->lock);
 	/* machine_stop() may have been faster. */
 	for (unsigned int i = 0; i < machine->n_vcpus && err == 0 && !machine->stopped; i++)
-		err = vcpu_start(&machine->vcpus[i]);
+		err = vcpu_start(&machine->vcpus[i], machine_rights(machine, FILTER_VCPU));
 	pthread_mutex_unlock(&machine->lock);
 	return err;
 }
@@ -121,6 +121,7 @@ int machine_start(struct machine *machine)
 		return err;
 	machine->started = true;
 	console_start(&machine->console, &machine->serial);
+	machine->loop.rights = machine_rights(machine, FILTER_MAIN);
 	err = evloop_start(&machine->loop, "vmm-main");
 	if (err < 0) {
 		log_error("cannot start the main loop: %s", strerror(-err));
@@ -129,6 +130,9 @@ int machine_start(struct machine *machine)
 	err = machine_start_io(machine);
 	if (err == 0)
 		err = machine_start_vcpus(machine);
+	/* Later there may be no way to get what it takes; and now the guest runs already. */
+	if (machine->quick_end)
+		vm_end_late(&machine->vm);
 	if (err < 0)
 		machine_end(machine, MACHINE_END_FAILED);
 	return err;

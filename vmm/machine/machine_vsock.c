@@ -9,6 +9,7 @@
 struct machine_vsock {
 	struct machine_card card;
 	struct virtio_vsock vsock;
+	char *directory; /* of the sockets */
 };
 
 static int machine_start_vsock(struct machine_card *card)
@@ -16,11 +17,17 @@ static int machine_start_vsock(struct machine_card *card)
 	return virtio_vsock_listen(&((struct machine_vsock *)card)->vsock);
 }
 
+static void machine_vsock_moved(struct machine_card *card)
+{
+	virtio_vsock_moved(&((struct machine_vsock *)card)->vsock);
+}
+
 static void machine_remove_vsock(struct machine_card *card)
 {
 	struct machine_vsock *v = (struct machine_vsock *)card;
 
 	virtio_vsock_fini(&v->vsock);
+	free(v->directory);
 	free(v);
 }
 
@@ -30,11 +37,17 @@ int machine_add_vsock(struct machine *machine, const struct machine_vsock_config
 	struct machine_vsock *v = calloc(1, sizeof(*v));
 	int err;
 
-	if (!v) {
+	if (v)
+		v->directory = kept_name_directory(config->path);
+	if (!v || !v->directory) {
+		free(v);
 		log_error("out of memory");
 		return -ENOMEM;
 	}
 	v->card.start = machine_start_vsock;
+	v->card.made = &v->vsock.host.made;
+	v->card.socket_dir = v->directory;
+	v->card.sockets_moved = machine_vsock_moved;
 	options.loop = machine_next_io_loop(machine);
 	err = virtio_vsock_init(&v->vsock, &options);
 	if (err < 0)
@@ -46,6 +59,7 @@ int machine_add_vsock(struct machine *machine, const struct machine_vsock_config
 fail_vsock:
 	virtio_vsock_fini(&v->vsock);
 fail:
+	free(v->directory);
 	free(v);
 	return err;
 }

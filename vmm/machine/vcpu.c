@@ -200,13 +200,13 @@ int vcpu_init(struct vcpu *vcpu, struct vm *vm, unsigned int index, unsigned int
 	return err;
 }
 
-int vcpu_start(struct vcpu *vcpu)
+int vcpu_start(struct vcpu *vcpu, const struct thread_rights *rights)
 {
 	char name[16];
 	int err;
 
 	snprintf(name, sizeof(name), "vmm-vcpu%u", vcpu->index);
-	err = thread_start(&vcpu->thread, name, vcpu_thread, vcpu);
+	err = thread_start(&vcpu->thread, name, vcpu_thread, vcpu, rights);
 	if (err < 0)
 		log_error("cannot start the thread of vCPU %u: %s", vcpu->index, strerror(-err));
 	vcpu->running = err == 0;

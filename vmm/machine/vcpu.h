@@ -20,6 +20,7 @@
 #include "boot/kernel.h"
 #include "vmm/core/bus.h"
 #include "vmm/core/log.h"
+#include "vmm/core/thread.h"
 #include "vmm/machine/vm.h"
 
 /* One of the signals that need no queue entry, which a process may have used up; ignored unless asked for. */
@@ -60,7 +61,8 @@ int vcpu_init(struct vcpu *vcpu, struct vm *vm, unsigned int index, unsigned int
 /* The first vCPU starts where the boot code says; the others wait for the guest to start them. */
 int vcpu_set_boot_state(struct vcpu *vcpu, const struct boot_entry *entry);
 
-int vcpu_start(struct vcpu *vcpu);
+/* rights: see vmm/core/thread.h. Reports errors itself; returns 0 or negative errno. */
+int vcpu_start(struct vcpu *vcpu, const struct thread_rights *rights);
 
 /* Any thread. The vCPU leaves the guest and its thread ends. */
 void vcpu_request_stop(struct vcpu *vcpu);

@@ -162,7 +162,8 @@ int vm_init(struct vm *vm, const struct guest_mem *mem)
 {
 	int err;
 
-	*vm = (struct vm){.kvm_fd = -1, .fd = -1, .mem = mem, .n_gsis = LAYOUT_GSI_MSI};
+	*vm = (struct vm){
+		.kvm_fd = -1, .fd = -1, .held_by = -1, .mem = mem, .n_gsis = LAYOUT_GSI_MSI};
 	pthread_mutex_init(&vm->gsi_lock, NULL);
 	err = vm_open_kvm();
 	if (err < 0)
@@ -185,16 +186,22 @@ void vm_fini(struct vm *vm)
 {
 	free(vm->routing);
 	vm->routing = NULL;
-	/* Its end waits for grace periods of the kernel, tens of milliseconds in all. */
-	if (vm->fd >= 0 && vm->quick_end)
-		late_close(vm->fd);
-	else if (vm->fd >= 0)
+	if (vm->fd >= 0)
 		close(vm->fd);
+	if (vm->held_by >= 0)
+		close(vm->held_by);
 	if (vm->kvm_fd >= 0)
 		close(vm->kvm_fd);
 	vm->fd = -1;
 	vm->kvm_fd = -1;
+	vm->held_by = -1;
 	pthread_mutex_destroy(&vm->gsi_lock);
+}
+
+/* It waits for grace periods of the kernel, tens of milliseconds in all. */
+void vm_end_late(struct vm *vm)
+{
+	vm->held_by = late_close_hold(vm->fd);
 }
 
 static int vm_kick(struct vm *vm, bool port, uint64_t address, int fd, uint32_t flags)

@@ -30,8 +30,8 @@ struct vm {
 	const struct guest_mem *mem;
 	unsigned int max_vcpus;
 	size_t run_size; /* bytes to map of a vCPU's fd */
-	/* set by the owner before vm_fini(): nobody waits for the kernel to do away with the VM (see vmm_config.quick_end) */
-	bool quick_end;
+	/* owned by the owner's thread */
+	int held_by; /* see late_close.h; negative: nothing holds it */
 	/* under gsi_lock */
 	pthread_mutex_t gsi_lock;
 	unsigned int n_gsis;		 /* handed out, the pins included */
@@ -44,6 +44,9 @@ struct vm {
  */
 int vm_init(struct vm *vm, const struct guest_mem *mem);
 void vm_fini(struct vm *vm);
+
+/* Once, and the owner's thread: vm_fini() will not wait until the kernel has done away with the VM, where that is possible. */
+void vm_end_late(struct vm *vm);
 
 /* Sends one message interrupt now. Returns > 0 when a vCPU took it, 0 when none did, or negative errno. */
 int vm_send_msi(struct vm *vm, uint64_t address, uint32_t data);

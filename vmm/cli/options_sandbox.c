@@ -1,0 +1,75 @@
+/* --sandbox and --user */
+#include "vmm/cli/option.h"
+
+#include <errno.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "vmm/cli/report.h"
+#include "vmm/cli/value.h"
+
+/* 2^32 - 1 stands for no user. */
+#define MAX_ID 0xfffffffeu
+
+int option_sandbox(struct options *o, char *value)
+{
+	static const char *const names[] = {[VMM_SANDBOX_ON] = "on",
+					    [VMM_SANDBOX_OFF] = "off",
+					    [VMM_SANDBOX_STRICT] = "strict"};
+
+	for (unsigned int i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if (strcmp(value, names[i]) == 0) {
+			o->config.sandbox = (enum vmm_sandbox)i;
+			return 0;
+		}
+	}
+	report("--sandbox takes on, off or strict, not '%s'", value);
+	return -EINVAL;
+}
+
+/* Read from the file, so that a static program needs no other libraries of the host. */
+static int option_user_by_name(struct options *o, const char *name)
+{
+	FILE *file = fopen("/etc/passwd", "re");
+	const struct passwd *entry = NULL;
+
+	while (file && (entry = fgetpwent(file))) {
+		if (strcmp(entry->pw_name, name) == 0)
+			break;
+	}
+	if (entry) {
+		o->uid = entry->pw_uid;
+		o->gid = entry->pw_gid;
+	}
+	if (file)
+		fclose(file);
+	return entry ? 0 : -ENOENT;
+}
+
+int option_user(struct options *o, char *value)
+{
+	char *colon = strchr(value, ':');
+	uint64_t uid, gid;
+
+	o->change_user = true;
+	if (geteuid() != 0) {
+		report("--user needs root rights");
+		return -EINVAL;
+	}
+	if (!colon && option_user_by_name(o, value) == 0)
+		return 0;
+	if (colon)
+		*colon = '\0';
+	if (value_number(value, 0, MAX_ID, &uid) < 0 ||
+	    value_number(colon ? colon + 1 : value, 0, MAX_ID, &gid) < 0) {
+		report("--user takes the name of a user in /etc/passwd, or numbers as UID[:GID]; "
+		       "not '%s'",
+		       value);
+		return -EINVAL;
+	}
+	o->uid = (uint32_t)uid;
+	o->gid = (uint32_t)gid;
+	return 0;
+}

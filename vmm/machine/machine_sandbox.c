@@ -1,0 +1,137 @@
+/* What the machine's threads, and its process, give up before the guest runs. */
+#include "vmm/machine/machine.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "vmm/sandbox/confine.h"
+
+static const struct machine_rights *machine_rights_of(const struct thread_rights *rights)
+{
+	return (const struct machine_rights *)rights;
+}
+
+/* On the new thread. A loop goes on in any case, for the machine's end needs it; a vCPU does not. */
+static bool machine_drop(const struct thread_rights *rights)
+{
+	const struct machine_rights *r = machine_rights_of(rights);
+	struct machine *machine = r->machine;
+	int err = filter_install(r->kind);
+
+	if (err == 0)
+		return true;
+	if (machine->sandbox != MACHINE_SANDBOX_STRICT) {
+		log_warn("sandbox: a thread has no filter of system calls: %s", strerror(-err));
+		return true;
+	}
+	log_error("sandbox: cannot filter a thread's system calls: %s", strerror(-err));
+	machine_end(machine, MACHINE_END_FAILED);
+	return r->kind != FILTER_VCPU;
+}
+
+static const char *machine_why_no_filters(int err)
+{
+	return err == -ENOTSUP ? "this vmm was built without libseccomp, or with a sanitizer"
+			       : strerror(-err);
+}
+
+int machine_init_rights(struct machine *machine, const struct machine_config *config)
+{
+	int err = filter_available();
+
+	machine->sandbox = config->sandbox;
+	machine->n_disks = config->n_disks;
+	for (unsigned int i = 0; i < FILTER_KINDS; i++)
+		machine->rights[i] = (struct machine_rights){.rights.drop = machine_drop,
+							     .machine = machine,
+							     .kind = (enum filter_kind)i};
+	if (config->sandbox == MACHINE_SANDBOX_OFF)
+		return 0;
+	machine->filtered = err == 0;
+	if (err < 0 && config->sandbox == MACHINE_SANDBOX_STRICT) {
+		log_error("sandbox: cannot filter system calls: %s", machine_why_no_filters(err));
+		return err;
+	}
+	if (err < 0)
+		log_info("sandbox: no filters of system calls: %s", machine_why_no_filters(err));
+	return 0;
+}
+
+const struct thread_rights *machine_rights(struct machine *machine, enum filter_kind kind)
+{
+	return machine->filtered ? &machine->rights[kind].rights : NULL;
+}
+
+int machine_start_starter(struct machine *machine)
+{
+	int err;
+
+	if (!machine->filtered || machine->n_disks == 0)
+		return 0;
+	err = thread_starter_start(&machine->starter, machine_rights(machine, FILTER_STARTER),
+				   machine_rights(machine, FILTER_DISK));
+	if (err < 0)
+		log_error("cannot start the thread that starts others: %s", strerror(-err));
+	for (unsigned int i = 0; i < machine->n_io_loops && err == 0; i++)
+		machine->io_loops[i].starter = &machine->starter;
+	return err;
+}
+
+/* ---- the process ---- */
+
+static struct machine_card *machine_find_sockets(const struct machine *machine)
+{
+	for (unsigned int i = 0; i < machine->n_cards; i++) {
+		if (machine->cards[i]->socket_dir)
+			return machine->cards[i];
+	}
+	return NULL;
+}
+
+/* The directories of all that is removed at the end. Returns how many. */
+static unsigned int machine_list_made(const struct machine *machine,
+				      const struct machine_confinement *c, int *dirs)
+{
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; i < c->n_remove_in; i++)
+		dirs[n++] = c->remove_in[i];
+	for (unsigned int i = 0; i < machine->n_cards; i++) {
+		const struct kept_name *made = machine->cards[i]->made;
+
+		if (made && made->dir >= 0)
+			dirs[n++] = made->dir;
+	}
+	return n;
+}
+
+int machine_confine(struct machine *machine, const struct machine_confinement *c)
+{
+	struct machine_card *sockets = machine_find_sockets(machine);
+	struct confine_options options = {.strict = c->strict,
+					  .change_user = c->change_user,
+					  .uid = c->uid,
+					  .gid = c->gid,
+					  .socket_dir = sockets ? sockets->socket_dir : NULL};
+	struct confine_result result;
+	int *dirs = calloc(machine->n_cards + c->n_remove_in + 1, sizeof(*dirs));
+	int err;
+
+	if (!dirs) {
+		log_error("out of memory");
+		return -ENOMEM;
+	}
+	options.remove_in = dirs;
+	options.n_remove_in = machine_list_made(machine, c, dirs);
+	err = confine_process(&options, &result);
+	free(dirs);
+	if (err < 0)
+		return err;
+	if (result.moved)
+		sockets->sockets_moved(sockets);
+	log_info("sandbox: %s%s%s%s", result.held,
+		 machine->filtered ? ", filters of system calls" : "",
+		 result.missing[0] ? "; without " : "", result.missing);
+	return 0;
+}

@@ -1,0 +1,264 @@
+#include "vmm/sandbox/confine.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/capability.h>
+#include <sched.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "vmm/core/log.h"
+#include "vmm/sandbox/landlock.h"
+
+/* Linux 6.3; older headers do not know them. */
+#ifndef PR_SET_MDWE
+#define PR_SET_MDWE		 65
+#define PR_MDWE_REFUSE_EXEC_GAIN 1
+#endif
+
+struct confine {
+	const struct confine_options *options;
+	struct confine_result *result;
+	bool own_mounts; /* there is a mount namespace of our own */
+};
+
+static int confine_write(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	ssize_t n;
+	int err;
+
+	if (fd < 0)
+		return -errno;
+	n = write(fd, text, strlen(text));
+	err = n < 0 ? -errno : 0;
+	close(fd);
+	return err;
+}
+
+/* The user stays who they are: one number, the same inside and outside. */
+static int confine_map_user(uid_t uid, gid_t gid)
+{
+	char map[64];
+	int err;
+
+	snprintf(map, sizeof(map), "%u %u 1", uid, uid);
+	err = confine_write("/proc/self/uid_map", map);
+	if (err == 0)
+		err = confine_write("/proc/self/setgroups", "deny");
+	snprintf(map, sizeof(map), "%u %u 1", gid, gid);
+	return err == 0 ? confine_write("/proc/self/gid_map", map) : err;
+}
+
+/*
+ * First, while all names mean what they did. A network namespace is not among them: it would cost more than all the other
+ * layers together, and no thread can make a socket but a unix one. A PID namespace holds children only, and there will be none.
+ */
+static int confine_namespaces(struct confine *c)
+{
+	const int wanted = CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS;
+	uid_t uid = geteuid();
+	gid_t gid = getegid();
+	int err = 0;
+
+	if (unshare(wanted) < 0) {
+		/* Who may not do so may in a user namespace, where the host lets users have them. */
+		if (unshare(CLONE_NEWUSER | wanted) < 0)
+			return -errno;
+		err = confine_map_user(uid, gid);
+	}
+	c->own_mounts = err == 0;
+	return err;
+}
+
+/* Makes the working directory, an empty file system, the root, and lets go of all others. */
+static int confine_enter(void)
+{
+	if (syscall(SYS_pivot_root, ".", ".") == 0)
+		return umount2(".", MNT_DETACH) < 0 ? -errno : 0;
+	/* The root of an initramfs cannot be exchanged; it can be covered. */
+	if (mount(".", "/", NULL, MS_MOVE, NULL) < 0 || chroot(".") < 0 || chdir("/") < 0)
+		return -errno;
+	return 0;
+}
+
+/* A copy of the mount below which the sockets lie, not attached anywhere yet. */
+static int confine_take_sockets(const struct confine *c, int *tree)
+{
+	const char *dir = c->options->socket_dir;
+
+	*tree = -1;
+	if (!dir)
+		return 0;
+	*tree = open_tree(AT_FDCWD, dir, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
+	return *tree < 0 ? -errno : 0;
+}
+
+static int confine_show_sockets(struct confine *c, int tree)
+{
+	const unsigned long safe = MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY;
+	const char *name = &CONFINE_SOCKETS[1];
+
+	if (tree < 0)
+		return 0;
+	if (mkdir(name, 0700) < 0 ||
+	    move_mount(tree, "", AT_FDCWD, name, MOVE_MOUNT_F_EMPTY_PATH) < 0)
+		return -errno;
+	/* Connecting needs none of that; a file system whose flags are locked keeps its own. */
+	mount(NULL, name, NULL, MS_REMOUNT | MS_BIND | safe, NULL);
+	c->result->moved = true;
+	return 0;
+}
+
+/* The working directory becomes an empty file system, on top of whatever is there. */
+static int confine_mount_empty(void)
+{
+	static const char *const places[] = {"/tmp", "/proc", "/dev"};
+	int err = -ENOENT;
+
+	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]) && err < 0; i++) {
+		err = mount("none", places[i], "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC,
+			    "size=4k,nr_inodes=4,mode=0711") < 0
+			      ? -errno
+			      : 0;
+		if (err == 0 && chdir(places[i]) < 0)
+			return -errno;
+	}
+	return err;
+}
+
+/* After the namespaces: needs rights that only a mount namespace of our own gives, and nobody else shall see it. */
+static int confine_root(struct confine *c)
+{
+	int tree, err;
+
+	if (!c->own_mounts)
+		return -EPERM;
+	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+		return -errno;
+	err = confine_take_sockets(c, &tree);
+	if (err == 0)
+		err = confine_mount_empty();
+	if (err == 0)
+		err = confine_show_sockets(c, tree);
+	if (err == 0)
+		err = confine_enter();
+	if (err == 0 &&
+	    mount(NULL, "/", NULL,
+		  MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
+		err = -errno;
+	if (tree >= 0)
+		close(tree);
+	return err;
+}
+
+/* After the root, which took rights of the old user; before the rest, which needs none. */
+static int confine_user(struct confine *c)
+{
+	const struct confine_options *o = c->options;
+
+	if (!o->change_user)
+		return 0;
+	if (setgroups(0, NULL) < 0 || setresgid(o->gid, o->gid, o->gid) < 0 ||
+	    setresuid(o->uid, o->uid, o->uid) < 0)
+		return -errno;
+	return 0;
+}
+
+/* A user namespace gave all of them. None can come back, for nothing is executed any more. */
+static int confine_capabilities(struct confine *c)
+{
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {{0}};
+
+	(void)c;
+	prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+	return syscall(SYS_capset, &header, none) < 0 ? -errno : 0;
+}
+
+/* Landlock and filters ask for it. Memory that was not executable stays so, where the kernel can promise that. */
+static int confine_no_new_privileges(struct confine *c)
+{
+	(void)c;
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		return -errno;
+	prctl(PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN, 0, 0, 0);
+	return 0;
+}
+
+static int confine_landlock(struct confine *c)
+{
+	return landlock_deny(c->options->remove_in, c->options->n_remove_in);
+}
+
+/* No image of vmm's memory is written, nor can limits be raised again. */
+static int confine_limits(struct confine *c)
+{
+	static const int kept[] = {RLIMIT_NOFILE, RLIMIT_MEMLOCK};
+	struct rlimit limit = {0};
+
+	(void)c;
+	if (setrlimit(RLIMIT_CORE, &limit) < 0)
+		return -errno;
+	for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++) {
+		if (getrlimit((__rlimit_resource_t)kept[i], &limit) < 0)
+			return -errno;
+		limit.rlim_max = limit.rlim_cur;
+		if (setrlimit((__rlimit_resource_t)kept[i], &limit) < 0)
+			return -errno;
+	}
+	return 0;
+}
+
+static const struct confine_stage {
+	const char *name;
+	int (*apply)(struct confine *c);
+	bool required; /* an error even if not strict */
+} confine_stages[] = {
+	{"namespaces", confine_namespaces, false},
+	{"an empty root", confine_root, false},
+	{"another user", confine_user, true},
+	{"no capabilities", confine_capabilities, false},
+	{"no new privileges", confine_no_new_privileges, false},
+	{"Landlock", confine_landlock, false},
+	{"limits", confine_limits, false},
+};
+
+static void confine_note(char *text, size_t size, const char *name, int err)
+{
+	size_t len = strlen(text);
+
+	snprintf(text + len, size - len, "%s%s%s%s%s", len > 0 ? ", " : "", name,
+		 err < 0 ? " (" : "", err < 0 ? strerror(-err) : "", err < 0 ? ")" : "");
+}
+
+int confine_process(const struct confine_options *options, struct confine_result *result)
+{
+	struct confine c = {.options = options, .result = result};
+
+	*result = (struct confine_result){.moved = false};
+	for (size_t i = 0; i < sizeof(confine_stages) / sizeof(confine_stages[0]); i++) {
+		const struct confine_stage *stage = &confine_stages[i];
+		int err = stage->apply(&c);
+
+		if (err < 0 && (stage->required || options->strict)) {
+			log_error("sandbox: cannot get %s: %s", stage->name, strerror(-err));
+			return err;
+		}
+		if (stage->apply == confine_user && !options->change_user)
+			continue;
+		if (err < 0)
+			confine_note(result->missing, sizeof(result->missing), stage->name, err);
+		else
+			confine_note(result->held, sizeof(result->held), stage->name, 0);
+	}
+	return 0;
+}

@@ -1,0 +1,38 @@
+/*
+ * What a whole process gives up once all is open and before the guest's first instruction. Each stage stands in confine.c with
+ * what it takes away, and why it comes when it does; docs/threat-model.md says what each is good for.
+ *
+ * Owner's thread, while it is the only one of the process: threads that exist already would keep what they have.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+/* Where a directory with sockets is found afterwards, when there is a root of our own. */
+#define CONFINE_SOCKETS "/sockets"
+
+struct confine_options {
+	bool strict; /* a layer that this host cannot have is an error */
+	bool change_user;
+	uid_t uid; /* with change_user */
+	gid_t gid;
+	/* Directories in which names may be removed later, by these descriptors (O_PATH). */
+	const int *remove_in;
+	unsigned int n_remove_in;
+	const char *
+		socket_dir; /* with sockets to be connected to later, an absolute path; NULL: none */
+};
+
+struct confine_result {
+	bool moved;	   /* socket_dir is CONFINE_SOCKETS now, and no other name means anything */
+	char held[256];	   /* which layers hold, in words */
+	char missing[256]; /* which do not, and why; "": none */
+};
+
+/*
+ * Applies every layer that this host has. Returns 0, or negative errno after a line that says which layer failed: of any in
+ * strict mode, of the change of user always. After an error the process may have lost some of its rights.
+ */
+int confine_process(const struct confine_options *options, struct confine_result *result);

@@ -1,0 +1,134 @@
+#include "vmm/sandbox/filter.h"
+
+#include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "vmm/sandbox/filter_pid.h"
+
+/* The sanitizers' own calls, in each thread and for each report, are no part of the rules. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define FILTER_SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define FILTER_SANITIZED 1
+#endif
+#endif
+
+/* This thread's name, for filter_describe(). */
+static _Thread_local char filter_thread[16];
+
+#if defined(VMM_HAVE_SECCOMP) && !defined(FILTER_SANITIZED)
+
+#include "vmm/sandbox/filter_programs.h" /* made when vmm is built */
+
+#define FILTER_MAX_LEN 512
+
+int filter_available(void)
+{
+	uint32_t action = SECCOMP_RET_TRAP;
+
+	return syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &action) < 0 ? -errno : 0;
+}
+
+/* The number of this process is known now. */
+static void filter_complete(struct sock_filter *code, unsigned int len)
+{
+	for (unsigned int i = 0; i < len; i++) {
+		if (code[i].k == FILTER_PID)
+			code[i].k = (uint32_t)getpid();
+	}
+}
+
+int filter_install(enum filter_kind kind)
+{
+	struct sock_filter code[FILTER_MAX_LEN];
+	struct sock_fprog program = {.len = filter_programs[kind].len, .filter = code};
+
+	_Static_assert(sizeof(filter_programs) / sizeof(filter_programs[0]) == FILTER_KINDS,
+		       "a program for each kind");
+	if (program.len > FILTER_MAX_LEN)
+		return -E2BIG;
+	memcpy(code, filter_programs[kind].code, program.len * sizeof(code[0]));
+	filter_complete(code, program.len);
+	prctl(PR_GET_NAME, filter_thread);
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+	    syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) < 0)
+		return -errno;
+	return 0;
+}
+
+static const char *filter_call_name(unsigned int call)
+{
+	const char *name = filter_call_names, *end = name + sizeof(filter_call_names) - 1;
+
+	while (call-- > 0 && name < end)
+		name += strlen(name) + 1;
+	return name < end && *name ? name : "unknown";
+}
+
+#else
+
+int filter_available(void)
+{
+	return -ENOTSUP;
+}
+
+int filter_install(enum filter_kind kind)
+{
+	(void)kind;
+	return -ENOTSUP;
+}
+
+static const char *filter_call_name(unsigned int call)
+{
+	(void)call;
+	return "unknown";
+}
+#endif
+
+/* snprintf() is not safe in a handler. */
+static char *filter_append(char *at, const char *end, const char *text)
+{
+	while (*text && at < end)
+		*at++ = *text++;
+	return at;
+}
+
+static char *filter_append_number(char *at, const char *end, unsigned int n)
+{
+	char digits[12];
+	char *d = &digits[sizeof(digits) - 1];
+
+	*d = '\0';
+	do
+		*--d = (char)('0' + n % 10);
+	while ((n /= 10) > 0);
+	return filter_append(at, end, d);
+}
+
+bool filter_describe(const siginfo_t *info, char *text, size_t size)
+{
+	const char *end = text + size - 1;
+	unsigned int call;
+	char *at = text;
+
+	if (info->si_signo != SIGSYS || info->si_code != 1 /* SYS_SECCOMP */)
+		return false;
+	call = (unsigned int)info->si_syscall;
+	at = filter_append(at, end, "sandbox: thread ");
+	at = filter_append(at, end, filter_thread[0] ? filter_thread : "without a filter");
+	at = filter_append(at, end, " was refused system call ");
+	at = filter_append(at, end, filter_call_name(call));
+	at = filter_append(at, end, " (");
+	at = filter_append_number(at, end, call);
+	at = filter_append(at, end, ")");
+	*at = '\0';
+	return true;
+}

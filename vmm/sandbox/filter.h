@@ -1,0 +1,37 @@
+/*
+ * Filters of system calls: what each kind of thread may ask of the kernel once it runs, and nothing else (seccomp(2)).
+ *
+ * The rules stand in filter_rules.c and are compiled when vmm is built, so that a start costs one system call a thread. A
+ * forbidden call is not made; the thread gets SIGSYS instead, and a program without a handler for it ends.
+ * Descriptors from before the filter stay usable: those are what a thread works with.
+ *
+ * Any thread, for itself.
+ */
+#pragma once
+
+#include <signal.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+enum filter_kind {
+	FILTER_VCPU,	/* runs the guest, and its devices' registers */
+	FILTER_MAIN,	/* console, entropy, balloon, the machine's end */
+	FILTER_IO,	/* disks and network cards */
+	FILTER_SOCKETS, /* the same, and connects to unix sockets */
+	FILTER_DISK,	/* moves bytes between memory and files */
+	FILTER_STARTER, /* starts threads of the kind before */
+	FILTER_OWNER,	/* of the program: waits for the machine, and takes it down */
+	FILTER_KINDS,
+};
+
+/* Whether vmm was built with filters, and this kernel takes them: 0, -ENOTSUP for the former, or what the kernel says. */
+int filter_available(void);
+
+/* From now on this thread may do what its kind does. Returns 0 or negative errno with nothing changed. */
+int filter_install(enum filter_kind kind);
+
+/*
+ * In a handler of SIGSYS: says which thread was refused which call, in size bytes with the final NUL. False for a
+ * signal that comes from elsewhere. Safe in a handler.
+ */
+bool filter_describe(const siginfo_t *info, char *text, size_t size);

@@ -1,0 +1,319 @@
+/*
+ * The rules of the filters (filter.h). Not a part of vmm: it runs when vmm is built, and prints what libseccomp makes of
+ * them as C.
+ *
+ * What no rule allows is trapped. Calls that would widen what a thread can reach are in no rule: open, execve, fork, ptrace,
+ * memory that can be executed, sockets (but for guest's connections to unix sockets), signals to others.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/fs.h>
+#include <linux/if_tun.h>
+#include <linux/io_uring.h>
+#include <linux/kvm.h>
+#include <linux/seccomp.h>
+#include <linux/vhost.h>
+#include <sched.h>
+#include <seccomp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include "vmm/sandbox/filter.h"
+#include "vmm/sandbox/filter_pid.h"
+
+#define MAX_ARGS 2
+
+struct rule {
+	int call;
+	int error; /* what the caller gets instead of the call; 0: it is allowed */
+	unsigned int n_args;
+	struct scmp_arg_cmp args[MAX_ARGS];
+};
+
+#define EQUAL(n, value)                                                                            \
+	{                                                                                          \
+		.arg = (n), .op = SCMP_CMP_EQ, .datum_a = (value)                                  \
+	}
+#define WITHOUT(n, bits)                                                                           \
+	{                                                                                          \
+		.arg = (n), .op = SCMP_CMP_MASKED_EQ, .datum_a = (bits), .datum_b = 0              \
+	}
+#define ANY(name)                                                                                  \
+	{                                                                                          \
+		.call = SCMP_SYS(name)                                                             \
+	}
+#define IF(name, ...)                                                                              \
+	{                                                                                          \
+		.call = SCMP_SYS(name), .n_args = 1, .args = { __VA_ARGS__ }                       \
+	}
+#define IF2(name, ...)                                                                             \
+	{                                                                                          \
+		.call = SCMP_SYS(name), .n_args = 2, .args = { __VA_ARGS__ }                       \
+	}
+#define REFUSE(name, errnum)                                                                       \
+	{                                                                                          \
+		.call = SCMP_SYS(name), .error = (errnum)                                          \
+	}
+#define IOCTL(request) IF(ioctl, EQUAL(1, (unsigned int)(request)))
+#define NEW_NAMESPACES                                                                             \
+	(CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER |             \
+	 CLONE_NEWPID | CLONE_NEWNET)
+#define END                                                                                        \
+	{                                                                                          \
+		.call = __NR_SCMP_ERROR                                                            \
+	}
+
+/* Locks, memory, the clock, ways to end, and what libc does on its own. */
+static const struct rule rules_base[] = {
+	ANY(futex),
+	ANY(read),
+	ANY(write),
+	ANY(close),
+	ANY(poll),
+	ANY(brk),
+	ANY(munmap),
+	ANY(mremap),
+	ANY(madvise),
+	IF(mmap, WITHOUT(2, PROT_EXEC)),
+	IF(mprotect, WITHOUT(2, PROT_EXEC)),
+	ANY(clock_gettime),
+	ANY(clock_nanosleep),
+	ANY(sched_yield),
+	ANY(sched_getaffinity),
+	ANY(getpid),
+	ANY(gettid),
+	ANY(rt_sigprocmask),
+	ANY(rt_sigaction),
+	ANY(rt_sigreturn),
+	ANY(restart_syscall),
+	/* Within this process: a vCPU's kick, abort(), and a handler that raises its signal again. */
+	IF(tgkill, EQUAL(0, FILTER_PID)),
+	/* Before a line is written: whether standard error is a terminal, and of what kind. */
+	IOCTL(TCGETS),
+	/* A program may restore its terminal in a handler, on whatever thread crashed. */
+	IOCTL(TCSETS),
+	ANY(fstat),
+	IF(newfstatat, EQUAL(3, AT_EMPTY_PATH)),
+	ANY(exit),
+	ANY(exit_group),
+	END,
+};
+
+/* Interrupts and kicks, which are set up whenever a driver says so. */
+static const struct rule rules_interrupts[] = {
+	IOCTL(KVM_SIGNAL_MSI),
+	IOCTL(KVM_SET_GSI_ROUTING),
+	IOCTL(KVM_IRQFD),
+	IOCTL(KVM_IOEVENTFD),
+	ANY(eventfd2),
+	IOCTL(VHOST_SET_VRING_CALL),
+	END,
+};
+
+static const struct rule rules_vcpu[] = {
+	IOCTL(KVM_RUN),
+	IOCTL(KVM_GET_REGS),
+	ANY(rt_sigtimedwait),
+	END,
+};
+
+/* Bytes between memory and files that are open. */
+static const struct rule rules_transfer[] = {
+	ANY(pread64), ANY(pwrite64), ANY(preadv), ANY(pwritev), ANY(preadv2), END,
+};
+
+/* Threads that may wait for storage do this too. */
+static const struct rule rules_storage[] = {
+	ANY(fdatasync), ANY(fallocate), IOCTL(BLKDISCARD), IOCTL(BLKZEROOUT), END,
+};
+
+static const struct rule rules_loop[] = {
+	ANY(epoll_wait),
+	ANY(epoll_pwait2),
+	ANY(epoll_ctl),
+	END,
+};
+
+/* A client of the console comes and goes; the entropy source; how large a disk's image is now. */
+static const struct rule rules_main[] = {
+	ANY(accept4),	ANY(recvfrom),	     ANY(sendto), IF(fcntl, EQUAL(1, F_DUPFD_CLOEXEC)),
+	ANY(getrandom), IOCTL(BLKGETSIZE64), END,
+};
+
+static const struct rule rules_io[] = {
+	ANY(readv),
+	ANY(writev),
+	ANY(recvfrom),
+	ANY(sendto),
+	ANY(sendmsg),
+	ANY(io_uring_enter),
+	/* Rings that were restricted to reading and writing (disk_uring.c). */
+	IF(io_uring_register, EQUAL(1, IORING_REGISTER_FILES_UPDATE)),
+	IOCTL(TUNSETOFFLOAD),
+	IOCTL(TUNSETQUEUE),
+	IOCTL(TUNSETTXFILTER),
+	IOCTL(VHOST_SET_FEATURES),
+	IOCTL(VHOST_SET_MEM_TABLE),
+	IOCTL(VHOST_SET_VRING_NUM),
+	IOCTL(VHOST_SET_VRING_ADDR),
+	IOCTL(VHOST_SET_VRING_BASE),
+	IOCTL(VHOST_GET_VRING_BASE),
+	IOCTL(VHOST_SET_VRING_KICK),
+	IOCTL(VHOST_SET_VRING_ERR),
+	IOCTL(VHOST_NET_SET_BACKEND),
+	/* Whether passt has ended. */
+	IF(wait4, EQUAL(2, WNOHANG)),
+	END,
+};
+
+/* Streams of the socket device. */
+static const struct rule rules_sockets[] = {
+	ANY(accept4),
+	ANY(shutdown),
+	IF2(socket, EQUAL(0, AF_UNIX), EQUAL(1, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK)),
+	ANY(connect),
+	END,
+};
+
+/* Threads, and no processes; clone3() hides from a filter what it shall do. */
+static const struct rule rules_starter[] = {
+	IF(clone, {.arg = 0,
+		   .op = SCMP_CMP_MASKED_EQ,
+		   .datum_a = CLONE_THREAD | CLONE_PTRACE | NEW_NAMESPACES,
+		   .datum_b = CLONE_THREAD}),
+	REFUSE(clone3, ENOSYS),
+	ANY(set_robust_list),
+	ANY(rseq),
+	/* The new thread takes its own filter. */
+	IF(prctl, EQUAL(0, PR_SET_NAME)),
+	IF(prctl, EQUAL(0, PR_GET_NAME)),
+	IF(prctl, EQUAL(0, PR_SET_NO_NEW_PRIVS)),
+	IF(seccomp, EQUAL(0, SECCOMP_SET_MODE_FILTER)),
+	END,
+};
+
+/* Signals, the terminal, and the names that end with the machine (kept_name.h). */
+static const struct rule rules_owner[] = {
+	ANY(ppoll),
+	ANY(lseek),
+	IOCTL(TCSETSW),
+	IOCTL(TCSETSF),
+	IOCTL(TIOCGWINSZ),
+	ANY(newfstatat),
+	ANY(unlinkat),
+	ANY(epoll_ctl),
+	ANY(fcntl),
+	ANY(wait4),
+	ANY(pidfd_send_signal),
+	ANY(shutdown),
+	ANY(recvfrom),
+	ANY(sendto),
+	IOCTL(VHOST_NET_SET_BACKEND),
+	IOCTL(VHOST_GET_VRING_BASE),
+	IOCTL(VHOST_SET_VRING_KICK),
+	ANY(io_uring_enter),
+	END,
+};
+
+#define MAX_SETS 8
+#define N_CALLS	 470 /* somewhat more than there are */
+
+static const struct kind {
+	const char *name;
+	const struct rule *sets[MAX_SETS]; /* those that matter for speed first */
+} kinds[] = {
+	[FILTER_VCPU] = {"vcpu", {rules_vcpu, rules_interrupts, rules_transfer, rules_base}},
+	[FILTER_MAIN] = {"main", {rules_loop, rules_interrupts, rules_main, rules_base}},
+	[FILTER_IO] = {"io",
+		       {rules_loop, rules_io, rules_transfer, rules_storage, rules_interrupts,
+			rules_base}},
+	[FILTER_SOCKETS] = {"sockets",
+			    {rules_loop, rules_io, rules_transfer, rules_storage, rules_interrupts,
+			     rules_sockets, rules_base}},
+	[FILTER_DISK] = {"disk", {rules_transfer, rules_storage, rules_base}},
+	[FILTER_STARTER] = {"starter", {rules_transfer, rules_storage, rules_base, rules_starter}},
+	[FILTER_OWNER] = {"owner", {rules_owner, rules_interrupts, rules_transfer, rules_base}},
+};
+
+static void check(int err, const char *what)
+{
+	if (err >= 0)
+		return;
+	fprintf(stderr, "filter_rules: %s: %s\n", what, strerror(-err));
+	exit(1);
+}
+
+static void add_rules(scmp_filter_ctx ctx, const struct kind *kind)
+{
+	for (unsigned int i = 0; i < MAX_SETS && kind->sets[i]; i++) {
+		for (const struct rule *r = kind->sets[i]; r->call != __NR_SCMP_ERROR; r++) {
+			uint32_t action = r->error ? SCMP_ACT_ERRNO((uint32_t)r->error)
+						   : SCMP_ACT_ALLOW;
+			int err = seccomp_rule_add_array(ctx, action, r->call, r->n_args, r->args);
+
+			if (err != -EEXIST) /* two sets may have the same rule */
+				check(err, kind->name);
+		}
+	}
+}
+
+/* A program as sock_filter's fields, one instruction a line. */
+static void print_filter(const struct kind *kind)
+{
+	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_TRAP);
+	struct sock_filter insn;
+	FILE *file = tmpfile();
+
+	if (!ctx || !file)
+		check(-ENOMEM, "no room");
+	check(seccomp_attr_set(ctx, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS), "attributes");
+	/* A vCPU enters the guest by ioctl(), everybody else waits by a call that has no arguments to look at. */
+	check(seccomp_syscall_priority(ctx, SCMP_SYS(ioctl), 255), "priority");
+	add_rules(ctx, kind);
+	check(seccomp_export_bpf(ctx, fileno(file)), kind->name);
+	rewind(file);
+	printf("static const struct sock_filter filter_%s[] = {\n", kind->name);
+	while (fread(&insn, sizeof(insn), 1, file) == 1)
+		printf("\t{0x%02x, %u, %u, 0x%08x},\n", insn.code, insn.jt, insn.jf, insn.k);
+	printf("};\n\n");
+	fclose(file);
+	seccomp_release(ctx);
+}
+
+/* All calls' names, one after the other, in the order of their numbers; unknown ones are empty. */
+static void print_names(void)
+{
+	printf("static const char filter_call_names[] =\n");
+	for (int call = 0; call < N_CALLS; call++) {
+		char *name = seccomp_syscall_resolve_num_arch(SCMP_ARCH_NATIVE, call);
+
+		printf("\t\"%s\\0\"\n", name ? name : "");
+		free(name);
+	}
+	printf("\t;\n");
+}
+
+int main(void)
+{
+	printf("/* Made by filter_rules.c. */\n");
+	for (unsigned int i = 0; i < FILTER_KINDS; i++)
+		print_filter(&kinds[i]);
+	printf("static const struct {\n\tconst struct sock_filter *code;\n\tunsigned short len;\n"
+	       "} filter_programs[] = {\n");
+	for (unsigned int i = 0; i < FILTER_KINDS; i++)
+		printf("\t{filter_%s, sizeof(filter_%s) / sizeof(struct sock_filter)},\n",
+		       kinds[i].name, kinds[i].name);
+	printf("};\n\n");
+	print_names();
+	return 0;
+}
