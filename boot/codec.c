@@ -4,12 +4,10 @@
 #include <string.h>
 
 #include <zlib.h>
-#ifdef VMM_HAVE_LZ4
-#include <lz4.h>
-#endif
 
 #include "boot/image.h"
 #include "boot/scratch.h"
+#include "vmm/core/lz4.h"
 #include "vmm/core/xz.h"
 #include "vmm/core/zstd.h"
 
@@ -107,25 +105,24 @@ static int codec_gzip(struct codec_input *in, const struct codec_output *out)
 #define LZ4_BLOCK (UINT64_C(8) << 20)
 
 /* Returns how many bytes were written, or a negative errno. */
-static int codec_lz4_block(struct codec_input *in, uint8_t *packed, uint32_t len, uint8_t *dst,
-			   size_t room)
+static int codec_lz4_block(const struct lz4 *lz4, struct codec_input *in, uint8_t *packed,
+			   uint32_t len, uint8_t *dst, size_t room)
 {
 	int n = codec_read(in, packed, len);
 
 	if (n < 0)
 		return n;
-	n = LZ4_decompress_safe((const char *)packed, (char *)dst, (int)len,
-				(int)(room < LZ4_BLOCK ? room : LZ4_BLOCK));
+	n = lz4->decompress_safe((const char *)packed, (char *)dst, (int)len,
+				 (int)(room < LZ4_BLOCK ? room : LZ4_BLOCK));
 	return n > 0 ? n : -EBADMSG;
 }
 
-static int codec_lz4(struct codec_input *in, const struct codec_output *out)
+static int codec_lz4_all(const struct lz4 *lz4, struct codec_input *in,
+			 const struct codec_output *out, uint8_t *packed, uint32_t most)
 {
-	const uint32_t most = LZ4_COMPRESSBOUND(LZ4_BLOCK);
-	uint8_t *packed = scratch_get(most);
 	size_t done = 0;
 	uint32_t len;
-	int ret = packed ? 0 : -ENOMEM;
+	int ret = 0;
 
 	while (ret >= 0 && in->left > 0) {
 		ret = codec_stopped(out) ? -ECANCELED : codec_read(in, &len, sizeof(len));
@@ -136,14 +133,29 @@ static int codec_lz4(struct codec_input *in, const struct codec_output *out)
 			ret = -EBADMSG;
 			continue;
 		}
-		ret = codec_lz4_block(in, packed, len, out->dst + done, out->size - done);
+		ret = codec_lz4_block(lz4, in, packed, len, out->dst + done, out->size - done);
 		if (ret > 0)
 			done += (size_t)ret;
 	}
-	scratch_free(packed, most);
 	if (ret < 0)
 		return ret;
 	return done == out->size ? 0 : -EBADMSG;
+}
+
+static int codec_lz4(struct codec_input *in, const struct codec_output *out)
+{
+	const uint32_t most = LZ4_COMPRESSBOUND(LZ4_BLOCK);
+	uint8_t *packed;
+	struct lz4 lz4;
+	int ret;
+
+	if (lz4_open(&lz4) < 0)
+		return -ENOTSUP;
+	packed = scratch_get(most);
+	ret = packed ? codec_lz4_all(&lz4, in, out, packed, most) : -ENOMEM;
+	scratch_free(packed, most);
+	lz4_close(&lz4);
+	return ret;
 }
 #endif
 

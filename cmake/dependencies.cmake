@@ -71,5 +71,5 @@ vmm_use_library(z zlib.h)
 vmm_try_library(liburing VMM_HAVE_URING "disks use threads instead of io_uring")
 vmm_try_library(libzstd VMM_HAVE_ZSTD "no zstd-compressed qcow2 clusters; kernels packed with zstd unpack themselves, slower"
 	VMM_LATE_ZSTD)
-vmm_try_library(liblz4 VMM_HAVE_LZ4 "kernels packed with lz4 unpack themselves, slower")
+vmm_try_library(liblz4 VMM_HAVE_LZ4 "kernels packed with lz4 unpack themselves, slower" VMM_LATE_LZ4)
 vmm_try_library(liblzma VMM_HAVE_LZMA "kernels packed with xz or lzma unpack themselves, slower" VMM_LATE_LZMA)
