@@ -37,7 +37,7 @@ labels=("$@")
 [ $# -gt 0 ] || labels=(lint unit tiny boot)
 
 # Unit tests run with the address and undefined behaviour sanitizers, what runs a VM with the program as users get it.
-build build 'vmm test_virtio_vhost_real' # the lab has vhost-net, which this host may lack
+build build 'vmm vmm_breakout test_virtio_vhost_real' # the lab has vhost-net, which this host may lack
 build build-debug all --preset debug
 status=0
 for label in "${labels[@]}"; do

@@ -1,0 +1,168 @@
+#!/usr/bin/env bash
+# The sandbox, layer by layer, as it is seen from outside; and threads that do what a guest which took them over would.
+set -euo pipefail
+# shellcheck source=tests/tiny/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+! sanitized "$vmm" || skip 'no filters in a vmm with sanitizers'
+breakout=$build/bin/vmm_breakout
+[ -x "$breakout" ] || { echo "$breakout is not built"; exit 1; }
+
+refused=159 # 128 and SIGSYS
+hello=(--kernel "$guests/hello.bz64")
+idle=(--kernel "$guests/idle.bz64")
+
+"$vmm" "${hello[@]}" --sandbox strict --log-level info </dev/null >/dev/null 2>"$tmp/err" || {
+	grep -q 'libseccomp' "$tmp/err" && skip 'this vmm was built without libseccomp'
+	note "this host does not have all layers: $(tail -n 1 "$tmp/err")"
+}
+"$vmm" "${hello[@]}" --log-level info </dev/null 2>&1 >/dev/null | grep 'sandbox:' || fail 'no line tells the layers'
+
+# As one who has no rights, but for /dev/kvm; and as whoever runs this. Words to be put before a command.
+# shellcheck disable=SC2016 # for the inner shell
+unprivileged=(unshare -m bash -c '
+	[ -e "$0/kvm" ] || mknod -m 666 "$0/kvm" c 10 232
+	mount --bind "$0/kvm" /dev/kvm && exec setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all -- "$@"' "$tmp")
+caller=(env)
+chmod 755 "$tmp" "$guests"
+users=(caller)
+if [ "$(id -u)" = 0 ] && "${unprivileged[@]}" true 2>/dev/null; then
+	users+=(unprivileged)
+else
+	note 'not root, or no rights to make device nodes: tried as this user alone'
+fi
+
+# become USER - sets as, the words before a command
+become() {
+	user=$1
+	local -n words=$1
+	as=("${words[@]}")
+}
+
+# ---- a running machine ----
+
+# start_idle OPTION... - sets pid; with an inherited descriptor
+start_idle() {
+	"${as[@]}" "$vmm" "${idle[@]}" --log-level error "$@" 7<"$vmm" </dev/null >/dev/null &
+	pid=$!
+	wait_until 10 runs_guest "$pid" || fail "$user: the guest does not start"
+	sleep 0.3
+}
+
+stop_idle() {
+	kill -KILL "$pid"
+	wait "$pid" 2>/dev/null || true
+}
+
+status_of() {
+	sed -n "s/^$2:[[:space:]]*//p" "/proc/$pid/task/$1/status"
+}
+
+for user in "${users[@]}"; do
+	become "$user"
+	[ "$user" = caller ] || "${as[@]}" unshare -U true 2>/dev/null || { note 'no user namespaces here'; continue; }
+	start_idle
+	for task in /proc/"$pid"/task/*; do
+		task=${task##*/}
+		case $(<"/proc/$pid/task/$task/comm") in
+		kvm-*) continue ;; # the kernel's own
+		esac
+		[ "$(status_of "$task" NoNewPrivs)" = 1 ] || fail "$user: thread $task may get new privileges"
+		[ "$(status_of "$task" Seccomp)" = 2 ] || fail "$user: thread $task has no filter"
+		[ "$(status_of "$task" CapEff)" = 0000000000000000 ] || fail "$user: thread $task has capabilities"
+		[ "$(status_of "$task" CapPrm)" = 0000000000000000 ] || fail "$user: thread $task could have capabilities"
+	done
+	[ -z "$(find "/proc/$pid/root/" -mindepth 1)" ] || fail "$user: the root is not empty: $(ls -la "/proc/$pid/root/")"
+	[ "$(readlink "/proc/$pid/cwd")" = / ] || fail "$user: the working directory: $(readlink "/proc/$pid/cwd")"
+	for ns in mnt ipc uts; do
+		[ "$(readlink "/proc/$pid/ns/$ns")" != "$(readlink /proc/self/ns/$ns)" ] || fail "$user: shares namespace $ns"
+	done
+	! find "/proc/$pid/fd" -lname "$vmm" | grep . || fail "$user: a descriptor of the parent is open"
+	grep -qE '^Max core file size +0 +0 ' "/proc/$pid/limits" || fail "$user: writes core files"
+	stop_idle
+done
+
+become caller
+start_idle --sandbox off
+[ "$(status_of "$pid" Seccomp)" = 0 ] || fail 'off: there is a filter'
+[ "$(readlink "/proc/$pid/ns/mnt")" = "$(readlink /proc/self/ns/mnt)" ] || fail 'off: has namespaces'
+stop_idle
+
+if [ "$(id -u)" = 0 ]; then
+	for who in nobody 12345 12345:54321; do
+		start_idle --user "$who"
+		case $who in
+		nobody) want="$(id -u nobody) $(id -g nobody)" ;;
+		*) want="12345 ${who#*:}" ;;
+		esac
+		read -r uid _ < <(status_of "$pid" Uid)
+		read -r gid _ < <(status_of "$pid" Gid)
+		[ "$uid $gid" = "$want" ] || fail "--user $who: is $uid $gid"
+		[ -z "$(status_of "$pid" Groups)" ] || fail "--user $who: has groups $(status_of "$pid" Groups)"
+		stop_idle
+	done
+fi
+
+# bad TEXT OPTION... - vmm refuses the options with a line that has TEXT
+bad() {
+	local status=0
+	"$vmm" "${hello[@]}" "${@:2}" </dev/null >"$tmp/out" 2>"$tmp/err" || status=$?
+	[ "$status" = 125 ] && [ ! -s "$tmp/out" ] && [ "$(wc -l <"$tmp/err")" = 1 ] && grep -q -- "$1" "$tmp/err" ||
+		fail "${*:2}: status $status, $(<"$tmp/err")"
+}
+bad "not 'maybe'" --sandbox maybe
+if [ "$(id -u)" = 0 ]; then
+	bad "not 'no-such-user'" --user no-such-user
+	bad "not ''" --user ''
+	bad "not '1'" --user 1:4294967295
+	bad 'sandbox off' --user nobody --sandbox off
+fi
+
+# What ends with the machine is removed in the sandbox too: the names of sockets, and an overlay that was never written.
+truncate -s 1M "$tmp/disk.img"
+for user in "${users[@]}"; do
+	dir=$tmp/$user
+	mkdir -m 777 "$dir"
+	become "$user"
+	"${as[@]}" "$vmm" "${hello[@]}" --vsock "cid=5,socket=$dir/vsock" --console "socket=$dir/console" \
+		--disk "$tmp/disk.img,overlay=$dir/overlay" </dev/null 2>"$tmp/err" || fail "$user: status $?, $(<"$tmp/err")"
+	[ -z "$(ls "$dir")" ] || fail "$user: left behind: $(ls "$dir")"
+done
+
+# ---- threads that were taken over ----
+
+BREAKOUT_LIST=1 "$breakout" >"$tmp/acts"
+[ "$(wc -l <"$tmp/acts")" -gt 80 ] || fail "only $(wc -l <"$tmp/acts") acts"
+tried=0
+
+# act USER THREAD NUMBER CALL CALL-NUMBER
+act() {
+	local status=0 thread
+	case $2 in
+	vcpu) thread=vmm-vcpu0 ;;
+	main) thread=vmm-main ;;
+	io) thread=vmm-io0 ;;
+	disk) thread=vmm-disk ;;
+	esac
+	tried=$((tried + 1))
+	BREAKOUT_THREAD=$2 BREAKOUT_ACT=$3 "${as[@]}" "$breakout" "${hello[@]}" --disk "$tmp/disk.img,readonly" --log-level error \
+		--timeout 10 </dev/null >/dev/null 2>"$tmp/err" || status=$?
+	[ "$status" = $refused ] && grep -qE "^vmm: sandbox: thread $thread was refused system call ($4|unknown) \($5\)" "$tmp/err" ||
+		fail "$1, $2: $4 ($5): status $status, $(<"$tmp/err")"
+}
+
+for user in "${users[@]}"; do
+	become "$user"
+	for thread in vcpu main io disk; do
+		while read -r n call number; do
+			act "$user" "$thread" "$n" "$call" "$number"
+		done <"$tmp/acts"
+	done
+done
+note "$tried acts were stopped or told"
+
+# The same without a sandbox: the test can fail.
+status=0
+BREAKOUT_THREAD=vcpu BREAKOUT_ACT=0 "$breakout" "${hello[@]}" --sandbox off --timeout 10 </dev/null >/dev/null 2>"$tmp/err" || status=$?
+[ "$status" = 99 ] || fail "without a sandbox: status $status, $(<"$tmp/err")"
+finish
