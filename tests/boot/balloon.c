@@ -9,8 +9,10 @@
  * The guest's console is standard output; what was found is told on standard error, one line each.
  */
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "vmm.h"
@@ -80,11 +82,24 @@ static int have_taken_back(struct vmm *vm, uint64_t bytes, int input)
 	return end == VMM_END_POWER_OFF && stats.balloon + SOME <= bytes;
 }
 
+/* What a program does that wants to know which system call was refused to a thread of its machine. */
+static void on_refusal(int sig, siginfo_t *info, void *context)
+{
+	char text[128];
+	ssize_t n = -1;
+
+	(void)context;
+	if (vmm_describe_violation(info, text, sizeof(text)))
+		n = dprintf(STDERR_FILENO, "%s\n", text);
+	_exit(n > 0 ? 128 + sig : 1);
+}
+
 int main(int argc, char **argv)
 {
 	struct vmm_balloon_stats before, inside;
 	uint64_t bytes;
 	struct vmm_disk disk = {.readonly = true};
+	struct sigaction action = {.sa_sigaction = on_refusal, .sa_flags = SA_SIGINFO};
 	struct vmm_config config;
 	char append[2048];
 	struct vmm *vm;
@@ -106,6 +121,7 @@ int main(int argc, char **argv)
 	config.console_in = input[0];
 	config.console_out = STDOUT_FILENO;
 	vmm_log_set_sink(on_log, NULL);
+	sigaction(SIGSYS, &action, NULL);
 	if (vmm_create(&config, &vm) < 0)
 		return 2;
 	if (vmm_start(vm) == 0 && await_balloon(vm, 0, &before)) {

@@ -155,6 +155,8 @@ static int confine_root(struct confine *c)
 	    mount(NULL, "/", NULL,
 		  MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
 		err = -errno;
+	if (err == 0 && c->result->moved && chdir(CONFINE_SOCKETS) < 0)
+		err = -errno;
 	if (tree >= 0)
 		close(tree);
 	return err;

@@ -78,6 +78,9 @@ static const struct rule rules_base[] = {
 	ANY(futex),
 	ANY(read),
 	ANY(write),
+	/* for standard I/O, which a sink of the log may use */
+	ANY(writev),
+	ANY(lseek),
 	ANY(close),
 	ANY(poll),
 	ANY(brk),
@@ -146,13 +149,19 @@ static const struct rule rules_loop[] = {
 
 /* A client of the console comes and goes; the entropy source; how large a disk's image is now. */
 static const struct rule rules_main[] = {
-	ANY(accept4),	ANY(recvfrom),	     ANY(sendto), IF(fcntl, EQUAL(1, F_DUPFD_CLOEXEC)),
-	ANY(getrandom), IOCTL(BLKGETSIZE64), END,
+	ANY(accept4),
+	ANY(recvfrom),
+	ANY(sendto),
+	IF(fcntl, EQUAL(1, F_DUPFD_CLOEXEC)),
+	ANY(getrandom),
+	IOCTL(BLKGETSIZE64),
+	/* The balloon sorts pages, and qsort() asks how much memory there is. */
+	ANY(sysinfo),
+	END,
 };
 
 static const struct rule rules_io[] = {
 	ANY(readv),
-	ANY(writev),
 	ANY(recvfrom),
 	ANY(sendto),
 	ANY(sendmsg),
@@ -205,7 +214,6 @@ static const struct rule rules_starter[] = {
 /* Signals, the terminal, and the names that end with the machine (kept_name.h). */
 static const struct rule rules_owner[] = {
 	ANY(ppoll),
-	ANY(lseek),
 	IOCTL(TCSETSW),
 	IOCTL(TCSETSF),
 	IOCTL(TIOCGWINSZ),

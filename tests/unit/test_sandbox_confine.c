@@ -1,0 +1,246 @@
+/* A process that has given up files, layer by layer; each in a child, for there is no way back. */
+#include <check.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tests/unit/skip.h"
+#include "vmm/core/kept_name.h"
+#include "vmm/core/log.h"
+#include "vmm/sandbox/confine.h"
+
+static char dir[] = "/tmp/confine.XXXXXX";
+static char path[64];
+
+static void setup(void)
+{
+	memcpy(&dir[sizeof(dir) - 7], "XXXXXX", 6);
+	ck_assert_ptr_nonnull(mkdtemp(dir));
+	snprintf(path, sizeof(path), "%s/name", dir);
+}
+
+static void teardown(void)
+{
+	unlink(path);
+	rmdir(dir);
+}
+
+/* Runs fn in a child; what it returns is its status. */
+static int in_child(int (*fn)(void))
+{
+	pid_t pid = fork();
+	int status;
+
+	if (pid == 0)
+		_exit(fn());
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert_msg(WIFEXITED(status), "signal %d", WTERMSIG(status));
+	return WEXITSTATUS(status);
+}
+
+#define EXPECT(condition)                                                                          \
+	do {                                                                                       \
+		if (!(condition)) {                                                                \
+			fprintf(stderr, "line %d: %s: errno %d\n", __LINE__, #condition, errno);   \
+			return 1;                                                                  \
+		}                                                                                  \
+	} while (0)
+
+static bool holds(const struct confine_result *result, const char *layer)
+{
+	return strstr(result->held, layer) != NULL;
+}
+
+static int child_without_files(void)
+{
+	struct confine_options options = {.strict = false};
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct caps[2];
+	struct confine_result result;
+	struct rlimit core;
+
+	EXPECT(confine_process(&options, &result) == 0);
+	EXPECT(holds(&result, "no capabilities") && holds(&result, "limits"));
+	EXPECT(!holds(&result, "another user"));
+	if (holds(&result, "Landlock") || holds(&result, "an empty root"))
+		EXPECT(open("/etc/passwd", O_RDONLY) < 0);
+	if (holds(&result, "an empty root")) {
+		EXPECT(access("/etc", F_OK) < 0 && errno == ENOENT);
+		EXPECT(mkdir("/new", 0700) < 0);
+	}
+	EXPECT(syscall(SYS_capget, &header, caps) == 0);
+	EXPECT(caps[0].effective == 0 && caps[0].permitted == 0 && caps[1].permitted == 0);
+	EXPECT(getrlimit(RLIMIT_CORE, &core) == 0 && core.rlim_max == 0);
+	EXPECT(unshare(CLONE_NEWUTS) < 0);
+	return 0;
+}
+
+START_TEST(test_without_files)
+{
+	ck_assert_int_eq(in_child(child_without_files), 0);
+}
+END_TEST
+
+static int child_removes_its_own(void)
+{
+	struct confine_options options = {.strict = false};
+	struct confine_result result;
+	struct kept_name kept;
+	struct stat st;
+	int fd = open(path, O_CREAT | O_EXCL | O_WRONLY, 0600);
+
+	EXPECT(fd >= 0 && fstat(fd, &st) == 0);
+	EXPECT(kept_name_open(&kept, path, &st) == 0);
+	options.remove_in = &kept.dir;
+	options.n_remove_in = 1;
+	EXPECT(confine_process(&options, &result) == 0);
+	kept_name_remove(&kept);
+	return 0;
+}
+
+START_TEST(test_removes_its_own)
+{
+	ck_assert_int_eq(in_child(child_removes_its_own), 0);
+	ck_assert_int_lt(access(path, F_OK), 0);
+}
+END_TEST
+
+/* A listener outside, which is connected to from inside by its last name. */
+static int child_connects(void)
+{
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	struct confine_options options = {.strict = false, .socket_dir = dir};
+	struct confine_result result;
+	int listener = socket(AF_UNIX, SOCK_STREAM, 0), fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+	memcpy(addr.sun_path, path, sizeof(path));
+	EXPECT(bind(listener, (struct sockaddr *)&addr, sizeof(addr)) == 0 &&
+	       listen(listener, 1) == 0);
+	EXPECT(confine_process(&options, &result) == 0);
+	EXPECT(result.moved == holds(&result, "an empty root"));
+	if (result.moved)
+		memcpy(addr.sun_path, "name", 5);
+	EXPECT(connect(fd, (struct sockaddr *)&addr, sizeof(addr)) == 0);
+	EXPECT(open("name2", O_CREAT | O_WRONLY, 0600) < 0);
+	return 0;
+}
+
+START_TEST(test_connects)
+{
+	ck_assert_int_eq(in_child(child_connects), 0);
+}
+END_TEST
+
+static int child_changes_user(void)
+{
+	struct confine_options options = {
+		.strict = false, .change_user = true, .uid = 12345, .gid = 54321};
+	struct confine_result result;
+
+	EXPECT(confine_process(&options, &result) == 0);
+	EXPECT(getuid() == 12345 && geteuid() == 12345 && getgid() == 54321);
+	EXPECT(getgroups(0, NULL) == 0);
+	EXPECT(setuid(0) < 0);
+	return 0;
+}
+
+START_TEST(test_changes_user)
+{
+	if (geteuid() != 0) {
+		skip_note("another user takes root rights");
+		return;
+	}
+	ck_assert_int_eq(in_child(child_changes_user), 0);
+}
+END_TEST
+
+static void quiet(void *arg, int level, const char *line)
+{
+	(void)level;
+	snprintf(arg, 256, "%s", line);
+}
+
+static int child_may_not_change_user(void)
+{
+	struct confine_options options = {
+		.strict = false, .change_user = true, .uid = 12345, .gid = 54321};
+	struct confine_result result;
+	char line[256] = "";
+
+	log_set_sink(quiet, line);
+	EXPECT(geteuid() != 0 || (setgid(4321) == 0 && setuid(4321) == 0));
+	EXPECT(confine_process(&options, &result) < 0);
+	EXPECT(strstr(line, "another user"));
+	return 0;
+}
+
+START_TEST(test_may_not_change_user)
+{
+	ck_assert_int_eq(in_child(child_may_not_change_user), 0);
+}
+END_TEST
+
+/* A layer that cannot be had: a directory of sockets that is not there takes the empty root with it. */
+static int child_misses_a_layer(void)
+{
+	struct confine_options options = {.strict = false, .socket_dir = "/not/there"};
+	struct confine_result result;
+
+	EXPECT(confine_process(&options, &result) == 0);
+	EXPECT(!result.moved && strstr(result.missing, "an empty root ("));
+	EXPECT(holds(&result, "no new privileges"));
+	return 0;
+}
+
+static int child_strict(void)
+{
+	struct confine_options options = {.strict = true, .socket_dir = "/not/there"};
+	struct confine_result result;
+	char line[256] = "";
+
+	log_set_sink(quiet, line);
+	EXPECT(confine_process(&options, &result) < 0);
+	EXPECT(strstr(line, "sandbox: cannot get "));
+	return 0;
+}
+
+START_TEST(test_misses_a_layer)
+{
+	ck_assert_int_eq(in_child(child_misses_a_layer), 0);
+	ck_assert_int_eq(in_child(child_strict), 0);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("confine");
+	TCase *tc = tcase_create("confine");
+	SRunner *runner = srunner_create(suite);
+	int failed;
+
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_test(tc, test_without_files);
+	tcase_add_test(tc, test_removes_its_own);
+	tcase_add_test(tc, test_connects);
+	tcase_add_test(tc, test_changes_user);
+	tcase_add_test(tc, test_may_not_change_user);
+	tcase_add_test(tc, test_misses_a_layer);
+	suite_add_tcase(suite, tc);
+	srunner_run_all(runner, CK_NORMAL);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return skip_status(failed);
+}
