@@ -26,7 +26,7 @@ struct confine_options {
 };
 
 struct confine_result {
-	bool moved;	   /* socket_dir is CONFINE_SOCKETS now, and no other name means anything */
+	bool moved; /* socket_dir is the working directory now, and no other name means anything */
 	char held[256];	   /* which layers hold, in words */
 	char missing[256]; /* which do not, and why; "": none */
 };
