@@ -9,7 +9,7 @@
 
 #include "vmm/core/log.h"
 
-/* For a descriptor that says EAGAIN and that epoll cannot watch. */
+/* For a descriptor that says EAGAIN and that epoll cannot watch, or always tells of. */
 #define RETRY_NS UINT64_C(10000000)
 
 #define NS_PER_MS UINT64_C(1000000)
@@ -147,8 +147,14 @@ static void console_output_on_timer(void *arg)
 
 static void console_output_on_fd(void *arg, uint32_t events)
 {
-	(void)events;
-	console_output_burst(arg);
+	struct console_output *out = arg;
+
+	console_output_burst(out);
+	/* A pty that is full and whose other side nobody has open: epoll would tell of the hang-up without end. */
+	if (out->blocked && !(events & EPOLLOUT)) {
+		evloop_del(out->loop, &out->efd);
+		evloop_timer_set(out->loop, &out->timer, RETRY_NS);
+	}
 }
 
 int console_output_init(struct console_output *out, struct evloop *loop, int fd,

@@ -65,8 +65,13 @@ static int hostfd_poll(const struct hostfd *host, short events)
 
 	if (host->kind != HOSTFD_POLLED && host->kind != HOSTFD_POLLED_TTY)
 		return 0;
-	/* Errors and hang-ups count as ready: the transfer reports them. */
-	return poll(&pfd, 1, 0) > 0 ? 0 : -EAGAIN;
+	if (poll(&pfd, 1, 0) <= 0)
+		return -EAGAIN;
+	/*
+	 * Errors and hang-ups count as ready: the transfer reports them. But a pty whose other side nobody has open takes output
+	 * until it is full, and a write would wait then for who may come.
+	 */
+	return events == POLLOUT && host->tty && pfd.revents == POLLHUP ? -EAGAIN : 0;
 }
 
 /* Other names of EAGAIN, and interrupted calls, are all "later". */

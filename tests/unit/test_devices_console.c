@@ -130,6 +130,41 @@ START_TEST(test_output_flood_arrives)
 }
 END_TEST
 
+static void rig_lives(void *arg)
+{
+	atomic_fetch_add((_Atomic int *)arg, 1);
+}
+
+/* A pty whose other side has no user: what it holds waits for one, and so does the guest, but our thread neither waits nor spins. */
+START_TEST(test_output_pty_without_user)
+{
+	_Atomic int lives = 0;
+	struct evloop_task task = {.fn = rig_lives, .arg = &lives};
+	clock_t before;
+	int master, slave;
+
+	make_pty(&master, &slave);
+	if (_i == 1)
+		fcntl(master, F_SETFL, O_NONBLOCK);
+	rig_start(-1, master, false);
+	close(slave);
+	guest_sends(FLOOD, 300);
+	ck_assert_uint_eq(in(UART_LSR)&UART_LSR_THRE, 0);
+	before = clock();
+	nap(300);
+	ck_assert_int_lt(clock() - before, CLOCKS_PER_SEC / 30);
+	evloop_post(&rig.loop, &task);
+	ck_assert(comes_to(&lives, 1));
+	slave = open(ptsname(master), O_RDWR | O_NOCTTY);
+	ck_assert_int_ge(slave, 0);
+	ck_assert_uint_eq(host_reads(slave, rig.got, CONSOLE_OUTPUT_SIZE, 1000),
+			  CONSOLE_OUTPUT_SIZE);
+	rig_stop();
+	close(master);
+	close(slave);
+}
+END_TEST
+
 /* The other users of our descriptors must not notice us. */
 START_TEST(test_descriptor_flags_untouched)
 {
@@ -342,6 +377,7 @@ int main(void)
 	tcase_add_test(tc, test_output_is_prompt);
 	tcase_add_test(tc, test_output_stopped_reader);
 	tcase_add_loop_test(tc, test_output_flood_arrives, 0, 3);
+	tcase_add_loop_test(tc, test_output_pty_without_user, 0, 2);
 	tcase_add_test(tc, test_descriptor_flags_untouched);
 	tcase_add_loop_test(tc, test_output_reader_gone, 0, 2);
 	tcase_add_test(tc, test_output_disk_full);
