@@ -22,6 +22,19 @@ START_TEST(test_fd)
 }
 END_TEST
 
+/* A loop that was not started, driven by hand. */
+START_TEST(test_fd_turn)
+{
+	add(&sources[0]);
+	source_signal(&sources[0]);
+	evloop_turn(&loop);
+	ck_assert_uint_eq(sources[0].calls, 1);
+	source_signal(&sources[0]);
+	evloop_turn(&loop);
+	ck_assert_uint_eq(sources[0].calls, 2);
+}
+END_TEST
+
 /* Level triggered: what is not taken is told again. */
 START_TEST(test_fd_level)
 {
@@ -417,6 +430,7 @@ static Suite *suite(void)
 
 	tcase_add_checked_fixture(fds, setup, teardown);
 	tcase_add_test(fds, test_fd);
+	tcase_add_test(fds, test_fd_turn);
 	tcase_add_test(fds, test_fd_level);
 	tcase_add_test(fds, test_fd_refused);
 	tcase_add_test(fds, test_fd_pause);

@@ -127,25 +127,29 @@ static int evloop_wait(struct evloop *loop)
 	return n < 0 ? -errno : n;
 }
 
+void evloop_turn(struct evloop *loop)
+{
+	int n = evloop_wait(loop);
+
+	assert(n >= 0 || n == -EINTR);
+	loop->batch_n = n > 0 ? n : 0;
+	for (int i = 0; i < loop->batch_n; i++) {
+		struct evloop_fd *efd = loop->batch[i].data.ptr;
+
+		if (efd) /* else removed by an earlier callback of this batch */
+			efd->fn(efd->arg, loop->batch[i].events);
+	}
+	loop->batch_n = 0;
+	evloop_run_timers(loop);
+}
+
 static void *evloop_thread(void *arg)
 {
 	struct evloop *loop = arg;
 
 	/* acquire: pairs with the release in evloop_stop() */
-	while (!atomic_load_explicit(&loop->stopping, memory_order_acquire)) {
-		int n = evloop_wait(loop);
-
-		assert(n >= 0 || n == -EINTR);
-		loop->batch_n = n > 0 ? n : 0;
-		for (int i = 0; i < loop->batch_n; i++) {
-			struct evloop_fd *efd = loop->batch[i].data.ptr;
-
-			if (efd) /* else removed by an earlier callback of this batch */
-				efd->fn(efd->arg, loop->batch[i].events);
-		}
-		loop->batch_n = 0;
-		evloop_run_timers(loop);
-	}
+	while (!atomic_load_explicit(&loop->stopping, memory_order_acquire))
+		evloop_turn(loop);
 	evloop_run_tasks(loop);
 	return NULL;
 }

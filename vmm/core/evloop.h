@@ -99,6 +99,10 @@ void evloop_post(struct evloop *loop, struct evloop_task *task);
  * thread, calls fn directly. */
 void evloop_call(struct evloop *loop, void (*fn)(void *arg), void *arg);
 
+/* What the thread does again and again: waits for events, a task or the next timer, and serves them. A loop that was not
+ * started can be driven by it, as fuzz targets do, for which one thread makes runs that repeat. */
+void evloop_turn(struct evloop *loop);
+
 /* Not on the loop thread. Runs the tasks queued so far, ends the thread and joins it. Idempotent. */
 void evloop_stop(struct evloop *loop);
 
