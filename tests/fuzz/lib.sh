@@ -1,0 +1,38 @@
+# What the scripts here share; sourced, not run.
+# shellcheck shell=bash
+
+fuzz=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+repo=$(cd "$fuzz/../.." && pwd)
+cd "$repo" || exit
+# shellcheck source-path=SCRIPTDIR source=../../guest-images/lib.sh
+. guest-images/lib.sh
+
+# targets NAME... - those that were named, else all
+targets() {
+	local source
+	if [ $# -gt 0 ]; then
+		printf '%s\n' "$@"
+		return
+	fi
+	for source in tests/fuzz/fuzz_*.c; do
+		basename "$source" .c
+	done
+}
+
+# build DIR TARGETS CMAKE-OPTION... - quietly, unless it fails
+build() {
+	local dir=$1 names
+	read -ra names <<<"$2"
+	shift 2
+	say "building $dir"
+	mkdir -p "$dir"
+	{ cmake -S . -B "$dir" "$@" && cmake --build "$dir" --target "${names[@]}" -j "$(nproc)"; } \
+		>"$dir/build.log" 2>&1 || { cat "$dir/build.log" >&2 && die "$dir does not build"; }
+}
+
+# build_fuzzers TARGETS - the programs for libFuzzer, in build-fuzz/bin; other sanitizers would hide less, but cost more
+build_fuzzers() {
+	need clang:clang "${build_tools[@]}"
+	build build-fuzz "$1" -DCMAKE_C_COMPILER=clang -DCMAKE_ASM_COMPILER=clang -DVMM_FUZZ=ON \
+		-DVMM_SANITIZE=address,undefined -DVMM_TESTS=ON
+}
