@@ -11,8 +11,11 @@
 #define BALLOON_BIT(feature) (UINT64_C(1) << (feature))
 #define BALLOON_PAGE	     (UINT64_C(1) << VIRTIO_BALLOON_PFN_SHIFT)
 
-/* Page numbers looked at together. */
-#define BALLOON_BATCH 256
+/*
+ * Page numbers looked at together. qsort() of glibc sorts less than 1024 bytes on the stack; for more it asks how much memory
+ * the host has, a system call that the sandbox forbids.
+ */
+#define BALLOON_BATCH 128
 
 /* The index of balloon.work. */
 enum {
@@ -67,6 +70,7 @@ static void virtio_balloon_discard_all(struct virtio_balloon *balloon, uint32_t 
 {
 	size_t first = 0;
 
+	_Static_assert(BALLOON_BATCH * sizeof(pages[0]) < 1024, "see BALLOON_BATCH");
 	qsort(pages, n, sizeof(pages[0]), virtio_balloon_compare);
 	for (size_t i = 1; i <= n; i++) {
 		/* A page may be named twice. */
