@@ -1,6 +1,7 @@
 #include "virtio/image_io.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -74,4 +75,12 @@ int image_pread(struct image *image, void *buf, size_t len, uint64_t offset)
 		offset += extent.len;
 	}
 	return 0;
+}
+
+void image_file_close(int fd)
+{
+	struct flock whole = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
+
+	fcntl(fd, F_OFD_SETLK, &whole); /* of a file without a lock: nothing */
+	close(fd);
 }

@@ -16,3 +16,6 @@ int image_pread(struct image *image, void *buf, size_t len, uint64_t offset);
 /* Calls that start again after a signal and move everything or fail. -EIO: the file ends before that. */
 int image_file_pread(int fd, void *buf, size_t len, uint64_t offset);
 int image_file_pwrite(int fd, const void *buf, size_t len, uint64_t offset);
+
+/* Unlocks the file and closes it. A ring of io_uring that had it keeps it for a moment, and its lock with it. */
+void image_file_close(int fd);

@@ -15,6 +15,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "virtio/image_io.h"
 #include "vmm/core/log.h"
 
 #define IMAGE_SECTOR 512u
@@ -293,7 +294,7 @@ static void image_raw_close(struct image *image)
 	if (raw->direct_fd >= 0)
 		close(raw->direct_fd);
 	if (raw->fd >= 0)
-		close(raw->fd);
+		image_file_close(raw->fd);
 	free(raw->name);
 	free(raw);
 }

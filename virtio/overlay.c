@@ -241,7 +241,7 @@ static void overlay_free(struct overlay *o)
 {
 	overlay_bitmap_fini(&o->bitmap);
 	if (o->fd >= 0)
-		close(o->fd);
+		image_file_close(o->fd);
 	if (o->batch.copies)
 		munmap(o->batch.copies, sizeof(*o->batch.copies) * OVERLAY_BATCH);
 	pthread_cond_destroy(&o->flush_done);

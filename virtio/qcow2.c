@@ -149,7 +149,7 @@ static void qcow2_close(struct image *image)
 	qcow2_clusters_fini(&q->clusters);
 	qcow2_map_fini(&q->map);
 	if (q->fd >= 0)
-		close(q->fd);
+		image_file_close(q->fd);
 	if (q->backing)
 		q->backing->ops->close(q->backing);
 	free(q);
