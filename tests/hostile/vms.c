@@ -1,0 +1,185 @@
+#define _GNU_SOURCE
+#include "vms.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "process.h"
+
+#define ANSWER_MS 20000
+
+/* ---- making ---- */
+
+static void make_pipes(struct machine *m)
+{
+	int in[2], out[2];
+
+	if (pipe2(in, O_CLOEXEC) < 0 || pipe2(out, O_CLOEXEC) < 0) {
+		failed("no pipes: %s", strerror(errno));
+		exit(1);
+	}
+	*m = (struct machine){.in = in[1], .out = out[0], .far = {in[0], out[1]}};
+	fcntl(m->in, F_SETFL, O_NONBLOCK);
+	fcntl(m->out, F_SETFL, O_NONBLOCK);
+}
+
+static void start(struct machine *m, struct vmm_config *config)
+{
+	int err;
+
+	config->memory = VM_MEMORY;
+	config->console_in = m->far[0];
+	config->console_out = m->far[1];
+	err = vmm_create(config, &m->vm);
+	if (err == 0)
+		err = vmm_start(m->vm);
+	if (err == 0)
+		return;
+	failed("cannot start a machine: %s", strerror(-err));
+	log_show();
+	exit(1);
+}
+
+void hostile_start(struct machine *m, const struct place *place, const char *theme,
+		   const char *name)
+{
+	char raw[256], limited[256], base[256], socket[256], cmdline[128];
+	const struct vmm_disk disks[] = {
+		{.path = raw, .serial = "hostile", .queues = 2},
+		{.path = base, .overlay = true},
+		{.path = limited, .iops = 50000, .bps = 500000000},
+	};
+	const struct vmm_net net = {.user = true};
+	const struct vmm_vsock vsock = {.cid = 3, .path = socket};
+	struct vmm_config config;
+
+	snprintf(raw, sizeof(raw), "%s/%s.raw", place->dir, name);
+	snprintf(limited, sizeof(limited), "%s/%s.limited", place->dir, name);
+	snprintf(base, sizeof(base), "%s/base", place->dir);
+	snprintf(socket, sizeof(socket), "%s/%s.vsock", place->dir, name);
+	snprintf(cmdline, sizeof(cmdline), "theme=%s seed=%llu rounds=%u", theme,
+		 (unsigned long long)place->seed, place->rounds);
+	make_pipes(m);
+	vmm_config_init(&config);
+	config.kernel = place->guest;
+	config.cmdline = cmdline;
+	config.cpus = place->cpus;
+	config.disks = disks;
+	config.n_disks = 3;
+	config.nets = &net;
+	config.n_nets = 1;
+	config.vsock = &vsock;
+	config.console_virtio = strcmp(theme, "serial") !=
+				0; /* what is typed goes to one of the two */
+	config.mmio_transport = place->mmio;
+	start(m, &config);
+}
+
+void healthy_start(struct machine *m, const struct place *place, const char *theme)
+{
+	char base[256], cmdline[128];
+	const struct vmm_disk disk = {.path = base, .readonly = true};
+	struct vmm_config config;
+
+	snprintf(base, sizeof(base), "%s/base", place->dir);
+	snprintf(cmdline, sizeof(cmdline), "theme=%s", theme);
+	make_pipes(m);
+	vmm_config_init(&config);
+	config.kernel = place->guest;
+	config.cmdline = cmdline;
+	config.disks = &disk;
+	config.n_disks = 1;
+	config.mmio_transport = place->mmio;
+	start(m, &config);
+}
+
+void machine_destroy(struct machine *m)
+{
+	vmm_destroy(m->vm);
+	close(m->in);
+	close(m->out);
+	close(m->far[0]);
+	close(m->far[1]);
+}
+
+bool machine_ended(const struct machine *m, enum vmm_end *end)
+{
+	return vmm_wait(m->vm, 0, end) == 0;
+}
+
+/* ---- talking ---- */
+
+static void take_line(struct machine *m)
+{
+	m->line[m->len] = '\0';
+	m->len = 0;
+	if (m->line[0] != '=')
+		return;
+	snprintf(m->last, sizeof(m->last), "%s", m->line + 1);
+	if (strncmp(m->last, "ok ", 3) == 0)
+		m->ok++;
+	else if (strncmp(m->last, "FAIL ", 5) == 0)
+		failed("the guest says: %s", m->last + 5);
+	else if (strcmp(m->last, "quiet") == 0)
+		m->quiet = true;
+	if (getenv("VERBOSE"))
+		fprintf(stderr, "\tguest: %s\n", m->last);
+}
+
+static void take_byte(struct machine *m, char c)
+{
+	if (c == '\n')
+		take_line(m);
+	else if (m->len < sizeof(m->line) - 1)
+		m->line[m->len++] = c;
+}
+
+void machine_listen(struct machine *m, int timeout_ms)
+{
+	struct pollfd pfd = {.fd = m->out, .events = POLLIN};
+	char buf[4096];
+	ssize_t n;
+
+	if (poll(&pfd, 1, timeout_ms) != 1)
+		return;
+	n = read(m->out, buf, sizeof(buf));
+	for (ssize_t i = 0; i < n; i++)
+		take_byte(m, buf[i]);
+	m->bytes += n > 0 ? (uint64_t)n : 0;
+}
+
+void machine_feed(struct machine *m)
+{
+	static const char noise[] = "input without end \x01\x03\x04\x1a\x7f\xff";
+	ssize_t n = write(m->in, noise, sizeof(noise));
+
+	(void)n; /* it is full most of the time */
+}
+
+unsigned int healthy_ask(struct machine *m)
+{
+	static unsigned int number;
+	uint64_t since = now_ms();
+	unsigned int answer = 0, reads = 0, bad = 0;
+	char line[16];
+
+	snprintf(line, sizeof(line), "%u\n", ++number);
+	if (write(m->in, line, strlen(line)) < 0)
+		failed("the sibling takes no input: %s", strerror(errno));
+	while (now_ms() - since < ANSWER_MS) {
+		machine_listen(m, 100);
+		if (sscanf(m->last, "alive %u %u %u", &answer, &reads, &bad) == 3 &&
+		    answer == number)
+			break;
+	}
+	if (answer != number)
+		failed("the sibling does not answer any more; it said: %s", m->last);
+	if (bad > 0)
+		failed("the sibling has read %u sectors wrong", bad);
+	return reads;
+}
