@@ -41,7 +41,7 @@ int image_refuse_initrd(const struct boot_config *cfg, int err, const char *fmt,
 	int ret;
 
 	va_start(args, fmt);
-	ret = image_vrefuse("load initrd", cfg->initrd_name, err, fmt, args);
+	ret = image_vrefuse("load initrd", cfg->quiet ? NULL : cfg->initrd_name, err, fmt, args);
 	va_end(args);
 	return ret;
 }

@@ -1,12 +1,16 @@
 #include "boot/initrd.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/stat.h>
 
-static int initrd_measure(const struct boot_config *cfg, uint64_t *size)
+/* Linux looks for an archive at such places (init/initramfs.c). */
+#define INITRD_ALIGN 4
+
+static int initrd_measure_file(const struct boot_config *cfg, uint64_t *size)
 {
 	struct stat st;
 
@@ -20,6 +24,26 @@ static int initrd_measure(const struct boot_config *cfg, uint64_t *size)
 		return image_refuse_initrd(cfg, EINVAL, "the file is empty");
 	*size = (uint64_t)st.st_size;
 	return 0;
+}
+
+/* file is the size of that part of the initrd. */
+static int initrd_add_parts(const struct boot_config *cfg, uint64_t file, uint64_t *size)
+{
+	*size = file;
+	for (unsigned int i = 0; i < cfg->n_initrd_parts; i++) {
+		if (!image_align(*size, INITRD_ALIGN, size) ||
+		    __builtin_add_overflow(*size, cfg->initrd_parts[i].size, size))
+			return image_refuse_initrd(cfg, EFBIG, "its parts are too large");
+	}
+	return 0;
+}
+
+int initrd_measure(const struct boot_config *cfg, uint64_t *size)
+{
+	uint64_t file = 0;
+	int ret = cfg->initrd_fd >= 0 ? initrd_measure_file(cfg, &file) : 0;
+
+	return ret < 0 ? ret : initrd_add_parts(cfg, file, size);
 }
 
 /* The lowest page-aligned place for size bytes in [low, high) and in usable RAM. */
@@ -83,18 +107,49 @@ static int initrd_place(const struct guest_mem *mem, const struct boot_config *c
 	return 0;
 }
 
+static int initrd_load_file(const struct guest_mem *mem, const struct boot_config *cfg,
+			    const struct image *image, uint64_t size)
+{
+	int ret = image_read_guest(mem, image->initrd, cfg->initrd_fd, 0, size);
+
+	return ret < 0 ? image_refuse_initrd(cfg, -ret, "%s", strerror(-ret)) : 0;
+}
+
+/* Behind what is there up to *at, which moves on. All of it was placed in RAM. */
+static int initrd_load_part(const struct guest_mem *mem, const struct boot_initrd_part *part,
+			    const struct image *image, uint64_t *at)
+{
+	static const uint8_t zeros[INITRD_ALIGN];
+	size_t gap = -*at % INITRD_ALIGN;
+	void *to;
+
+	if (part->size == 0)
+		return 0;
+	if (gap > 0)
+		guest_mem_write(mem, image->initrd + *at, zeros, gap);
+	to = guest_mem_ptr(mem, image->initrd + *at + gap, part->size);
+	assert(to);
+	*at += gap + part->size;
+	if (!part->data)
+		return part->fill(part->arg, to, part->size);
+	memcpy(to, part->data, part->size);
+	return 0;
+}
+
 int initrd_load(const struct guest_mem *mem, const struct boot_config *cfg, struct image *image)
 {
-	uint64_t size = 0;
-	int ret;
+	uint64_t file = 0, size = 0;
+	int ret = 0;
 
-	ret = initrd_measure(cfg, &size);
+	if (cfg->initrd_fd >= 0)
+		ret = initrd_measure_file(cfg, &file);
+	if (ret == 0)
+		ret = initrd_add_parts(cfg, file, &size);
 	if (ret == 0)
 		ret = initrd_place(mem, cfg, image, size);
-	if (ret < 0)
-		return ret;
-	ret = image_read_guest(mem, image->initrd, cfg->initrd_fd, 0, size);
-	if (ret < 0)
-		return image_refuse_initrd(cfg, -ret, "%s", strerror(-ret));
-	return 0;
+	if (ret == 0 && file > 0)
+		ret = initrd_load_file(mem, cfg, image, file);
+	for (unsigned int i = 0; i < cfg->n_initrd_parts && ret == 0; i++)
+		ret = initrd_load_part(mem, &cfg->initrd_parts[i], image, &file);
+	return ret;
 }

@@ -4,8 +4,8 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
+#include "boot/initrd.h"
 #include "boot/kaslr.h"
 #include "boot/kernel_cache.h"
 #include "vmm/core/log.h"
@@ -110,18 +110,20 @@ static int boot_job_choose_place(struct boot_job *job, const struct boot_config 
 	const struct setup_header *hdr = &job->image.params.hdr;
 	struct vmlinux_place *place = &job->unpack.place;
 	uint64_t random[2];
-	struct stat initrd = {.st_size = 0};
+	uint64_t initrd = 0;
 	int err = image_get_random(random, sizeof(random));
 
-	if (err < 0 || (cfg->initrd_fd >= 0 && fstat(cfg->initrd_fd, &initrd) < 0))
-		return err < 0 ? err : -errno;
+	if (err == 0)
+		err = initrd_measure(cfg, &initrd);
+	if (err < 0)
+		return err;
 	job->kaslr = true;
 	job->align = hdr->kernel_alignment > MIN_ALIGN ? hdr->kernel_alignment : MIN_ALIGN;
 	job->random = random[0];
 	/* Else the kernel itself shall see where it can be. */
 	if (place->load % job->align != 0 || (place->load - place->link) % MIN_ALIGN != 0)
 		return -ENOTSUP;
-	place->load = kaslr_choose_physical(cfg, place, job->align, (uint64_t)initrd.st_size,
+	place->load = kaslr_choose_physical(cfg, place, job->align, initrd,
 					    job->image.initrd_max + 1, random[1]);
 	place->lowest = image_ram_start(cfg, place->load);
 	job->image.start = place->load;

@@ -162,7 +162,7 @@ int boot_finish(struct boot_job *job, const struct guest_mem *mem, const struct 
 		ret = boot_get_seed(cfg, &image);
 	if (ret == 0)
 		ret = boot_write_cmdline(mem, cfg, &image);
-	if (ret == 0 && cfg->initrd_fd >= 0)
+	if (ret == 0 && (cfg->initrd_fd >= 0 || cfg->n_initrd_parts > 0))
 		ret = initrd_load(mem, cfg, &image);
 	if (ret < 0)
 		return ret;

@@ -59,11 +59,25 @@ struct boot_e820 {
 /* E820_MAX_ENTRIES_ZEROPAGE of <asm/bootparam.h> */
 #define BOOT_E820_MAX 128
 
+/*
+ * A piece of the initrd that is no file, behind those before it. Each begins at a multiple of 4 bytes with zeros before it, which is how
+ * Linux tells archives that follow one another.
+ */
+struct boot_initrd_part {
+	uint64_t size;
+	const void *data; /* NULL: fill() writes size bytes */
+	/* Returns 0, or negative errno after a message. */
+	int (*fill)(void *arg, void *to, size_t size);
+	void *arg;
+};
+
 struct boot_config {
 	int kernel_fd;
 	const char *kernel_name; /* for messages */
 	int initrd_fd;		 /* -1: none */
 	const char *initrd_name;
+	const struct boot_initrd_part *initrd_parts; /* behind that file */
+	unsigned int n_initrd_parts;
 	const char *cmdline;
 	const struct boot_layout *layout;
 	const struct boot_e820 *e820; /* ascending; kernel and initrd go to its RAM above 1 MiB */
@@ -110,7 +124,8 @@ void boot_abandon(struct boot_job *job);
  *
  * Returns 0, or a negative errno after one line by log_error() that names the file: -ENOEXEC for what is no
  * bootable kernel, -ENOMEM for what does not fit into the guest's memory, -E2BIG for a command line too
- * long, -EINVAL for a bad initrd, or the errno of fstat(), pread() or getrandom().
+ * long, -EINVAL for a bad initrd, or the errno of fstat(), pread() or getrandom(), or what the fill() of an initrd part
+ * returned.
  */
 int boot_finish(struct boot_job *job, const struct guest_mem *mem, const struct boot_config *cfg,
 		struct boot_entry *entry);

@@ -177,6 +177,75 @@ START_TEST(reports_read_errors)
 }
 END_TEST
 
+/* ---- parts ---- */
+
+static uint8_t fill_byte;
+static int fill_result;
+
+static int fill(void *arg, void *to, size_t size)
+{
+	ck_assert_ptr_eq(arg, &fill_byte);
+	memset(to, fill_byte, size);
+	if (fill_result < 0)
+		log_error("cannot load initrd 'i': as the test wants it");
+	return fill_result;
+}
+
+static const struct boot_initrd_part three_parts[] = {
+	{.size = 3, .data = "abc"},
+	{.size = 5, .fill = fill, .arg = &fill_byte},
+	{.size = 4, .data = "WXYZ"},
+};
+
+static void set_parts(unsigned int n)
+{
+	cfg.initrd_parts = three_parts;
+	cfg.n_initrd_parts = n;
+	fill_byte = 'f';
+	fill_result = 0;
+	memset(&entry, 0xee, sizeof(entry));
+}
+
+START_TEST(parts_follow_the_file)
+{
+	set_initrd(5);
+	set_parts(3);
+	fixture_expect_booted(fixture_boot_bzimage());
+	ck_assert_uint_eq(entry.initrd, KERNEL_END);
+	ck_assert_uint_eq(entry.initrd_size, 8 + 4 + 8 + 4);
+	ck_assert_uint_eq(zero_page()->hdr.ramdisk_size, entry.initrd_size);
+	ck_assert_mem_eq(guest_bytes(KERNEL_END, 24),
+			 "A\0\0\0Z\0\0\0"
+			 "abc\0fffff\0\0\0WXYZ",
+			 24);
+}
+END_TEST
+
+START_TEST(parts_alone)
+{
+	set_parts(2);
+	fixture_expect_booted(fixture_boot_bzimage());
+	ck_assert_uint_eq(entry.initrd_size, 9);
+	ck_assert_mem_eq(guest_bytes(KERNEL_END, 9), "abc\0fffff", 9);
+}
+END_TEST
+
+START_TEST(parts_that_fail)
+{
+	struct boot_initrd_part huge[] = {{.size = UINT64_MAX - 2, .data = "x"},
+					  {.size = 8, .data = "abcdefgh"}};
+
+	set_parts(3);
+	fill_result = -EIO;
+	fixture_expect_refused(fixture_boot_bzimage(), EIO, "as the test wants it");
+	cfg.initrd_parts = huge;
+	cfg.n_initrd_parts = 2;
+	fixture_expect_refused(fixture_boot_bzimage(), EFBIG, "too large");
+	huge[0].size = 64 * MIB - KERNEL_END;
+	fixture_expect_refused(fixture_boot_bzimage(), ENOMEM, "need at least 65 MiB");
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("boot/initrd");
@@ -192,5 +261,8 @@ int main(void)
 	tcase_add_test(tc, refuses_what_is_too_large);
 	tcase_add_test(tc, refuses_what_is_no_file);
 	tcase_add_test(tc, reports_read_errors);
+	tcase_add_test(tc, parts_follow_the_file);
+	tcase_add_test(tc, parts_alone);
+	tcase_add_test(tc, parts_that_fail);
 	return fixture_run(suite);
 }
