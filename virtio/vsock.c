@@ -1,10 +1,13 @@
 #include "virtio/vsock.h"
 
+#include <assert.h>
 #include <endian.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 #include <linux/virtio_ids.h>
 
 #include "virtio/vsock_streams.h"
@@ -283,6 +286,37 @@ static const struct virtio_device_ops virtio_vsock_ops = {
 	.stop = virtio_vsock_stop,
 };
 
+static void virtio_vsock_close_ports(struct virtio_vsock *vs)
+{
+	for (unsigned int i = 0; i < vs->n_ports; i++) {
+		if (vs->port[i].fd >= 0)
+			close(vs->port[i].fd);
+	}
+	vs->n_ports = 0;
+}
+
+/* The other end's flags are its own. */
+static int virtio_vsock_open_ports(struct virtio_vsock *vs,
+				   const struct virtio_vsock_options *options)
+{
+	assert(options->n_ports <= VIRTIO_VSOCK_PORTS);
+	for (unsigned int i = 0; i < options->n_ports; i++) {
+		int fd = fcntl(options->ports[i].fd, F_DUPFD_CLOEXEC, 0), err;
+
+		if (fd >= 0) {
+			vs->port[i] = (struct virtio_vsock_port){options->ports[i].port, fd};
+			vs->n_ports++;
+		}
+		if (fd < 0 || fcntl(fd, F_SETFL, O_NONBLOCK) < 0) {
+			err = -errno;
+			log_error("%s: cannot use the socket of port %u: %s", vs->name,
+				  options->ports[i].port, strerror(-err));
+			return err;
+		}
+	}
+	return 0;
+}
+
 int virtio_vsock_init(struct virtio_vsock *vs, const struct virtio_vsock_options *options)
 {
 	struct virtio_vsock_config config = {.guest_cid = htole64(options->cid)};
@@ -319,9 +353,13 @@ int virtio_vsock_init(struct virtio_vsock *vs, const struct virtio_vsock_options
 		return err;
 	}
 	virtio_device_config_set(&vs->dev, 0, &config, sizeof(config));
-	err = vsock_host_init(&vs->host, &host);
-	if (err < 0)
+	err = virtio_vsock_open_ports(vs, options);
+	if (err == 0)
+		err = vsock_host_init(&vs->host, &host);
+	if (err < 0) {
+		virtio_vsock_close_ports(vs);
 		virtio_device_fini(&vs->dev);
+	}
 	return err;
 }
 
@@ -338,6 +376,7 @@ void virtio_vsock_moved(struct virtio_vsock *vs)
 void virtio_vsock_fini(struct virtio_vsock *vs)
 {
 	vsock_streams_forget_all(vs);
+	virtio_vsock_close_ports(vs);
 	vsock_host_fini(&vs->host);
 	virtio_device_fini(&vs->dev);
 }

@@ -3,7 +3,7 @@
  *
  * A client of the host that connects to PATH and writes "CONNECT PORT\n" reaches that port of the guest, and reads
  * "OK HOSTPORT\n" once the guest has accepted; else its connection is closed. A guest that connects to port P of the host
- * (CID 2) reaches the unix socket PATH_P.
+ * (CID 2) reaches the unix socket PATH_P, unless P is a port of the owner's, which has a connected socket at hand.
  *
  * Everything happens on one loop and nothing there waits: connections take turns, a turn moves VSOCK_RX_BUFFERS buffers at
  * most, and a callback has a budget. A connection that wants to send while the guest has no buffers queues up for them.
@@ -29,6 +29,7 @@
 
 #define VIRTIO_VSOCK_QUEUE_SIZE	     256
 #define VIRTIO_VSOCK_MAX_CONNECTIONS 4096 /* unless told */
+#define VIRTIO_VSOCK_PORTS	     8	  /* that are the owner's */
 #define VIRTIO_VSOCK_RESETS	     64
 #define VIRTIO_VSOCK_PATIENCE	     UINT64_C(8000000000) /* ns, with a side that does not answer */
 
@@ -36,10 +37,18 @@
 #define VIRTIO_VSOCK_CID_MIN UINT32_C(3)
 #define VIRTIO_VSOCK_CID_MAX UINT32_C(0xfffffffe)
 
+/* A port of the host that is no unix socket: the guest's first connection to it is this one, the next are refused. */
+struct virtio_vsock_port {
+	uint32_t port;
+	int fd; /* a connected stream socket; a duplicate is used, and the socket does not block from then on */
+};
+
 struct virtio_vsock_options {
 	struct evloop *loop; /* borrowed */
 	uint32_t cid;
-	const char *path;
+	const char *path; /* NULL: there are the ports alone */
+	const struct virtio_vsock_port *ports;
+	unsigned int n_ports;	      /* at most VIRTIO_VSOCK_PORTS */
 	unsigned int max_connections; /* 0: VIRTIO_VSOCK_MAX_CONNECTIONS */
 };
 
@@ -50,6 +59,9 @@ struct virtio_vsock {
 	uint64_t cid;
 	unsigned int max_conns;
 	/* owned by the loop thread */
+	struct virtio_vsock_port
+		port[VIRTIO_VSOCK_PORTS]; /* whose fd is -1 when it has been used */
+	unsigned int n_ports;
 	struct vsock_host host;
 	struct vsock_rx rx;
 	struct iovec tx_iov[VIRTIO_VSOCK_QUEUE_SIZE];

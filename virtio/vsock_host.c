@@ -26,7 +26,11 @@ static socklen_t vsock_host_address(struct sockaddr_un *addr, const char *path)
 
 int vsock_host_socket(struct vsock_host *host)
 {
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int fd;
+
+	if (!*host->path)
+		return -ENOENT;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
 	if (fd >= 0)
 		return fd;
@@ -260,10 +264,10 @@ static const char *vsock_host_hint(int err)
 
 int vsock_host_init(struct vsock_host *host, const struct vsock_host_options *options)
 {
-	size_t len = strlen(options->path);
+	size_t len = options->path ? strlen(options->path) : 0;
 	int fd, err;
 
-	if (len == 0 || len > VSOCK_HOST_MAX_PATH) {
+	if (options->path && (len == 0 || len > VSOCK_HOST_MAX_PATH)) {
 		log_error("%s: the path of the socket has %zu characters, not 1 to %zu",
 			  options->name, len, VSOCK_HOST_MAX_PATH);
 		return -EINVAL;
@@ -274,8 +278,11 @@ int vsock_host_init(struct vsock_host *host, const struct vsock_host_options *op
 	host->name = options->name;
 	host->connect = options->connect;
 	host->arg = options->arg;
-	memcpy(host->path, options->path, len);
+	memcpy(host->path, options->path ? options->path : "", len);
 	host->timer = (struct evloop_timer){.fn = vsock_host_on_timer, .arg = host};
+	host->listener.fd = -1;
+	if (!options->path)
+		return 0;
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0) {
 		err = -errno;
@@ -288,8 +295,11 @@ int vsock_host_init(struct vsock_host *host, const struct vsock_host_options *op
 
 int vsock_host_listen(struct vsock_host *host)
 {
-	int err = vsock_host_bind(host);
+	int err;
 
+	if (!*host->path)
+		return 0;
+	err = vsock_host_bind(host);
 	if (err < 0) {
 		log_error("cannot listen on socket '%s': %s%s", host->path, strerror(-err),
 			  vsock_host_hint(err));
@@ -311,6 +321,8 @@ void vsock_host_moved(struct vsock_host *host)
 
 void vsock_host_fini(struct vsock_host *host)
 {
+	if (!*host->path)
+		return;
 	for (unsigned int i = 0; i < VSOCK_HOST_CLIENTS; i++) {
 		if (host->clients[i].used)
 			vsock_host_refuse(&host->clients[i]);

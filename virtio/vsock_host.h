@@ -37,7 +37,7 @@ struct vsock_host {
 	/* immutable after init */
 	struct evloop *loop;
 	const char *name;		    /* of the device, borrowed */
-	char path[VSOCK_HOST_MAX_PATH + 1]; /* changes in vsock_host_moved() alone */
+	char path[VSOCK_HOST_MAX_PATH + 1]; /* "": none; changes in vsock_host_moved() alone */
 	void (*connect)(void *arg, int fd, uint32_t port);
 	void *arg;
 	/* immutable after listen */
@@ -53,7 +53,8 @@ struct vsock_host {
 struct vsock_host_options {
 	struct evloop *loop;
 	const char *name;
-	const char *path;
+	const char
+		*path; /* NULL: no such sockets; then none of the other functions does anything */
 	void (*connect)(void *arg, int fd, uint32_t port); /* takes fd over, which does not block */
 	void *arg;
 };

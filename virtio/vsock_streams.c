@@ -213,13 +213,30 @@ static void vsock_streams_on_retry(void *arg)
 	virtio_vsock_serve(vs);
 }
 
+/* The socket that the owner has for this port, which it then has no more. Returns whether the port is the owner's. */
+static bool vsock_streams_take_port(struct virtio_vsock *vs, uint32_t port, int *fd)
+{
+	for (unsigned int i = 0; i < vs->n_ports; i++) {
+		if (vs->port[i].port == port) {
+			*fd = vs->port[i].fd;
+			vs->port[i].fd = -1;
+			return true;
+		}
+	}
+	return false;
+}
+
 void vsock_streams_request(struct virtio_vsock *vs, const struct vsock_packet *packet)
 {
 	struct vsock_conn *conn = NULL;
+	bool connected = false;
 	int fd = -1;
 
-	if (vs->n_conns < vs->max_conns)
-		fd = vsock_host_socket(&vs->host);
+	if (vs->n_conns < vs->max_conns) {
+		connected = vsock_streams_take_port(vs, packet->host_port, &fd);
+		if (!connected)
+			fd = vsock_host_socket(&vs->host);
+	}
 	if (fd >= 0)
 		conn = vsock_conn_accept(fd, packet, vsock_streams_credit(vs));
 	if (!conn) {
@@ -229,7 +246,10 @@ void vsock_streams_request(struct virtio_vsock *vs, const struct vsock_packet *p
 		return;
 	}
 	vsock_streams_add(vs, conn);
-	vsock_streams_try_connect(vs, conn);
+	if (connected)
+		vsock_conn_connected(conn);
+	else
+		vsock_streams_try_connect(vs, conn);
 	vsock_streams_settle(vs, conn);
 }
 

@@ -54,21 +54,27 @@ static inline void begin(unsigned int n_rx)
 	put_rx(n_rx);
 }
 
-static inline void open_device(unsigned int max)
+/* Its path is the fixture's, if it has one. */
+static inline void open_device_with(struct virtio_vsock_options *options)
 {
-	struct virtio_vsock_options options = {.cid = CID, .path = path, .max_connections = max};
-
 	device_prepare();
 	snprintf(dir, sizeof(dir), "/tmp/vsock-test-XXXXXX");
 	ck_assert_ptr_nonnull(mkdtemp(dir));
 	snprintf(path, sizeof(path), "%s/v", dir);
-	options.loop = &fix.loop;
-	ck_assert_int_eq(virtio_vsock_init(&vs, &options), 0);
+	options->loop = &fix.loop;
+	ck_assert_int_eq(virtio_vsock_init(&vs, options), 0);
 	ck_assert_int_eq(access(path, F_OK), -1);
 	ck_assert_int_eq(virtio_vsock_listen(&vs), 0);
 	device_attach(&vs.dev);
 	device_run_loop();
 	begin(N_RX);
+}
+
+static inline void open_device(unsigned int max)
+{
+	struct virtio_vsock_options options = {.cid = CID, .path = path, .max_connections = max};
+
+	open_device_with(&options);
 }
 
 /* What belongs to the device's loop. */
