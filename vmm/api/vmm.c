@@ -19,6 +19,9 @@ _Static_assert(VMM_MIN_MEMORY == MACHINE_MIN_MEMORY, "the API promises what the 
 _Static_assert(VMM_MAX_DISK_QUEUES == MACHINE_MAX_DISK_QUEUES,
 	       "the API promises what the machine has");
 _Static_assert(VMM_MAX_NET_QUEUES == NET_MAX_PAIRS, "the API promises what the card has");
+_Static_assert(VMM_MAX_INITRD_PARTS == MACHINE_MAX_INITRD_PARTS,
+	       "the API promises what the machine has");
+_Static_assert(VMM_MAX_VSOCK_PORTS == VIRTIO_VSOCK_PORTS, "the API promises what the device has");
 _Static_assert(VMM_MAX_FORWARDS == PASST_MAX_FORWARDS, "the API promises what the card has");
 
 struct vmm {
@@ -45,6 +48,7 @@ static struct machine_config vmm_translate(const struct vmm_config *c)
 		.unpack = c->unpack,
 		.kernel_cache = c->kernel_cache,
 		.initrd = c->initrd,
+		.n_initrd_parts = c->n_initrd_parts,
 		.cmdline = c->cmdline,
 		.append = c->append,
 		.memory = c->memory,
@@ -110,10 +114,32 @@ static struct machine_net_config vmm_translate_net(const struct vmm_net *n,
 					   .tx_limit = vmm_translate_limit(&n->tx)};
 }
 
+static struct machine_vsock_config vmm_translate_vsock(const struct vmm_vsock *v,
+						       struct virtio_vsock_port *ports)
+{
+	for (unsigned int i = 0; i < v->n_ports && i < VMM_MAX_VSOCK_PORTS; i++)
+		ports[i] = (struct virtio_vsock_port){v->ports[i].port, v->ports[i].fd};
+	return (struct machine_vsock_config){
+		.cid = v->cid, .path = v->path, .ports = ports, .n_ports = v->n_ports};
+}
+
+static void vmm_translate_initrd(const struct vmm_config *c, struct machine_initrd_part *parts)
+{
+	for (unsigned int i = 0; i < c->n_initrd_parts && i < VMM_MAX_INITRD_PARTS; i++) {
+		const struct vmm_initrd_part *p = &c->initrd_parts[i];
+
+		parts[i] = (struct machine_initrd_part){
+			.name = p->name,
+			.part = {.size = p->size, .data = p->data, .fill = p->fill, .arg = p->arg}};
+	}
+}
+
 /* What has no translation, or cannot be read. */
 static int vmm_check(const struct vmm_config *c)
 {
 	bool bad = (c->n_disks > 0 && !c->disks) || (c->n_nets > 0 && !c->nets) ||
+		   (c->n_initrd_parts > 0 && !c->initrd_parts) ||
+		   (c->vsock && c->vsock->n_ports > 0 && !c->vsock->ports) ||
 		   (unsigned int)c->hugepages > VMM_HUGEPAGES_1G ||
 		   (unsigned int)c->sandbox > VMM_SANDBOX_STRICT;
 
@@ -123,6 +149,9 @@ static int vmm_check(const struct vmm_config *c)
 	for (unsigned int i = 0; i < c->n_nets && i < VMM_MAX_DISKS_AND_NETS && !bad; i++)
 		bad = (unsigned int)c->nets[i].vhost > VMM_VHOST_OFF ||
 		      (c->nets[i].n_forwards > 0 && !c->nets[i].forwards);
+	for (unsigned int i = 0; i < c->n_initrd_parts && i < VMM_MAX_INITRD_PARTS && !bad; i++)
+		bad = !c->initrd_parts[i].name ||
+		      (!c->initrd_parts[i].data && !c->initrd_parts[i].fill);
 	if (!bad)
 		return 0;
 	log_error("bad configuration: an array is missing, or a value is none of its enum");
@@ -136,6 +165,8 @@ static int vmm_create_machine(const struct vmm_config *config, struct machine **
 	struct machine_disk_config disks[MACHINE_MAX_DISKS_AND_NETS];
 	struct machine_net_config nets[MACHINE_MAX_DISKS_AND_NETS];
 	struct machine_vsock_config vsock;
+	struct virtio_vsock_port ports[VMM_MAX_VSOCK_PORTS];
+	struct machine_initrd_part parts[MACHINE_MAX_INITRD_PARTS];
 	struct passt_forward forwards[MACHINE_MAX_DISKS_AND_NETS][VMM_MAX_FORWARDS];
 
 	for (unsigned int i = 0; i < config->n_disks && i < MACHINE_MAX_DISKS_AND_NETS; i++) {
@@ -159,12 +190,13 @@ static int vmm_create_machine(const struct vmm_config *config, struct machine **
 		};
 	}
 	if (config->vsock) {
-		vsock = (struct machine_vsock_config){.cid = config->vsock->cid,
-						      .path = config->vsock->path};
+		vsock = vmm_translate_vsock(config->vsock, ports);
 		mc.vsock = &vsock;
 	}
 	for (unsigned int i = 0; i < config->n_nets && i < MACHINE_MAX_DISKS_AND_NETS; i++)
 		nets[i] = vmm_translate_net(&config->nets[i], forwards[i]);
+	vmm_translate_initrd(config, parts);
+	mc.initrd_parts = parts;
 	mc.disks = disks;
 	mc.nets = nets;
 	return machine_create(&mc, machine);
@@ -255,6 +287,11 @@ int vmm_wait(struct vmm *vm, int timeout_ms, enum vmm_end *end)
 	if (end)
 		*end = (enum vmm_end)machine_end_reason(vm->machine);
 	return 0;
+}
+
+int vmm_last_instruction(const struct vmm *vm, unsigned int cpu, uint64_t *address)
+{
+	return machine_last_instruction(vm->machine, cpu, address);
 }
 
 int vmm_memory_fd(const struct vmm *vm)

@@ -135,6 +135,18 @@ struct vmm_net {
 	struct vmm_net_limit tx; /* of what the guest sends; what is faster waits in the guest */
 };
 
+#define VMM_MAX_VSOCK_PORTS 8
+
+/*
+ * A port of CID 2 behind which there is a connected stream socket instead of a path: the guest's first connection to it is given
+ * that, all others are refused. The library uses a duplicate, which does not block; the caller closes fd after vmm_create(), or
+ * who has the other end will not see that the guest has closed its own.
+ */
+struct vmm_vsock_port {
+	uint32_t port;
+	int fd;
+};
+
 /*
  * A socket device (AF_VSOCK in the guest). A client of the host that connects to path and writes "CONNECT PORT\n" reaches
  * that port of the guest and then reads "OK HOSTPORT\n"; the guest reaches port P of CID 2 at the unix socket path_P. 4096
@@ -142,8 +154,11 @@ struct vmm_net {
  */
 struct vmm_vsock {
 	uint32_t cid; /* of the guest, VMM_MIN_CID to VMM_MAX_CID, else -EINVAL */
-	/* of the socket, at most 96 bytes, which vmm_prepare() makes for the user alone, and vmm_destroy() removes; one that nobody uses is replaced; required */
+	/* of the socket, at most 96 bytes, which vmm_prepare() makes for the user alone, and vmm_destroy() removes; one that nobody uses is replaced; NULL: there are the ports alone */
 	const char *path;
+	const struct vmm_vsock_port *ports;
+	unsigned int
+		n_ports; /* at most VMM_MAX_VSOCK_PORTS; without path at least 1, else -EINVAL */
 };
 
 /* The host's pages behind the guest's memory. */
@@ -172,6 +187,24 @@ enum vmm_sandbox {
 	VMM_SANDBOX_STRICT, /* or vmm_create() fails: -ENOTSUP when built without */
 };
 
+#define VMM_MAX_INITRD_PARTS 8
+
+/*
+ * A piece of the initrd that is no file. Linux unpacks archives that follow one another, so each part may be one; it begins at a
+ * multiple of 4 bytes.
+ */
+struct vmm_initrd_part {
+	const char *name; /* for messages; required */
+	uint64_t size;	  /* bytes */
+	const void *data; /* NULL: fill() is called */
+	/*
+	 * Writes size bytes right into the guest's memory, on the thread of vmm_create(), when nothing else may fail any more but
+	 * the machine's start. Returns 0, or a negative errno, which vmm_create() returns, after it has told what went wrong.
+	 */
+	int (*fill)(void *arg, void *to, size_t size);
+	void *arg;
+};
+
 struct vmm_config {
 	const char *kernel; /* bzImage or vmlinux; required */
 	/* vmm_create() unpacks a compressed kernel (gzip; lz4, zstd, xz and lzma if built in), which is faster than that the
@@ -181,7 +214,9 @@ struct vmm_config {
 	 * is the same. Made when there is something to keep, if its parent is the user's; nothing is kept in what is another
 	 * user's, or others may write to. NULL (default): none. */
 	const char *kernel_cache;
-	const char *initrd;  /* NULL: none */
+	const char *initrd;			    /* NULL: none */
+	const struct vmm_initrd_part *initrd_parts; /* behind that file, or instead of it */
+	unsigned int n_initrd_parts;		    /* at most VMM_MAX_INITRD_PARTS, else -EINVAL */
 	const char *cmdline; /* the whole command line; NULL: the built-in one */
 	const char
 		*append; /* added to the built-in command line; NULL: nothing; not with cmdline */
@@ -302,6 +337,12 @@ int vmm_start(struct vmm *vm);
  * called again.
  */
 int vmm_wait(struct vmm *vm, int timeout_ms, enum vmm_end *end);
+
+/*
+ * The address of the instruction at which a vCPU, counted from 0, was when the VM ended: what there is to tell of a guest that
+ * hangs. Returns 0, -EAGAIN while the VM has not ended, or -ENOENT when there is no such vCPU or it has not run.
+ */
+int vmm_last_instruction(const struct vmm *vm, unsigned int cpu, uint64_t *address);
 
 /*
  * With shared_memory: the file that holds the guest's memory, for another process that shall read or write it there, such as

@@ -32,6 +32,7 @@
 #include "virtio/passt.h"
 #include "virtio/virtio_mmio.h"
 #include "virtio/virtio_pci.h"
+#include "virtio/vsock.h"
 #include "vmm/core/bus.h"
 #include "vmm/core/evloop.h"
 #include "vmm/core/guest_mem.h"
@@ -48,6 +49,7 @@
 #define MACHINE_MAX_DISK_QUEUES	   32
 #define MACHINE_MAX_E820	   (4 + GUEST_MEM_MAX_REGIONS)
 #define MACHINE_MAX_VCPUS	   254 /* xAPIC ids, without 255, which means all */
+#define MACHINE_MAX_INITRD_PARTS   8
 #define MACHINE_MIN_MEMORY	   (UINT64_C(2) << 20)
 
 enum machine_end {
@@ -98,7 +100,15 @@ struct machine_net_config {
 
 struct machine_vsock_config {
 	uint32_t cid;
-	const char *path;
+	const char *path; /* NULL: there are the ports alone */
+	const struct virtio_vsock_port *ports;
+	unsigned int n_ports;
+};
+
+/* A piece of the initrd that is no file; see struct vmm_initrd_part. */
+struct machine_initrd_part {
+	const char *name;
+	struct boot_initrd_part part;
 };
 
 enum machine_sandbox {
@@ -110,7 +120,9 @@ enum machine_sandbox {
 /* Borrowed during machine_create(), but for the console's descriptors, which stay the caller's. */
 struct machine_config {
 	const char *kernel;
-	const char *initrd;  /* NULL: none */
+	const char *initrd;				/* NULL: none */
+	const struct machine_initrd_part *initrd_parts; /* behind it */
+	unsigned int n_initrd_parts;
 	const char *cmdline; /* NULL: the built-in one */
 	const char *append;  /* NULL: nothing */
 	uint64_t memory;     /* bytes */
@@ -290,6 +302,9 @@ int machine_end_fd(const struct machine *machine);
 
 /* MACHINE_END_NONE until then. Any thread. */
 enum machine_end machine_end_reason(const struct machine *machine);
+
+/* Where a vCPU was when the machine ended. Returns 0, -EAGAIN while it has not, or -ENOENT. The owner's thread. */
+int machine_last_instruction(const struct machine *machine, unsigned int cpu, uint64_t *address);
 
 /* Of the file that the guest's memory is, when it is shared; else -1. The machine's. Any thread. */
 int machine_memory_fd(const struct machine *machine);

@@ -101,7 +101,7 @@ static char *machine_make_cmdline(const struct machine *machine,
 	/* In FIPS mode a kernel must test itself, and would anyway. */
 	if (!config->append || !machine_has_word(config->append, "fips=1"))
 		fputs(BOOT_FAST, line);
-	if (config->n_disks > 0 && !config->initrd)
+	if (config->n_disks > 0 && !config->initrd && config->n_initrd_parts == 0)
 		fprintf(line, " root=/dev/vda %s", config->disks[0].readonly ? "ro" : "rw");
 	machine_print_devices(line, machine, config);
 	if (config->append)
@@ -213,17 +213,42 @@ static int machine_open(const char *what, const char *path)
 	return err;
 }
 
+/* What boot_config points to. */
+struct machine_boot_arrays {
+	struct boot_e820 e820[MACHINE_MAX_E820];
+	struct boot_initrd_part parts[MACHINE_MAX_INITRD_PARTS];
+};
+
+/* The file, or the largest part: what to make smaller when it does not fit. */
+static const char *machine_initrd_name(const struct machine_config *config)
+{
+	const char *name = config->initrd;
+	uint64_t size = 0;
+
+	for (unsigned int i = 0; i < config->n_initrd_parts && !config->initrd; i++) {
+		if (!name || config->initrd_parts[i].part.size > size) {
+			name = config->initrd_parts[i].name;
+			size = config->initrd_parts[i].part.size;
+		}
+	}
+	return name;
+}
+
 static struct boot_config machine_boot_config(const struct machine *machine,
 					      const struct machine_config *config,
-					      struct boot_e820 *e820)
+					      struct machine_boot_arrays *arrays)
 {
+	for (unsigned int i = 0; i < config->n_initrd_parts; i++)
+		arrays->parts[i] = config->initrd_parts[i].part;
 	return (struct boot_config){.kernel_fd = machine->kernel_fd,
 				    .kernel_name = config->kernel,
 				    .initrd_fd = machine->initrd_fd,
-				    .initrd_name = config->initrd,
+				    .initrd_name = machine_initrd_name(config),
+				    .initrd_parts = arrays->parts,
+				    .n_initrd_parts = config->n_initrd_parts,
 				    .cmdline = machine->cmdline,
-				    .e820 = e820,
-				    .n_e820 = machine_make_e820(machine, e820),
+				    .e820 = arrays->e820,
+				    .n_e820 = machine_make_e820(machine, arrays->e820),
 				    .kaslr = config->kaslr};
 }
 
@@ -237,7 +262,7 @@ static const char *machine_user_words(const struct machine_config *config)
 
 int machine_begin_load(struct machine *machine, const struct machine_config *config)
 {
-	struct boot_e820 e820[MACHINE_MAX_E820];
+	struct machine_boot_arrays arrays;
 	struct boot_config boot;
 
 	machine->initrd_fd = -1;
@@ -246,7 +271,7 @@ int machine_begin_load(struct machine *machine, const struct machine_config *con
 		return 0;
 	if (config->initrd)
 		machine->initrd_fd = open(config->initrd, MACHINE_OPEN_FLAGS);
-	boot = machine_boot_config(machine, config, e820);
+	boot = machine_boot_config(machine, config, &arrays);
 	boot.cmdline = machine_user_words(config);
 	machine->boot_job = boot_begin(&machine->mem, &boot, config->kernel_cache);
 	return 0;
@@ -276,7 +301,7 @@ static int machine_load_files(struct machine *machine, const struct machine_conf
 				     .acpi_rsdp = rsdp,
 				     .setup_data = config->device_tree ? LAYOUT_SETUP_DATA : 0,
 				     .rng_seed = LAYOUT_RNG_SEED};
-	struct boot_e820 e820[MACHINE_MAX_E820];
+	struct machine_boot_arrays arrays;
 	struct boot_config boot;
 	int err;
 
@@ -288,7 +313,7 @@ static int machine_load_files(struct machine *machine, const struct machine_conf
 		machine->initrd_fd = machine_open("initrd", config->initrd);
 	if (config->initrd && machine->initrd_fd < 0)
 		return machine->initrd_fd;
-	boot = machine_boot_config(machine, config, e820);
+	boot = machine_boot_config(machine, config, &arrays);
 	boot.layout = &layout;
 	err = boot_finish(machine->boot_job, &machine->mem, &boot, entry);
 	machine->boot_job = NULL;

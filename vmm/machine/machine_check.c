@@ -160,6 +160,11 @@ int machine_check_config(const struct machine_config *config)
 			  "other");
 		return -EINVAL;
 	}
+	if (config->n_initrd_parts > MACHINE_MAX_INITRD_PARTS) {
+		log_error("an initrd of %u parts: it has at most %d", config->n_initrd_parts,
+			  MACHINE_MAX_INITRD_PARTS);
+		return -EINVAL;
+	}
 	if (config->cpus < 1 || config->cpus > MACHINE_MAX_VCPUS) {
 		log_error("%u vCPUs: a machine has 1 to %d", config->cpus, MACHINE_MAX_VCPUS);
 		return -EINVAL;
@@ -178,8 +183,13 @@ int machine_check_config(const struct machine_config *config)
 		log_error("a console has a socket or descriptors of its own, not both");
 		return -EINVAL;
 	}
-	if (config->vsock && !config->vsock->path) {
+	if (config->vsock && !config->vsock->path && config->vsock->n_ports == 0) {
 		log_error("a socket device has no path");
+		return -EINVAL;
+	}
+	if (config->vsock && config->vsock->n_ports > VIRTIO_VSOCK_PORTS) {
+		log_error("a socket device has at most %d ports of its owner's",
+			  VIRTIO_VSOCK_PORTS);
 		return -EINVAL;
 	}
 	return check_cards(config);

@@ -2,6 +2,8 @@
 #include "vmm/machine/machine.h"
 
 #include <assert.h>
+#include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -161,4 +163,17 @@ int machine_end_fd(const struct machine *machine)
 enum machine_end machine_end_reason(const struct machine *machine)
 {
 	return (enum machine_end)atomic_load(&machine->end);
+}
+
+/* The end is signalled when the vCPUs' threads were joined. */
+int machine_last_instruction(const struct machine *machine, unsigned int cpu, uint64_t *address)
+{
+	struct pollfd ended = {.fd = machine->end_fd, .events = POLLIN};
+
+	if (poll(&ended, 1, 0) != 1)
+		return -EAGAIN;
+	if (cpu >= machine->n_vcpus || machine->vcpus[cpu].last_instruction == 0)
+		return -ENOENT;
+	*address = machine->vcpus[cpu].last_instruction;
+	return 0;
 }

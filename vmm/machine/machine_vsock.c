@@ -4,12 +4,10 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "virtio/vsock.h"
-
 struct machine_vsock {
 	struct machine_card card;
 	struct virtio_vsock vsock;
-	char *directory; /* of the sockets */
+	char *directory; /* of the sockets; NULL: there are ports alone */
 };
 
 static int machine_start_vsock(struct machine_card *card)
@@ -33,13 +31,16 @@ static void machine_remove_vsock(struct machine_card *card)
 
 int machine_add_vsock(struct machine *machine, const struct machine_vsock_config *config)
 {
-	struct virtio_vsock_options options = {.cid = config->cid, .path = config->path};
+	struct virtio_vsock_options options = {.cid = config->cid,
+					       .path = config->path,
+					       .ports = config->ports,
+					       .n_ports = config->n_ports};
 	struct machine_vsock *v = calloc(1, sizeof(*v));
 	int err;
 
-	if (v)
+	if (v && config->path)
 		v->directory = kept_name_directory(config->path);
-	if (!v || !v->directory) {
+	if (!v || (config->path && !v->directory)) {
 		free(v);
 		log_error("out of memory");
 		return -ENOMEM;

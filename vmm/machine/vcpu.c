@@ -141,6 +141,7 @@ static void *vcpu_thread(void *arg)
 {
 	struct vcpu *vcpu = arg;
 	enum vcpu_next next = VCPU_CONTINUE;
+	struct kvm_regs regs;
 
 	/* acquire: pairs with the release in vcpu_request_stop() */
 	while (next == VCPU_CONTINUE && !atomic_load_explicit(&vcpu->stop, memory_order_acquire)) {
@@ -151,6 +152,8 @@ static void *vcpu_thread(void *arg)
 		else if (errno != EAGAIN)
 			next = vcpu_fail(vcpu, strerror(errno), (uint64_t)errno);
 	}
+	if (ioctl(vcpu->fd, KVM_GET_REGS, &regs) == 0)
+		vcpu->last_instruction = regs.rip;
 	return NULL;
 }
 

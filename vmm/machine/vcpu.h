@@ -47,6 +47,8 @@ struct vcpu {
 	/* immutable between start and join */
 	pthread_t thread;
 	bool running;
+	/* written by the thread at its end */
+	uint64_t last_instruction; /* 0: not known */
 	/* any thread; set once */
 	_Atomic bool stop;
 };

@@ -165,6 +165,7 @@ static const struct rule rules_io[] = {
 	ANY(recvfrom),
 	ANY(sendto),
 	ANY(sendmsg),
+	ANY(shutdown),
 	ANY(io_uring_enter),
 	/* Rings that were restricted to reading and writing (disk_uring.c). */
 	IF(io_uring_register, EQUAL(1, IORING_REGISTER_FILES_UPDATE)),
@@ -188,7 +189,6 @@ static const struct rule rules_io[] = {
 /* Streams of the socket device. */
 static const struct rule rules_sockets[] = {
 	ANY(accept4),
-	ANY(shutdown),
 	IF2(socket, EQUAL(0, AF_UNIX), EQUAL(1, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK)),
 	ANY(connect),
 	END,
