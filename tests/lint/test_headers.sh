@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 bad=0
-for header in vmm/*/*.h boot/*.h devices/*.h virtio/*.h; do
+for header in vmm/*/*.h boot/*.h devices/*.h virtio/*.h guest/*.h; do
 	if ! printf '#include "%s"\n' "$header" |
 		${CC:-cc} -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror -I. -fsyntax-only -x c -; then
 		echo "$header does not compile alone"

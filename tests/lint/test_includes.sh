@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The arrows: cli -> api -> machine -> { boot, devices, virtio, sandbox } -> core. A folder includes itself and what is
+# The arrows: cli -> api -> machine -> { boot, devices, virtio, sandbox } -> core; the guest's own program shares one header with cli. A folder includes itself and what is
 # below it; boot, devices and virtio never include one another.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -12,7 +12,8 @@ declare -A allowed=(
 	[vmm/sandbox]='vmm/sandbox vmm/core'
 	[vmm/machine]='vmm/machine boot devices virtio vmm/sandbox vmm/core'
 	[vmm/api]='vmm/api vmm/machine vmm/sandbox vmm/core'
-	[vmm/cli]='vmm/cli vmm/api'
+	[vmm/cli]='vmm/cli vmm/api guest'
+	[guest]='guest'
 )
 
 bad=0 seen=0

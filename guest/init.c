@@ -1,0 +1,100 @@
+#include "guest/init.h"
+
+#include <fcntl.h>
+#include <linux/reboot.h>
+#include <asm/termbits.h>
+#include <asm/ioctls.h>
+#include <time.h>
+
+/* The kernel starts programs with their arguments on the stack, at a multiple of 16; we have none. */
+__asm__(".globl _start\n"
+	"_start:\n"
+	"	xor %ebp, %ebp\n"
+	"	call init_main\n");
+
+void init_main(void) __attribute__((noreturn));
+
+void init_end(void)
+{
+	SYS0(sync);
+	SYS4(reboot, (int)LINUX_REBOOT_MAGIC1, LINUX_REBOOT_MAGIC2, LINUX_REBOOT_CMD_RESTART, 0);
+	for (;;)
+		SYS0(pause);
+}
+
+void init_sleep(unsigned int ms)
+{
+	struct timespec time = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
+
+	SYS2(nanosleep, &time, 0);
+}
+
+/* The kernel has opened the console as the standard descriptors. */
+static void init_complain(const char *text, uint32_t error)
+{
+	char line[512];
+	size_t len = text_append(line, sizeof(line), 0, "vmm: the guest's init: cannot ");
+
+	len = text_append(line, sizeof(line), len, text);
+	if (error) {
+		len = text_append(line, sizeof(line), len, ": error ");
+		len = text_append_number(line, sizeof(line), len, error);
+	}
+	len = text_append(line, sizeof(line), len, "\n");
+	SYS3(write, 2, line, len);
+	SYS3(ioctl, 2, TCSBRK, 1); /* what is not sent when the machine ends is lost */
+}
+
+void init_fail(const char *doing, const char *what, long error)
+{
+	char text[GUEST_MESSAGE_MAX - sizeof(struct guest_failed)];
+	size_t len = text_append(text, sizeof(text), 0, doing);
+
+	if (*what) {
+		len = text_append(text, sizeof(text), len, " ");
+		text_append(text, sizeof(text), len, what);
+	}
+	if (channel.control >= 0)
+		channel_fail(text, (uint32_t)-error, false);
+	else
+		init_complain(text, (uint32_t)-error);
+	/* The host ends the machine when it has heard. */
+	init_sleep(channel.control >= 0 ? 2000 : 0);
+	init_end();
+}
+
+static void init_be_ready(void)
+{
+	struct guest_ready ready = {.version = GUEST_VERSION};
+	struct timespec time;
+
+	if (SYS2(clock_gettime, CLOCK_MONOTONIC, &time) == 0)
+		ready.uptime = (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
+	channel_say(GUEST_READY, &ready, sizeof(ready));
+}
+
+void init_main(void)
+{
+	static struct init_start start;
+	struct timespec time;
+
+	mounts_begin();
+	while ((unsigned long)SYS3(open, "/dev/null", O_RDWR | O_CLOEXEC, 0) < 2)
+		; /* a kernel without a console has opened none of the standard descriptors */
+	modules_load();
+	channel_open();
+	init_be_ready();
+	channel_receive(&start);
+	time = (struct timespec){.tv_sec = (time_t)start.what.seconds,
+				 .tv_nsec = start.what.nanoseconds};
+	SYS2(clock_settime, CLOCK_REALTIME, &time);
+	SYS2(sethostname, start.host_name, text_len(start.host_name));
+	mounts_root(&start);
+	mounts_finish();
+	net_begin();
+	command_run(&start);
+	mounts_end(&start);
+	channel_say(GUEST_DONE, NULL, 0);
+	for (;;)
+		SYS0(pause);
+}

@@ -1,0 +1,72 @@
+/*
+ * The first program of a guest that runs one command: what its files share.
+ *
+ * It is the guest's process 1, so it must not end; it serves one host, which it believes. One thread. What cannot go on is told
+ * to the host, or to the console while there is no way to it, and ends the machine.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "guest/protocol.h"
+#include "guest/sys.h"
+
+/* What the host wants; its strings lie behind the message. */
+struct init_start {
+	struct guest_start what;
+	const char *host_name;
+	const char *root_type;
+	const char *directory;
+	char **args; /* with a NULL at the end, as env */
+	char **env;
+};
+
+/* ---- init.c ---- */
+
+/* Says that something could not be done, to what, and why (error is a negative errno, or 0), and ends the machine. */
+void init_fail(const char *doing, const char *what, long error) __attribute__((noreturn));
+/* Ends the machine without a word. */
+void init_end(void) __attribute__((noreturn));
+void init_sleep(unsigned int ms);
+
+/* ---- channel.c ---- */
+
+struct channel {
+	int control; /* -1: not there yet */
+	int stream[3];
+};
+
+extern struct channel channel;
+
+/* Connects to the host. */
+void channel_open(void);
+void channel_say(uint32_t type, const void *body, uint32_t size);
+void channel_fail(const char *text, uint32_t error, bool command);
+/* Waits for the host's START. */
+void channel_receive(struct init_start *start);
+
+/* ---- mounts.c ---- */
+
+/* Before the modules: what they and the root need. */
+void mounts_begin(void);
+/* Makes the root the one that the host wants. */
+void mounts_root(const struct init_start *start);
+/* The file systems that every command expects. */
+void mounts_finish(void);
+/* Nothing runs any more: what shall last is on the disk. */
+void mounts_end(const struct init_start *start);
+
+/* ---- modules.c ---- */
+
+/* Loads all modules, then removes them and what else was in the initramfs for us. */
+void modules_load(void);
+
+/* ---- net.c ---- */
+
+/* Brings the interfaces up. */
+void net_begin(void);
+
+/* ---- command.c ---- */
+
+/* Runs the command until it has ended and its output was passed on. */
+void command_run(const struct init_start *start);

@@ -1,0 +1,128 @@
+#include "guest/init.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mount.h>
+
+#define ROOT_DEVICE  "/dev/vda"
+#define ROOT_WAIT_MS 5000
+
+/* In the initramfs; below it are the file system of the image and, where that cannot be written, a layer in memory. */
+#define NEW_ROOT  GUEST_DIR "/root"
+#define LOWER	  GUEST_DIR "/image"
+#define LAYER	  GUEST_DIR "/layer"
+#define LAYER_DIR LAYER "/upper"
+#define LAYER_TMP LAYER "/work"
+
+static long mount_one(const char *type, const char *where, unsigned long flags, const char *options)
+{
+	SYS2(mkdir, where, 0755);
+	return SYS5(mount, type, where, type, flags, options);
+}
+
+void mounts_begin(void)
+{
+	long err = mount_one("devtmpfs", "/dev", MS_NOSUID, "mode=755");
+
+	/* EBUSY: the kernel has done it */
+	if (err < 0 && err != -EBUSY)
+		init_fail("mount", "/dev", err);
+	/* The initramfs is as open as /tmp, and may become the root. */
+	SYS2(chmod, "/", 0755);
+}
+
+/* Drivers may find their devices some time after they were loaded. */
+static void mounts_await(const char *device)
+{
+	for (unsigned int waited = 0; SYS2(access, device, 0) < 0; waited++) {
+		if (waited == ROOT_WAIT_MS)
+			init_fail("find the root's disk", device, 0);
+		init_sleep(1);
+	}
+}
+
+/* What cannot be written gets a layer above it, if the kernel has one. */
+static long mounts_layer(void)
+{
+	long err = mount_one("tmpfs", LAYER, 0, "mode=755");
+
+	SYS2(mkdir, LAYER_DIR, 0755);
+	SYS2(mkdir, LAYER_TMP, 0755);
+	if (err == 0)
+		err = mount_one("overlay", NEW_ROOT, 0,
+				"lowerdir=" LOWER ",upperdir=" LAYER_DIR ",workdir=" LAYER_TMP);
+	return err;
+}
+
+static void mounts_image(const struct init_start *start)
+{
+	bool readonly = start->what.flags & GUEST_ROOT_READONLY;
+	const char *where = readonly ? LOWER : NEW_ROOT;
+	long err;
+
+	mounts_await(ROOT_DEVICE);
+	SYS2(mkdir, GUEST_DIR, 0755);
+	SYS2(mkdir, NEW_ROOT, 0755);
+	SYS2(mkdir, where, 0755);
+	err = SYS5(mount, ROOT_DEVICE, where, start->root_type, readonly ? MS_RDONLY : 0, 0);
+	if (err == -ENODEV)
+		init_fail("mount the root: the guest's kernel has no file system", start->root_type,
+			  0);
+	if (err < 0)
+		init_fail("mount the root (" ROOT_DEVICE ") as", start->root_type, err);
+	if (readonly && mounts_layer() < 0) {
+		err = SYS5(mount, LOWER, NEW_ROOT, 0, MS_BIND, 0);
+		if (err < 0)
+			init_fail("mount", NEW_ROOT, err);
+	}
+}
+
+/* The initramfs stays below, where nobody sees it. */
+void mounts_root(const struct init_start *start)
+{
+	long err;
+
+	if (!*start->root_type)
+		return;
+	mounts_image(start);
+	SYS2(mkdir, NEW_ROOT "/dev", 0755);
+	err = SYS5(mount, "/dev", NEW_ROOT "/dev", 0, MS_MOVE, 0);
+	if (err < 0)
+		init_fail("move /dev to the root", "", err);
+	err = SYS1(chdir, NEW_ROOT);
+	if (err == 0)
+		err = SYS5(mount, ".", "/", 0, MS_MOVE, 0);
+	if (err == 0)
+		err = SYS1(chroot, ".");
+	if (err == 0)
+		err = SYS1(chdir, "/");
+	if (err < 0)
+		init_fail("switch to the root", "", err);
+}
+
+/* Read-only roots may lack the places, and small kernels the file systems: what must be there is /proc alone. */
+void mounts_finish(void)
+{
+	long err = mount_one("proc", "/proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL);
+
+	if (err < 0 && err != -EBUSY)
+		init_fail("mount", "/proc", err);
+	mount_one("sysfs", "/sys", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL);
+	mount_one("devpts", "/dev/pts", MS_NOSUID | MS_NOEXEC, "gid=5,mode=620,ptmxmode=666");
+	mount_one("tmpfs", "/dev/shm", MS_NOSUID | MS_NODEV, "mode=1777");
+	mount_one("tmpfs", "/run", MS_NOSUID | MS_NODEV, "mode=755");
+	mount_one("tmpfs", "/tmp", MS_NOSUID | MS_NODEV, "mode=1777");
+	SYS2(symlink, "/proc/self/fd", "/dev/fd");
+	SYS2(symlink, "fd/0", "/dev/stdin");
+	SYS2(symlink, "fd/1", "/dev/stdout");
+	SYS2(symlink, "fd/2", "/dev/stderr");
+}
+
+void mounts_end(const struct init_start *start)
+{
+	if (!(start->what.flags & GUEST_ROOT_KEEP))
+		return;
+	SYS0(sync);
+	/* A clean file system need not be repaired when it is mounted next. */
+	SYS5(mount, 0, "/", 0, MS_REMOUNT | MS_RDONLY, 0);
+}

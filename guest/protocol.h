@@ -1,0 +1,113 @@
+/*
+ * What vmm and the first program of its guests (guest/init.c) say to one another when a command runs in the guest.
+ *
+ * Four streams, which the guest opens to ports of the host (AF_VSOCK, CID 2): control, and the command's three. Each port
+ * takes one connection. Standard input, output and error are bytes and nothing else; the end of a stream is its half-close,
+ * and who takes no more bytes closes it. With GUEST_TERMINAL the command has a terminal of the guest, whose keys come as
+ * input and whose screen goes out as output; GUEST_TERMINAL_ERRORS says that standard error is that terminal too, and the
+ * error stream then stays empty.
+ *
+ * The control stream holds messages: a struct guest_message and size bytes behind it. In this order:
+ *
+ *	guest	READY	    its first program runs, the channel works
+ *	host	START	    what to run
+ *	guest	STARTED	    the command runs
+ *	host	SIGNAL, WINDOW	at any time from then on
+ *	guest	EXITED	    the command has ended; all that it left running was killed
+ *	guest	DONE	    its output was written, its disks are clean: the machine may be ended
+ *
+ * Instead of what is due from it the guest may say FAILED, which is its last word.
+ *
+ * Numbers are little-endian and structs without padding. Both sides come from one build, so a version is there to be refused,
+ * not negotiated.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#define GUEST_VERSION 1
+
+/* "vmm" and a number: above what programs use. */
+#define GUEST_PORT_CONTROL UINT32_C(0x766d6d00)
+#define GUEST_PORT_STDIN   UINT32_C(0x766d6d01)
+#define GUEST_PORT_STDOUT  UINT32_C(0x766d6d02)
+#define GUEST_PORT_STDERR  UINT32_C(0x766d6d03)
+#define GUEST_PORTS	   4
+
+/* Where the first program and its modules are in the initramfs. Modules are loaded in the order of their names. */
+#define GUEST_DIR     "/vmm"
+#define GUEST_INIT    GUEST_DIR "/init"
+#define GUEST_MODULES GUEST_DIR "/modules"
+
+enum guest_type {
+	/* from the host */
+	GUEST_START = 1, /* struct guest_start and its strings */
+	GUEST_SIGNAL,	 /* struct guest_signal */
+	GUEST_WINDOW,	 /* struct guest_window */
+	/* from the guest */
+	GUEST_READY = 16, /* struct guest_ready */
+	GUEST_STARTED,	  /* nothing */
+	GUEST_EXITED,	  /* struct guest_exited */
+	GUEST_FAILED,	  /* struct guest_failed and what was tried, in words, without a NUL */
+	GUEST_DONE,	  /* nothing */
+};
+
+struct guest_message {
+	uint32_t type; /* enum guest_type */
+	uint32_t size; /* bytes behind it */
+};
+
+/* The largest message: Linux takes 2 MiB of arguments and environment. */
+#define GUEST_START_MAX	  (UINT32_C(4) << 20)
+/* Of all others. */
+#define GUEST_MESSAGE_MAX 256
+
+enum guest_flags {
+	GUEST_TERMINAL = 1 << 0,
+	GUEST_TERMINAL_ERRORS = 1 << 1,
+	GUEST_TERMINAL_UTF8 = 1 << 2, /* erases whole characters */
+	GUEST_ROOT_READONLY =
+		1 << 3, /* the file system cannot be written: a layer in memory takes what is */
+	GUEST_ROOT_KEEP = 1 << 4, /* what is written to the root shall last */
+	GUEST_DHCP = 1 << 5,	  /* ask for the address of the first network card */
+};
+
+struct guest_window {
+	uint16_t rows;
+	uint16_t columns;
+};
+
+/* Strings with their NULs follow: host name, type of the root's file system ("": none, the initramfs is the root), working
+ * directory, then the arguments, then the environment. */
+struct guest_start {
+	uint32_t version;
+	uint32_t flags;	  /* enum guest_flags */
+	uint64_t seconds; /* the time, of CLOCK_REALTIME */
+	uint32_t nanoseconds;
+	struct guest_window window;
+	uint32_t n_args; /* at least 1 */
+	uint32_t n_env;
+};
+
+struct guest_signal {
+	uint32_t number;
+	uint32_t group; /* whether to the command's process group, else to the command alone */
+};
+
+struct guest_ready {
+	uint32_t version;
+	uint32_t reserved;
+	uint64_t uptime; /* ns since the kernel began to count */
+};
+
+struct guest_exited {
+	uint32_t status; /* of exit(), when signal is 0 */
+	uint32_t signal; /* that ended it */
+	uint64_t cpu;	 /* microseconds, of it and of those that it waited for */
+	uint64_t memory; /* bytes: the most that one of these had in memory */
+};
+
+struct guest_failed {
+	uint32_t error;	  /* an errno; 0: none */
+	uint32_t command; /* whether it was the command itself that could not be run */
+};
