@@ -19,10 +19,11 @@ complain() {
 
 # ---- the parser: names from its sources, and what the program says to them ----
 
-lists='disk net vsock console memory'
+lists='disk net vsock console memory root'
 source_of() {
 	case $1 in
 	disk) echo vmm/cli/options_disk.c vmm/cli/options_image.c ;;
+	root) echo vmm/cli/options_command.c ;;
 	*) echo "vmm/cli/options_$1.c" ;;
 	esac
 }
@@ -56,7 +57,7 @@ knows_option() {
 # knows_item LIST ITEM - alone or with a value
 knows_item() {
 	local prefix='' form
-	[ "$1" != disk ] || prefix=x,
+	[[ $1 != @(disk|root) ]] || prefix=x,
 	[ "$1" != memory ] || prefix=1G,
 	for form in "$2" "$2=1"; do
 		[[ $(says "--$1" "$prefix$form") =~ (has no option|--console takes) ]] || return 0

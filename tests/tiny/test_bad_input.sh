@@ -64,7 +64,7 @@ refused 'two dashes too many' "unknown option '----kernel'" ----kernel x
 refused 'part of an option' "unknown option '--kern'" --kern poweroff.bz64
 refused 'a stray word' "unknown argument 'poweroff.bz64'" poweroff.bz64
 refused 'an empty word' "unknown argument ''" ''
-for option in kernel initrd cmdline append disk net cpus memory transport timeout console events log-level tables dump-dtb \
+for option in kernel initrd cmdline append disk net cpus memory transport timeout root env boot-timeout console events log-level tables dump-dtb \
 	unpack kernel-cache; do
 	refused "--$option without a value" "--$option needs a value" "--$option"
 done
@@ -99,8 +99,18 @@ for option in unpack kernel-cache; do
 done
 refused '--log-level' '--log-level takes' "${good[@]}" --log-level loud
 refused '--transport' '--transport takes' "${good[@]}" --transport isa
-refused '--events' 'not supported by this version' "${good[@]}" --events fd=1
-refused '-- COMMAND' 'not supported by this version' "${good[@]}" -- ls
+refused '--events' 'takes the name of a file' "${good[@]}" --events ''
+refused '--events on no descriptor' 'no such descriptor' "${good[@]}" --events fd=77
+refused '--events in a missing directory' "cannot open 'no/events'" "${good[@]}" --events no/events
+refused '-- without a command' 'which command' "${good[@]}" --
+refused 'a command without a root' "which root shall 'ls' have" "${good[@]}" -- ls
+refused 'a root without a command' '--root goes with a command' "${good[@]}" --root directory
+refused 'a command beside the console' '--console stdio' "${good[@]}" --root directory --console stdio -- ls
+refused 'a root that is not there' "cannot open root 'missing'" "${good[@]}" --root missing -- ls
+refused 'a root that is no image' 'no image of an ext4, squashfs or erofs' "${good[@]}" --root initrd -- ls
+refused 'a directory to be kept' 'cannot be kept' "${good[@]}" --root directory,rw -- ls
+refused '--boot-timeout' '--boot-timeout takes a number of seconds' "${good[@]}" --boot-timeout soon
+refused '--env' '--env takes NAME' "${good[@]}" --env =x -- ls
 
 # A failed start neither leaves a new console file nor empties the one that is there.
 mkdir "$tmp/consoles"

@@ -203,12 +203,88 @@ START_TEST(test_contradictory)
 }
 END_TEST
 
-/* In the frozen command line, but not in this version. */
-START_TEST(test_unsupported)
+/* ---- a command ---- */
+
+START_TEST(test_command)
 {
-	REFUSED("not supported", "--kernel", "k", "--", "true");
-	REFUSED("not supported", "--kernel", "k", "--");
-	REFUSED("not supported", "--kernel", "k", "--events", "fd=3");
+	ck_assert_int_eq(PARSE("--kernel", "k", "--root", "a,,b,rw", "--boot-timeout", "2.5",
+			       "--events", "fd=3", "--", "sh", "--help", "--"),
+			 0);
+	ck_assert_str_eq(said, "");
+	ck_assert_str_eq(o.root, "a,b");
+	ck_assert(o.root_keep && !o.root_mounts);
+	ck_assert_uint_eq(o.boot_timeout_ms, 2500);
+	ck_assert_str_eq(o.events, "fd=3");
+	ck_assert_int_eq(o.console, OPTIONS_CONSOLE_NONE);
+	/* What follows is the command's own. */
+	ck_assert_str_eq(o.command[0], "sh");
+	ck_assert_str_eq(o.command[1], "--help");
+	ck_assert_str_eq(o.command[2], "--");
+	ck_assert_ptr_null(o.command[3]);
+
+	ck_assert_int_eq(PARSE("--kernel", "k", "--initrd", "i", "--console", "file=f",
+			       "--boot-timeout", "0", "--", "x"),
+			 0);
+	ck_assert_int_eq(o.console, OPTIONS_CONSOLE_FILE);
+	ck_assert_uint_eq(o.boot_timeout_ms, 0);
+	ck_assert_ptr_null(o.root);
+	ck_assert_int_eq(PARSE("--kernel", "k", "--root", "d,mounts", "--", "x"), 0);
+	ck_assert(o.root_mounts && !o.root_keep);
+	ck_assert_uint_eq(o.boot_timeout_ms, 10000);
+}
+END_TEST
+
+static const char *variable(const char *name)
+{
+	size_t len = strlen(name);
+	const char *value = NULL;
+
+	for (unsigned int i = 0; o.env[i]; i++) {
+		if (strncmp(o.env[i], name, len) == 0 && o.env[i][len] == '=') {
+			ck_assert_ptr_null(value);
+			value = o.env[i] + len + 1;
+		}
+	}
+	return value;
+}
+
+START_TEST(test_environment)
+{
+	setenv("TERM", "vt52", 1);
+	setenv("LC_TIME", "C", 1);
+	setenv("SECRET", "s", 1);
+	unsetenv("ABSENT");
+	ck_assert_int_eq(PARSE("--kernel", "k", "--root", "d", "--env", "A=1", "--env", "A=2=3",
+			       "--env", "HOME=", "--", "x"),
+			 0);
+	ck_assert_str_eq(variable("TERM"), "vt52");
+	ck_assert_str_eq(variable("LC_TIME"), "C");
+	ck_assert_str_eq(variable("A"), "2=3");
+	ck_assert_str_eq(variable("HOME"), "");
+	ck_assert_str_eq(variable("USER"), "root");
+	ck_assert_ptr_null(variable("SECRET"));
+	ck_assert_int_eq(PARSE("--kernel", "k", "--root", "d", "--env", "SECRET", "--env", "ABSENT",
+			       "--", "x"),
+			 0);
+	ck_assert_str_eq(variable("SECRET"), "s");
+	ck_assert_ptr_null(variable("ABSENT"));
+	REFUSED("--env takes", "--kernel", "k", "--env", "=1");
+	REFUSED("--env takes", "--kernel", "k", "--env", "");
+}
+END_TEST
+
+START_TEST(test_bad_commands)
+{
+	REFUSED("which command?", "--kernel", "k", "--root", "d", "--");
+	REFUSED("which root", "--kernel", "k", "--", "true");
+	REFUSED("--root goes with a command", "--kernel", "k", "--root", "d");
+	REFUSED("--env goes with a command", "--kernel", "k", "--env", "A=b");
+	REFUSED("--console stdio", "--kernel", "k", "--root", "d", "--console", "stdio", "--", "x");
+	REFUSED("--root has no option 'ro'", "--kernel", "k", "--root", "d,ro", "--", "x");
+	REFUSED("--root takes", "--kernel", "k", "--root", "", "--", "x");
+	REFUSED("--events takes", "--kernel", "k", "--events", "");
+	REFUSED("--boot-timeout takes", "--kernel", "k", "--boot-timeout", "x");
+	REFUSED("which kernel?", "--root", "d", "--", "x");
 }
 END_TEST
 
@@ -290,7 +366,9 @@ int main(void)
 	tcase_add_test(tc, test_value_like_an_option);
 	tcase_add_loop_test(tc, test_repeated, 0, COUNT(once));
 	tcase_add_test(tc, test_contradictory);
-	tcase_add_test(tc, test_unsupported);
+	tcase_add_test(tc, test_command);
+	tcase_add_test(tc, test_environment);
+	tcase_add_test(tc, test_bad_commands);
 	tcase_add_loop_test(tc, test_limit, 0, 3);
 	tcase_add_loop_test(tc, test_hundred, 0, 3);
 	tcase_add_test(tc, test_long_value);

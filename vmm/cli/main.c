@@ -13,22 +13,16 @@
 
 #include "vmm/api/vmm.h"
 #include "vmm/cli/cache_dir.h"
+#include "vmm/cli/command.h"
 #include "vmm/cli/dump.h"
+#include "vmm/cli/events.h"
+#include "vmm/cli/exit_status.h"
 #include "vmm/cli/footprint.h"
 #include "vmm/cli/host_console.h"
 #include "vmm/cli/options.h"
 #include "vmm/cli/report.h"
 #include "vmm/cli/sandbox.h"
 #include "vmm/cli/terminal.h"
-
-enum exit_status {
-	EXIT_STATUS_OK = 0,
-	EXIT_STATUS_CRASHED = 123,
-	EXIT_STATUS_TIMED_OUT = 124,
-	EXIT_STATUS_FAILED = 125,
-	EXIT_STATUS_SIGNAL = 128,			   /* plus its number */
-	EXIT_STATUS_REFUSED = EXIT_STATUS_SIGNAL + SIGSYS, /* by the sandbox: a thread is stuck */
-};
 
 /* How long the guest may take to power off after SIGTERM or SIGINT. */
 #define GRACE_MS 10000
@@ -58,16 +52,18 @@ static void open_standard_descriptors(void)
 
 /* ---- signals ---- */
 
-static const int handled_signals[] = {SIGTERM, SIGINT, SIGHUP, SIGWINCH, SIGUSR1};
+/* The last two are a command's alone. */
+static const int handled_signals[] = {SIGTERM, SIGINT, SIGHUP, SIGWINCH, SIGUSR1, SIGUSR2, SIGQUIT};
+#define N_SIGNALS (sizeof(handled_signals) / sizeof(handled_signals[0]))
 
 /* Blocks what we handle and returns a signalfd for it. What our parent told us to ignore stays ignored. */
-static int open_signals(void)
+static int open_signals(bool command)
 {
 	struct sigaction old;
 	sigset_t set;
 
 	sigemptyset(&set);
-	for (size_t i = 0; i < sizeof(handled_signals) / sizeof(int); i++) {
+	for (size_t i = 0; i < (command ? N_SIGNALS : N_SIGNALS - 2); i++) {
 		if (sigaction(handled_signals[i], NULL, &old) == 0 && old.sa_handler != SIG_IGN)
 			sigaddset(&set, handled_signals[i]);
 	}
@@ -81,9 +77,13 @@ static int open_signals(void)
 struct run {
 	struct vmm *vm;
 	const struct options *options;
+	struct command *command; /* NULL: none */
+	struct events *events;
 	int signal_fd;
 	int signal;	  /* the first that asked us to end; 0: none */
 	bool forced;	  /* the VM was ended without asking the guest (any more) */
+	bool timed_out;	  /* so was it, by --timeout */
+	bool refused;	  /* a thread was stopped by the sandbox, and its locks are held for ever */
 	uint64_t timeout; /* ms of CLOCK_MONOTONIC; UINT64_MAX: never */
 	uint64_t grace;
 	uint64_t settled;
@@ -99,12 +99,36 @@ static void run_tell_size(const struct run *run)
 		vmm_console_resize(run->vm, rows, columns);
 }
 
+/*
+ * The command is asked as often as the user likes. Ours is the end when the terminal has hung up or a second request to end
+ * is not obeyed in time, and at once for the third, or when there is no command.
+ */
+static void run_on_command_signal(struct run *run, int number)
+{
+	bool ends = number == SIGTERM || number == SIGINT || number == SIGHUP;
+	bool again = run->signal != 0 || number == SIGHUP;
+
+	if (command_signal(run->command, number) && !(ends && run->grace != UINT64_MAX)) {
+		if (ends && again)
+			run->grace = now_ms() + GRACE_MS;
+	} else {
+		run->forced = true;
+		vmm_stop(run->vm);
+	}
+	if (ends || run->forced)
+		run->signal = number;
+}
+
 static void run_on_signal(struct run *run)
 {
 	struct signalfd_siginfo info;
 
 	if (read(run->signal_fd, &info, sizeof(info)) != sizeof(info))
 		return;
+	if (run->command) {
+		run_on_command_signal(run, (int)info.ssi_signo);
+		return;
+	}
 	if (info.ssi_signo == SIGWINCH) {
 		run_tell_size(run);
 		return;
@@ -130,6 +154,7 @@ static void run_check_deadlines(struct run *run)
 
 	if (now >= run->timeout) {
 		run->timeout = UINT64_MAX;
+		run->timed_out = true;
 		vmm_stop(run->vm);
 	}
 	if (now >= run->grace) {
@@ -137,6 +162,8 @@ static void run_check_deadlines(struct run *run)
 		run->grace = UINT64_MAX;
 		vmm_stop(run->vm);
 	}
+	if (run->command)
+		command_check(run->command, now);
 	if (now >= run->settled) {
 		run->settled = UINT64_MAX;
 		footprint_shrink(run->pagemap);
@@ -150,6 +177,8 @@ static int run_poll_timeout(const struct run *run)
 
 	if (run->settled < next)
 		next = run->settled;
+	if (run->command && command_deadline(run->command) < next)
+		next = command_deadline(run->command);
 	if (next == UINT64_MAX)
 		return -1;
 	if (next <= now)
@@ -157,24 +186,30 @@ static int run_poll_timeout(const struct run *run)
 	return next - now < 1000000 ? (int)(next - now) : 1000000;
 }
 
-static int run_until_end(struct run *run)
+static const char *run_reason(const struct run *run, enum vmm_end end)
 {
-	enum vmm_end end = VMM_END_NONE;
-	struct pollfd fds[] = {{.fd = vmm_fd(run->vm), .events = POLLIN},
-			       {.fd = run->signal_fd, .events = POLLIN},
-			       {.fd = run->violation_fd, .events = POLLIN}};
-
-	run->settled = now_ms() + SETTLED_MS;
-	while (!(fds[0].revents & POLLIN)) {
-		if (poll(fds, 3, run_poll_timeout(run)) < 0)
-			continue;
-		if (fds[2].revents & POLLIN)
-			return EXIT_STATUS_REFUSED;
-		if (fds[1].revents & POLLIN)
-			run_on_signal(run);
-		run_check_deadlines(run);
+	switch (end) {
+	case VMM_END_POWER_OFF:
+		return "power-off";
+	case VMM_END_REBOOT:
+		return "reboot";
+	case VMM_END_CRASH:
+		return "crash";
+	case VMM_END_CONSOLE_KEY:
+		return "console-key";
+	case VMM_END_STOPPED:
+		if (run->forced)
+			return "signal";
+		if (run->timed_out)
+			return "timeout";
+		return run->command->boot_timed_out ? "boot-timeout" : "command";
+	default:
+		return "failed";
 	}
-	vmm_wait(run->vm, -1, &end);
+}
+
+static int run_status(const struct run *run, enum vmm_end end)
+{
 	switch (end) {
 	case VMM_END_POWER_OFF:
 	case VMM_END_REBOOT:
@@ -189,12 +224,45 @@ static int run_until_end(struct run *run)
 	}
 }
 
+static int run_until_end(struct run *run)
+{
+	enum vmm_end end = VMM_END_NONE;
+	struct pollfd fds[3 + COMMAND_FDS] = {{.fd = vmm_fd(run->vm), .events = POLLIN},
+					      {.fd = run->signal_fd, .events = POLLIN},
+					      {.fd = run->violation_fd, .events = POLLIN}};
+	int status;
+
+	run->settled = now_ms() + SETTLED_MS;
+	while (!(fds[0].revents & POLLIN)) {
+		if (run->command)
+			command_poll(run->command, fds + 3);
+		if (poll(fds, run->command ? 3 + COMMAND_FDS : 3, run_poll_timeout(run)) < 0)
+			continue;
+		if (fds[2].revents & POLLIN) {
+			run->refused = true;
+			return EXIT_STATUS_REFUSED;
+		}
+		if (fds[1].revents & POLLIN)
+			run_on_signal(run);
+		if (run->command)
+			command_serve(run->command, fds + 3, now_ms());
+		run_check_deadlines(run);
+	}
+	vmm_wait(run->vm, -1, &end);
+	status = run_status(run, end);
+	if (run->command)
+		status = command_end(run->command, end, status);
+	events_tell(run->events, 0, "ended", ",\"reason\":\"%s\",\"status\":%d",
+		    run_reason(run, end), status);
+	return status;
+}
+
 /* From here on signals and the terminal are ours; until now a signal just ended us. */
 static int take_over(struct run *run, const struct options *options)
 {
 	int err = 0;
 
-	run->signal_fd = open_signals();
+	run->signal_fd = open_signals(run->command != NULL);
 	if (run->signal_fd < 0) {
 		err = -errno;
 		report("cannot watch for signals: %s", strerror(-err));
@@ -234,29 +302,59 @@ static int start(struct run *run, struct host_console *console, struct sandbox *
 		return err;
 	run->violation_fd = sandbox->violation_fd;
 	run_tell_size(run);
-	err = vmm_start(run->vm);
-	return err < 0 ? err : sandbox_enter_thread(sandbox, options);
+	/* Its threads: no more can be started afterwards. */
+	if (run->command)
+		err = command_begin(run->command, now_ms(), sandbox->violation_fd >= 0);
+	if (err == 0)
+		err = vmm_start(run->vm);
+	if (err == 0)
+		err = sandbox_enter_thread(sandbox, options);
+	if (err == 0)
+		events_tell(run->events, 0, "first-instruction", "%s", "");
+	return err;
 }
 
-static int run_vm(struct options *options, struct host_console *console, struct sandbox *sandbox)
+/* Returns 0 or negative errno; then all is undone. */
+static int make_vm(struct run *run, struct options *options, struct host_console *console)
 {
+	char cache_dir[4096];
+	int err = 0;
+
+	if (options->kernel_cache)
+		options->config.kernel_cache = cache_dir_find(
+			getenv("XDG_CACHE_HOME"), getenv("HOME"), cache_dir, sizeof(cache_dir));
+	if (run->command)
+		err = command_open(run->command, options, run->events);
+	if (err == 0)
+		err = vmm_create(&options->config, &run->vm);
+	if (err < 0) {
+		host_console_abandon(console);
+		events_tell(run->events, 0, "ended", ",\"reason\":\"failed\",\"status\":%d",
+			    EXIT_STATUS_FAILED);
+		return err;
+	}
+	if (run->command)
+		command_created(run->command, run->vm);
+	events_tell(run->events, 0, "created", "%s", "");
+	return 0;
+}
+
+static int run_vm(struct options *options, struct host_console *console, struct sandbox *sandbox,
+		  struct events *events)
+{
+	static struct command command; /* large */
 	struct run run = {.options = options,
+			  .command = options->command ? &command : NULL,
+			  .events = events,
 			  .signal_fd = -1,
 			  .timeout = UINT64_MAX,
 			  .grace = UINT64_MAX,
 			  .pagemap = -1,
 			  .violation_fd = -1};
 	int status = EXIT_STATUS_FAILED;
-	char cache_dir[4096];
-	bool started = false;
 
-	if (options->kernel_cache)
-		options->config.kernel_cache = cache_dir_find(
-			getenv("XDG_CACHE_HOME"), getenv("HOME"), cache_dir, sizeof(cache_dir));
-	if (vmm_create(&options->config, &run.vm) < 0) {
-		host_console_abandon(console);
+	if (make_vm(&run, options, console) < 0)
 		return status;
-	}
 	if (options->dump_dtb) {
 		if (dump_device_tree(options, run.vm) == 0)
 			status = EXIT_STATUS_OK;
@@ -266,21 +364,21 @@ static int run_vm(struct options *options, struct host_console *console, struct 
 	}
 	if (options->timeout_ms)
 		run.timeout = now_ms() + options->timeout_ms;
-	started = start(&run, console, sandbox) == 0;
-	if (started)
+	if (start(&run, console, sandbox) == 0)
 		status = run_until_end(&run);
 	else
 		host_console_abandon(console);
 	terminal_restore();
 	host_console_end(console);
-	/* Its locks are held for ever. */
-	if (status == EXIT_STATUS_REFUSED)
+	if (run.refused)
 		_exit(status);
-	if (status == EXIT_STATUS_TIMED_OUT)
+	if (status == EXIT_STATUS_TIMED_OUT && run.timed_out)
 		report("the machine was ended after %llu.%03llu s (--timeout)",
 		       (unsigned long long)options->timeout_ms / 1000,
 		       (unsigned long long)options->timeout_ms % 1000);
 	vmm_destroy(run.vm);
+	if (run.command)
+		command_close(run.command);
 	return status;
 }
 
@@ -289,6 +387,7 @@ int main(int argc, char **argv)
 	static struct options options; /* large, and only what is used of it is touched */
 	struct host_console console;
 	struct sandbox sandbox;
+	struct events events;
 
 	footprint_begin();
 	open_standard_descriptors();
@@ -307,7 +406,7 @@ int main(int argc, char **argv)
 	vmm_log_set_level(options.log_level);
 	sandbox_begin(&sandbox);
 	allow_descriptors(&options);
-	if (host_console_open(&console, &options) < 0)
+	if (events_open(&events, options.events) < 0 || host_console_open(&console, &options) < 0)
 		return EXIT_STATUS_FAILED;
-	return run_vm(&options, &console, &sandbox);
+	return run_vm(&options, &console, &sandbox, &events);
 }

@@ -12,6 +12,15 @@
 
 typedef int option_fn(struct options *o, char *value);
 
+/* options_command.c */
+int option_root(struct options *o, char *value);
+int option_env(struct options *o, char *value);
+int option_boot_timeout(struct options *o, char *value);
+int option_events(struct options *o, char *value);
+/* Before the options. */
+int options_begin_env(struct options *o);
+/* After them. */
+int options_check_command(const struct options *o);
 /* options_console.c */
 int option_console(struct options *o, char *value);
 /* options_disk.c */

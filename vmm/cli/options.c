@@ -145,12 +145,6 @@ static int option_timeout(struct options *o, char *value)
 	return 0;
 }
 
-static int option_events(struct options *o, char *value)
-{
-	(void)o;
-	return option_unsupported("--events", value);
-}
-
 static int option_log_level(struct options *o, char *value)
 {
 	static const char *const names[] = {"error", "warn", "info", "debug"};
@@ -210,6 +204,9 @@ static const struct option {
 	{"timeout", option_timeout, true, false},
 	{"console", option_console, true, false},
 	{"events", option_events, true, false},
+	{"root", option_root, true, false},
+	{"env", option_env, true, true},
+	{"boot-timeout", option_boot_timeout, true, false},
 	{"log-level", option_log_level, true, false},
 	{"help", option_help, false, false},
 	{"version", option_version, false, false},
@@ -257,7 +254,12 @@ static int options_parse_one(struct options *o, int argc, char **argv, int *at)
 	return opt->fn(o, value);
 }
 
-static int options_check(const struct options *o)
+static uint64_t options_bit(const char *name)
+{
+	return UINT64_C(1) << (options_find(name, strlen(name)) - options_table);
+}
+
+static int options_check(struct options *o)
 {
 	if (o->action != OPTIONS_RUN)
 		return 0;
@@ -274,11 +276,16 @@ static int options_check(const struct options *o)
 		       "give one of them");
 		return -EINVAL;
 	}
-	return 0;
+	/* The standard streams are the command's. */
+	if (o->command && !(o->seen & options_bit("console")))
+		o->console = OPTIONS_CONSOLE_NONE;
+	return options_check_command(o);
 }
 
 int options_parse(struct options *o, int argc, char **argv)
 {
+	int err;
+
 	memset(o, 0, offsetof(struct options, forwards));
 	vmm_config_init(&o->config);
 	o->config.disks = o->disks;
@@ -286,17 +293,15 @@ int options_parse(struct options *o, int argc, char **argv)
 	o->log_level = VMM_LOG_WARN;
 	o->kernel_cache = true;
 	o->config.quick_end = true;
-	for (int i = 1; i < argc; i++) {
-		int err;
-
-		if (strcmp(argv[i], "--") == 0) {
-			report("running a command in the guest (-- COMMAND) is not supported by "
-			       "this version of vmm");
-			return -EINVAL;
-		}
-		err = options_parse_one(o, argc, argv, &i);
-		if (err < 0)
-			return err;
+	o->boot_timeout_ms = OPTIONS_BOOT_TIMEOUT_MS;
+	err = options_begin_env(o);
+	for (int i = 1; i < argc && err == 0 && !o->command; i++) {
+		if (strcmp(argv[i], "--") == 0)
+			o->command = &argv[i + 1];
+		else
+			err = options_parse_one(o, argc, argv, &i);
 	}
-	return options_check(o);
+	if (err == 0)
+		err = options_check(o);
+	return err;
 }

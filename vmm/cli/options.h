@@ -24,16 +24,28 @@ enum options_console {
 	OPTIONS_CONSOLE_SOCKET,
 };
 
+#define OPTIONS_MAX_ENV		256
+#define OPTIONS_BOOT_TIMEOUT_MS 10000
+
 struct options {
 	enum options_action action;
 	struct vmm_config config; /* but for the descriptors of the console */
 	enum options_console console;
-	const char *console_path; /* of a file or socket */
-	bool kernel_cache;	  /* in the user's cache directory */
-	uint64_t timeout_ms;	  /* 0: none */
-	bool change_user;	  /* to uid and gid */
+	bool change_user; /* to uid and gid */
 	uint32_t uid;
 	uint32_t gid;
+	const char *console_path;	/* of a file or socket */
+	bool kernel_cache;		/* in the user's cache directory */
+	uint64_t timeout_ms;		/* 0: none */
+	uint64_t boot_timeout_ms;	/* 0: none */
+	char **command;			/* its words, with a NULL at the end; NULL: none */
+	const char *root;		/* NULL: the initrd */
+	bool root_keep;			/* what is written to it lasts */
+	bool root_mounts;		/* with what is mounted below it */
+	const char *events;		/* a file's name, or fd=N; NULL: none */
+	char *env[OPTIONS_MAX_ENV + 1]; /* the command's environment, with a NULL at the end */
+	unsigned int n_env;
+	bool env_given;
 	const char *dump_dtb; /* where the device tree goes, instead of a run; NULL: none */
 	enum vmm_log_level log_level;
 	/* what config points to */

@@ -4,8 +4,9 @@
 #include "vmm/cli/options.h"
 
 static const char help[] =
-	"usage: vmm --kernel FILE [OPTION]...\n"
-	"Boots a Linux kernel in a virtual machine with its console on this terminal.\n"
+	"usage: vmm --kernel FILE [OPTION]... [-- COMMAND [ARGUMENT]...]\n"
+	"Boots a Linux kernel in a virtual machine with its console on this terminal, or\n"
+	"runs one command in it as if it ran here.\n"
 	"\n"
 	"  --kernel FILE        bzImage or vmlinux to boot (required)\n"
 	"  --initrd FILE        initial RAM disk (default none)\n"
@@ -80,17 +81,30 @@ static const char help[] =
 	"                       without capabilities)\n"
 	"  --timeout SECONDS    end the machine then, with status 124 (default never)\n"
 	"  --console [virtio,]stdio|none|file=FILE|pty|socket=PATH\n"
-	"                       where the console goes (default stdio); it is the serial\n"
-	"                       port, or hvc0 with virtio, which is faster\n"
+	"                       where the console goes (default stdio, with a command\n"
+	"                       none); it is the serial port, or hvc0 with virtio: faster\n"
+	"  --root DIR|IMAGE[,ITEM]...\n"
+	"                       a command's root: a directory, packed into guest memory,\n"
+	"                       or an ext4, squashfs or erofs image (default: the initrd)\n"
+	"      ,rw              keep what is written to an image (default: it ends with\n"
+	"                       the machine)\n"
+	"      ,mounts          with what is mounted below a directory (default without)\n"
+	"  --env NAME[=VALUE]   a variable for the command, or one of yours (default:\n"
+	"                       your language and terminal alone; may be repeated)\n"
+	"  --boot-timeout SECONDS\n"
+	"                       end a guest that is silent for so long before its command\n"
+	"                       starts; 0: never (default 10)\n"
+	"  --events FILE|fd=N   a line of JSON for each step (default none)\n"
 	"  --log-level error|warn|info|debug\n"
 	"                       least important messages to show (default warn)\n"
 	"  --help, --version    print and end\n"
 	"\n"
-	"Two commas in a FILE or PATH of --disk, --net and --vsock stand for one.\n"
+	"Two commas in a FILE or PATH of --disk, --net, --vsock and --root stand for one.\n"
 	"Keys: Ctrl-A x ends the machine, Ctrl-A h lists the keys, Ctrl-A Ctrl-A sends\n"
 	"Ctrl-A.\n"
 	"Exit status: 0 powered off or rebooted, 123 crashed, 124 timed out, 125 vmm\n"
-	"could not, 128+N ended by signal N. See vmm(1).\n";
+	"could not, 128+N ended by signal N; or the command's own, 127 not found, 126 not\n"
+	"executable. See vmm(1).\n";
 
 void options_print_help(void)
 {

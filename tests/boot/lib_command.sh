@@ -1,0 +1,52 @@
+# What the tests of "-- COMMAND" share; sourced after lib.sh.
+# shellcheck shell=bash disable=SC2154,SC2034
+
+guest_programs=()
+applets=(sh cat cp dd echo env false find head hostname id kill ls mkdir mount ps pwd readlink sed seq sha256sum sleep sort
+	stat stty sync tee tr true tty umount uname vi wc yes)
+
+# Here: the modules of the guest's kernel, and a root with busybox.
+prepare() {
+	local applet
+	make_or_skip "$repo/guest-images/modules.sh" cloud
+	rm -rf "$stage/command-root"
+	mkdir -p "$stage/command-root"/{bin,dev,etc,proc,root,run,sys,tmp}
+	cp "$(type -P busybox)" "$stage/command-root/bin/"
+	for applet in "${applets[@]}"; do
+		ln -s busybox "$stage/command-root/bin/$applet"
+	done
+	if declare -F prepare_more >/dev/null; then prepare_more; fi
+}
+
+# There: an ordinary user, who may use KVM.
+begin_command() {
+	cp -a "$stage/command-root" "$tmp/root"
+	cp "$VMM_IMAGES/modules-cloud.cpio" "$tmp/modules"
+	user=()
+	if is_root; then
+		chmod 0666 /dev/kvm
+		mkdir -p "$tmp/cache"
+		chown 1000 "$tmp" "$tmp/vmm.d" "$tmp/cache"
+		user=(setpriv --reuid=1000 --regid=1000 --clear-groups)
+	fi
+	# Emulated, with others beside it, a guest takes its time.
+	options=(--kernel "$tmp/kernel-cloud" --initrd "$tmp/modules" --boot-timeout 100)
+}
+
+# vmm_ OPTION... - vmm with the kernel and the modules, as that user
+vmm_() {
+	"${user[@]}" "$vmm" "${options[@]}" "$@"
+}
+
+# run NAME OPTION... - vmm to its end; sets $status, and leaves NAME.out and NAME.err
+run() {
+	status=0
+	vmm_ "${@:2}" <"$stdin" >"$tmp/$1.out" 2>"$tmp/$1.err" || status=$?
+}
+
+# text FILE - of a small file, for messages
+text() {
+	local content
+	content=$(tr -d '\0' <"$tmp/$1")
+	echo "${content//$'\n'/ | }"
+}

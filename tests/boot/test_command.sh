@@ -1,0 +1,126 @@
+#!/usr/bin/env bash
+# vmm -- COMMAND as an ordinary user: streams byte by byte, statuses, signals, what the guest looks like, events.
+set -euo pipefail
+# shellcheck source=tests/boot/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+# shellcheck source=tests/boot/lib_command.sh
+. "$here/lib_command.sh"
+enter_lab cloud
+begin_command
+
+# ---- streams ----
+
+dd if=/dev/urandom of="$tmp/random" bs=1M count=10 2>/dev/null
+stdin=$tmp/random run first --root "$tmp/root" --events "$tmp/events" -- \
+	sh -c 'cat > /tmp/x; wc -c < /tmp/x; echo e >&2; exit 42'
+equal 'the size on stdout' 10485760 "$(text first.out)"
+equal 'e on stderr' e "$(text first.err)"
+equal 'the status' 42 "$status"
+
+sum=$(sha256sum <"$tmp/random")
+stdin=$tmp/random run both --root "$tmp/root" -- sh -c 'tee /dev/stderr'
+equal 'both streams: status' 0 "$status"
+equal 'both streams: output' "$sum" "$(sha256sum <"$tmp/both.out")"
+equal 'both streams: errors' "$sum" "$(sha256sum <"$tmp/both.err")"
+
+# As of a program that writes to a pipe that nobody reads.
+got=0
+vmm_ --root "$tmp/root" -- yes </dev/null 2>"$tmp/yes.err" | head -n 1 >"$tmp/yes.out" || got=${PIPESTATUS[0]}
+equal 'output that nobody reads: status' 141 "$got"
+equal 'output that nobody reads' 'y ' "$(text yes.out) $(text yes.err)"
+
+# ---- events ----
+
+steps=$(sed 's/.*"event":"\([a-z-]*\)".*/\1/' "$tmp/events")
+equal 'the steps' 'created first-instruction kernel-up init-reached command-started exited ended' "${steps//$'\n'/ }"
+check 'lines of JSON' "$(grep -c '^{.*}$' "$tmp/events") of 7" \
+	[ "$(grep -cE '^\{"time":[0-9]+\.[0-9]{6},"elapsed":[0-9]+\.[0-9]{6},"event":"[a-z-]+".*\}$' "$tmp/events")" = 7 ]
+check 'what the command took' "$(grep exited "$tmp/events")" \
+	grep -qE '"status":42,"signal":0,"cpu":[0-9]+\.[0-9]{6},"memory":[1-9][0-9]{5,}\}$' "$tmp/events"
+equal 'the end' '"reason":"command","status":42' "$(grep -o '"reason.*42' "$tmp/events")"
+
+# ---- what the command finds ----
+
+run guest --root "$tmp/root" --env A=b --env C -- sh -c '
+	hostname; pwd; echo "$A-${C-unset}-$PATH-$HOME-$USER"; tty
+	cat /proc/uptime >/dev/null && ls /sys/class >/dev/null && echo mounts
+	[ -c /dev/pts/ptmx ] && [ -d /dev/shm ] && [ -L /dev/fd ] && echo dev
+	stat -c %a / /tmp /run /dev/shm; ls /; readlink /proc/1/exe
+	sh -c "sleep 1000 & exit 0"; ps | wc -l'
+mapfile -t lines <"$tmp/guest.out"
+equal 'the host name' vmm "${lines[0]}"
+equal 'the directory' / "${lines[1]}"
+equal 'the environment' 'b-unset-/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin-/root-root' "${lines[2]}"
+equal 'no terminal' 'not a tty' "${lines[3]}"
+equal 'file systems' 'mounts dev' "${lines[4]} ${lines[5]}"
+equal 'modes' '755 1777 755 1777' "${lines[*]:6:4}"
+equal 'the root' 'bin dev etc proc root run sys tmp' "${lines[*]:10:8}"
+equal 'errors' '' "$(text guest.err)"
+run address --root "$tmp/root" -- sh -c 'date=$(stat -c %Y /proc/self); echo $date; cat /sys/class/net/lo/operstate; exec >&-; sleep 1000 & exit 7'
+equal 'a command that leaves others running: status' 7 "$status"
+mapfile -t lines <"$tmp/address.out"
+check 'the time' "${lines[0]} in the guest" between "${lines[0]}" $((EPOCHSECONDS - 60)) $((EPOCHSECONDS + 5))
+equal 'the loopback' unknown "${lines[1]}"
+
+# ---- statuses ----
+
+run 'not found' --root "$tmp/root" -- no-such-program
+equal 'not found: status' 127 "$status"
+equal 'not found: message' "vmm: cannot run 'no-such-program' in the guest: No such file or directory" "$(text 'not found.err')"
+run 'no program' --root "$tmp/root" -- /etc
+equal 'no program: status' 126 "$status"
+equal 'no program: message' "vmm: cannot run '/etc' in the guest: Permission denied" "$(text 'no program.err')"
+run 'killed' --root "$tmp/root" -- sh -c 'kill -KILL $$'
+equal 'killed: status' 137 "$status"
+
+# ---- signals ----
+
+# background NAME COMMAND... - sets $pid when its first line was read
+background() {
+	mkfifo "$tmp/$1.fifo"
+	env --default-signal=INT,QUIT "${user[@]}" "$vmm" "${options[@]}" --root "$tmp/root" -- "${@:2}" \
+		</dev/null >"$tmp/$1.fifo" 2>"$tmp/$1.err" &
+	pid=$!
+	children[$pid]=$1
+	pids[$1]=$pid
+	exec 6<"$tmp/$1.fifo"
+	read -r line <&6
+}
+
+# ended NAME WANT - its status
+ended() {
+	local got=0
+	wait "${pids[$1]}" || got=$?
+	unset "children[${pids[$1]}]"
+	equal "$1: status" "$2" "$got"
+}
+
+background signals sh -c 'trap "echo hup" HUP; trap "echo usr1" USR1; trap "echo term; exit 9" TERM; echo ready
+	while :; do sleep 0.1; done'
+equal 'a command that waits for signals' ready "$line"
+kill -USR1 "$pid" && read -r line <&6
+equal 'SIGUSR1' usr1 "$line"
+kill -TERM "$pid" && read -r line <&6
+equal 'SIGTERM' term "$line"
+ended signals 9
+
+background interrupted sh -c 'echo ready; sleep 1000; echo not here'
+kill -INT "$pid"
+ended interrupted 130
+equal 'SIGINT: nothing more' '' "$(cat <&6)"
+
+# Before there is a command the machine ends.
+vmm_ --root "$tmp/root" -- true </dev/null >"$tmp/early" 2>&1 &
+pid=$!
+children[$pid]=early pids[early]=$pid
+sleep 0.7
+kill -TERM "$pid"
+ended early 143
+
+# ---- the time is up ----
+
+run timeout --timeout 7 --root "$tmp/root" -- sh -c 'echo up; sleep 1000'
+equal 'timeout: status' 124 "$status"
+equal 'timeout: message' 'vmm: the machine was ended after 7.000 s (--timeout)' "$(text timeout.err)"
+nothing_left 'all of these'
+finish

@@ -1,0 +1,351 @@
+#include "vmm/cli/command.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include "vmm/cli/exit_status.h"
+#include "vmm/cli/report.h"
+#include "vmm/cli/terminal.h"
+
+#define COMMAND_READER_MS 2000 /* for whoever reads the output of a machine that has ended */
+#define COMMAND_GONE_MS	  5000 /* for a machine whose init has gone to end */
+
+enum {
+	COMMAND_FD_CONTROL,
+	COMMAND_FD_CONSOLE,
+	COMMAND_FD_PUMPS,
+};
+
+static const char *command_name(const struct command *command)
+{
+	return command->options->command[0];
+}
+
+/* ---- the start ---- */
+
+void command_created(struct command *command, struct vmm *vm)
+{
+	command->vm = vm;
+	for (unsigned int i = 0; i < GUEST_PORTS; i++)
+		close(command->ports[i].fd);
+	if (command->console[1] >= 0)
+		close(command->console[1]);
+	root_close(&command->root);
+}
+
+int command_begin(struct command *command, uint64_t now, bool confined)
+{
+	const uint64_t timeout = command->options->boot_timeout_ms;
+	int err = 0;
+
+	for (int i = 0; i < 3; i++)
+		command->pumps[i].confined = confined;
+	command->boot_deadline = timeout ? now + timeout : UINT64_MAX;
+	/* Who reads a terminal in the background would be stopped. */
+	if (isatty(STDIN_FILENO) && !terminal_is_ours(STDIN_FILENO))
+		shutdown(command->ours[1], SHUT_WR);
+	else
+		err = pump_start(&command->pumps[0], PUMP_INPUT, STDIN_FILENO, command->ours[1],
+				 -1);
+	for (int i = 1; i <= 2 && err == 0; i++)
+		err = pump_start(&command->pumps[i], PUMP_OUTPUT, command->ours[1 + i], i,
+				 command->pumps_over);
+	if (err < 0)
+		report("cannot start a thread for the command's streams: %s", strerror(-err));
+	return err;
+}
+
+/* ---- what the guest says ---- */
+
+static void command_read_console(struct command *command)
+{
+	char bytes[4096];
+	ssize_t n;
+
+	while ((n = recv(command->console[0], bytes, sizeof(bytes), MSG_DONTWAIT)) > 0)
+		console_tail_put(&command->tail, bytes, (size_t)n);
+}
+
+static void command_see_kernel(struct command *command, uint64_t ago)
+{
+	if (!command->kernel_seen)
+		events_tell(command->events, ago, "kernel-up", "%s", "");
+	command->kernel_seen = true;
+}
+
+static struct guest_window command_window(void)
+{
+	struct winsize size = {.ws_row = 24, .ws_col = 80};
+
+	ioctl(STDOUT_FILENO, TIOCGWINSZ, &size);
+	return (struct guest_window){.rows = size.ws_row, .columns = size.ws_col};
+}
+
+static void command_on_ready(struct command *command, const struct guest_ready *ready)
+{
+	struct guest_link_start start = {.flags = command->flags,
+					 .window = command_window(),
+					 .host_name = "vmm",
+					 .root_type = command->root.type,
+					 .directory = "/",
+					 .args = command->options->command,
+					 .env = command->options->env};
+	int err;
+
+	command_see_kernel(command, ready->uptime);
+	events_tell(command->events, 0, "init-reached", "%s", "");
+	err = guest_link_say_start(&command->link, &start);
+	if (err == 0) {
+		command->state = COMMAND_READY;
+		return;
+	}
+	report("cannot tell the guest what to run: %s", strerror(-err));
+	command->state = COMMAND_FAILED;
+	command->status = EXIT_STATUS_FAILED;
+}
+
+static void command_on_started(struct command *command)
+{
+	char name[512];
+
+	command->state = COMMAND_RUNNING;
+	command->boot_deadline = UINT64_MAX;
+	events_tell(command->events, 0, "command-started", ",\"command\":%s",
+		    events_quote(name, sizeof(name), command_name(command)));
+	/* Not before: until then Ctrl-C ends us, and what is typed stays in the terminal. */
+	if (command->terminal && terminal_make_raw(STDIN_FILENO) < 0)
+		report("cannot switch the terminal to raw mode: %s", strerror(errno));
+	if (command->pumps[0].gate > 0)
+		pump_let_go(&command->pumps[0]);
+}
+
+static void command_on_exited(struct command *command, const struct guest_exited *exited)
+{
+	command->state = COMMAND_EXITED;
+	command->status = exited->signal ? EXIT_STATUS_SIGNAL + (int)(exited->signal & 0x7f)
+					 : (int)(exited->status & 0xff);
+	events_tell(command->events, 0, "exited",
+		    ",\"status\":%d,\"signal\":%u,\"cpu\":%llu.%06llu,\"memory\":%llu",
+		    command->status, exited->signal & 0x7f,
+		    (unsigned long long)exited->cpu / 1000000,
+		    (unsigned long long)exited->cpu % 1000000, (unsigned long long)exited->memory);
+}
+
+static void command_on_failed(struct command *command, const struct guest_failed *failed,
+			      const char *text)
+{
+	const char *why = failed->error && failed->error < 4096 ? strerror((int)failed->error)
+								: NULL;
+
+	command->state = COMMAND_FAILED;
+	if (failed->command) {
+		command->status = failed->error == ENOENT ? EXIT_STATUS_NOT_FOUND
+							  : EXIT_STATUS_NOT_EXECUTABLE;
+		report("cannot run '%s' in the guest: %s", text, why ? why : "for no reason");
+		return;
+	}
+	command->status = EXIT_STATUS_FAILED;
+	report("the guest cannot %s%s%s", text, why ? ": " : "", why ? why : "");
+}
+
+/* Messages that are not due, or too short, are those of a guest that is not ours: they have no effect. */
+static void command_on_message(void *arg, uint32_t type, const void *body, size_t size)
+{
+	struct command *command = arg;
+	struct guest_ready ready;
+	struct guest_exited exited;
+	struct guest_failed failed;
+
+	if (type == GUEST_READY && size == sizeof(ready) && command->state == COMMAND_BOOTING) {
+		memcpy(&ready, body, sizeof(ready));
+		command_on_ready(command, &ready);
+	} else if (type == GUEST_STARTED && command->state == COMMAND_READY) {
+		command_on_started(command);
+	} else if (type == GUEST_EXITED && size == sizeof(exited) &&
+		   command->state == COMMAND_RUNNING) {
+		memcpy(&exited, body, sizeof(exited));
+		command_on_exited(command, &exited);
+	} else if (type == GUEST_DONE && command->state == COMMAND_EXITED) {
+		command->state = COMMAND_DONE;
+	} else if (type == GUEST_FAILED && size >= sizeof(failed) &&
+		   command->state < COMMAND_DONE) {
+		memcpy(&failed, body, sizeof(failed));
+		command_on_failed(command, &failed, (const char *)body + sizeof(failed));
+	}
+}
+
+/* ---- while it runs ---- */
+
+void command_poll(const struct command *command, struct pollfd fds[COMMAND_FDS])
+{
+	fds[COMMAND_FD_CONTROL] = (struct pollfd){
+		.fd = command->link.fd,
+		.events = (short)(guest_link_is_waiting(&command->link) ? POLLIN | POLLOUT
+									: POLLIN)};
+	fds[COMMAND_FD_CONSOLE] = (struct pollfd){.fd = command->console[0], .events = POLLIN};
+	fds[COMMAND_FD_PUMPS] = (struct pollfd){.fd = command->pumps_over, .events = POLLIN};
+}
+
+/* A write that failed is said; that nobody reads any more is no failure. */
+static void command_on_pump(struct command *command)
+{
+	uint64_t n;
+	ssize_t got = read(command->pumps_over, &n, sizeof(n));
+
+	(void)got;
+	for (int i = 1; i <= 2; i++) {
+		int err = atomic_exchange(&command->pumps[i].error, 0);
+
+		if (err != 0 && err != EPIPE)
+			report("cannot write the command's %s: %s", i == 1 ? "output" : "errors",
+			       strerror(err));
+	}
+}
+
+static bool command_is_over(const struct command *command)
+{
+	if (command->state == COMMAND_FAILED)
+		return true;
+	return command->state == COMMAND_DONE && pump_is_over(&command->pumps[1]) &&
+	       pump_is_over(&command->pumps[2]);
+}
+
+void command_serve(struct command *command, const struct pollfd fds[COMMAND_FDS], uint64_t now)
+{
+	if (fds[COMMAND_FD_CONSOLE].revents) {
+		command_read_console(command);
+		command_see_kernel(command, 0);
+		if (command->boot_deadline != UINT64_MAX)
+			command->boot_deadline = now + command->options->boot_timeout_ms;
+	}
+	if (fds[COMMAND_FD_CONTROL].revents) {
+		int err = guest_link_serve(&command->link, command_on_message, command);
+
+		if (err == -EPROTO)
+			report("the guest's init says what vmm does not understand");
+		if (err < 0)
+			guest_link_fini(&command->link);
+		/* It goes when the guest ends, which may still take a moment. */
+		if (err < 0 && command->state < COMMAND_DONE)
+			command->boot_deadline = now + COMMAND_GONE_MS;
+	}
+	if (fds[COMMAND_FD_PUMPS].revents)
+		command_on_pump(command);
+	if (command_is_over(command))
+		vmm_stop(command->vm);
+}
+
+uint64_t command_deadline(const struct command *command)
+{
+	return command->boot_deadline;
+}
+
+void command_check(struct command *command, uint64_t now)
+{
+	if (now < command->boot_deadline)
+		return;
+	command->boot_deadline = UINT64_MAX;
+	command->boot_timed_out = command->link.fd >= 0;
+	vmm_stop(command->vm);
+}
+
+bool command_signal(struct command *command, int signal)
+{
+	struct guest_signal what = {.number = (uint32_t)signal,
+				    .group = signal != SIGUSR1 && signal != SIGUSR2};
+	struct guest_window window = command_window();
+
+	if (signal == SIGWINCH) {
+		if (command->terminal)
+			guest_link_say(&command->link, GUEST_WINDOW, &window, sizeof(window));
+		return true;
+	}
+	if (command->state == COMMAND_RUNNING)
+		guest_link_say(&command->link, GUEST_SIGNAL, &what, sizeof(what));
+	return command->state == COMMAND_RUNNING;
+}
+
+/* ---- the end ---- */
+
+/* What is known of a boot that failed. */
+static void command_show_boot(struct command *command)
+{
+	uint64_t address;
+
+	if (vmm_last_instruction(command->vm, 0, &address) == 0)
+		report("vCPU 0 was at 0x%llx", (unsigned long long)address);
+	if (command->console[0] < 0) {
+		report("see the guest's console, which is elsewhere (--console)");
+		return;
+	}
+	command_read_console(command);
+	if (!console_tail_show(&command->tail))
+		report("the guest's console was silent (--append loglevel=7 has it say more)");
+}
+
+static const char *command_when(const struct command *command)
+{
+	switch (command->state) {
+	case COMMAND_BOOTING:
+		return "before it reached its init";
+	case COMMAND_READY:
+		return "before the command started";
+	case COMMAND_RUNNING:
+		return "while the command ran";
+	default:
+		return "after the command had ended";
+	}
+}
+
+int command_end(struct command *command, enum vmm_end end, int status)
+{
+	if (command->state == COMMAND_DONE)
+		return command->status;
+	if (command->boot_timed_out) {
+		report("the guest was silent for %llu.%03llu s and has not started the command "
+		       "(--boot-timeout)",
+		       (unsigned long long)command->options->boot_timeout_ms / 1000,
+		       (unsigned long long)command->options->boot_timeout_ms % 1000);
+		status = EXIT_STATUS_FAILED;
+	} else if (command->state == COMMAND_FAILED) {
+		if (command->status != EXIT_STATUS_FAILED)
+			return command->status;
+		status = EXIT_STATUS_FAILED;
+	} else if (end == VMM_END_CRASH) {
+		report("the guest's kernel crashed %s", command_when(command));
+		status = EXIT_STATUS_CRASHED;
+	} else if (end != VMM_END_STOPPED || command->link.fd < 0) {
+		report("the guest ended %s", command_when(command));
+		status = EXIT_STATUS_FAILED;
+	} else {
+		return status; /* --timeout or a signal */
+	}
+	command_show_boot(command);
+	return status;
+}
+
+void command_close(struct command *command)
+{
+	struct pollfd fd = {.fd = command->pumps_over, .events = POLLIN};
+	int waited = 0;
+
+	/* The machine's ends are closed: what the sockets still hold is all that there is. */
+	while (command->vm && waited < COMMAND_READER_MS &&
+	       !(pump_is_over(&command->pumps[1]) && pump_is_over(&command->pumps[2]))) {
+		if (poll(&fd, 1, 100) > 0)
+			command_on_pump(command);
+		else
+			waited += 100;
+	}
+	guest_link_fini(&command->link);
+	free(command->cmdline);
+	command->cmdline = NULL;
+}

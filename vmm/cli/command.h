@@ -1,0 +1,88 @@
+/*
+ * -- COMMAND: one command in the guest, as if it ran here: its three streams, its terminal, its signals, its exit status.
+ *
+ * The guest's first program is ours (guest_init.h); it reaches us by a socket device, whose other ends are sockets of this
+ * process (guest/protocol.h). The command's streams are moved by threads (pump.h), all else happens on the program's own
+ * thread, which calls the functions below in this order; none of them waits, but for command_close().
+ *
+ * Owner: main(), which must not move it.
+ */
+#pragma once
+
+#include <poll.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "guest/protocol.h"
+#include "vmm/cli/console_tail.h"
+#include "vmm/cli/events.h"
+#include "vmm/cli/guest_link.h"
+#include "vmm/cli/options.h"
+#include "vmm/cli/pump.h"
+#include "vmm/cli/root.h"
+
+#define COMMAND_FDS 3 /* that main() polls for us */
+
+enum command_state {
+	COMMAND_BOOTING,
+	COMMAND_READY, /* the guest's init runs, and was told what to do */
+	COMMAND_RUNNING,
+	COMMAND_EXITED, /* its status is known */
+	COMMAND_DONE,	/* nothing more comes from the guest */
+	COMMAND_FAILED, /* it could not be run, which was said */
+};
+
+struct command {
+	/* immutable after open */
+	const struct options *options;
+	struct events *events;
+	struct root root;
+	char *cmdline; /* added to the kernel's */
+	bool terminal;
+	uint32_t flags;
+	struct vmm_initrd_part parts[VMM_MAX_INITRD_PARTS];
+	struct vmm_vsock_port ports[GUEST_PORTS]; /* the guest's ends, until the machine was made */
+	int ours[GUEST_PORTS];
+	int console[2]; /* ours and the machine's; -1: the console goes elsewhere */
+	int pumps_over; /* eventfd: an output has come to its end */
+	/* immutable after begin */
+	struct vmm *vm;
+	struct pump pumps[3];
+	/* as it goes */
+	enum command_state state;
+	struct guest_link link;
+	struct console_tail tail;
+	bool kernel_seen;
+	int status;
+	uint64_t boot_deadline; /* ms of CLOCK_MONOTONIC; UINT64_MAX: none */
+	bool boot_timed_out;
+};
+
+/* Makes what the machine needs and adds it to options->config. Returns 0, or negative errno after a message. */
+int command_open(struct command *command, struct options *options, struct events *events);
+
+/* The machine was made. */
+void command_created(struct command *command, struct vmm *vm);
+
+/* Before it starts: begins to move the streams, by threads that, when confined, may do nothing else. Signals are blocked by now. Returns 0, or negative errno after a message. */
+int command_begin(struct command *command, uint64_t now, bool confined);
+
+/* ---- while it runs ---- */
+
+void command_poll(const struct command *command, struct pollfd fds[COMMAND_FDS]);
+void command_serve(struct command *command, const struct pollfd fds[COMMAND_FDS], uint64_t now);
+
+/* When command_check() wants to be called. */
+uint64_t command_deadline(const struct command *command);
+void command_check(struct command *command, uint64_t now);
+
+/* Passes a signal on. Returns false when there is no command to pass it on to. */
+bool command_signal(struct command *command, int signal);
+
+/* ---- the end ---- */
+
+/* The machine has ended. Says what went wrong, if something did. Returns the exit status, which is status if we know no better. */
+int command_end(struct command *command, enum vmm_end end, int status);
+
+/* The machine is gone. Waits a moment for who reads the output. */
+void command_close(struct command *command);

@@ -1,0 +1,144 @@
+#include "vmm/cli/events.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "vmm/cli/report.h"
+#include "vmm/cli/value.h"
+
+#define EVENTS_LINE 4096 /* a pipe takes so much in one piece */
+
+static uint64_t events_now(clockid_t clock)
+{
+	struct timespec t;
+
+	clock_gettime(clock, &t);
+	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+int events_open(struct events *events, const char *what)
+{
+	uint64_t number;
+	struct stat st;
+	int err;
+
+	*events = (struct events){.fd = -1, .began = events_now(CLOCK_MONOTONIC)};
+	if (!what)
+		return 0;
+	if (strncmp(what, "fd=", 3) == 0) {
+		/* A duplicate: what we have inherited is closed in the sandbox. */
+		if (value_number(what + 3, 0, 1 << 20, &number) == 0)
+			events->fd = fcntl((int)number, F_DUPFD_CLOEXEC, 0);
+		if (events->fd < 0) {
+			report("--events '%s': there is no such descriptor", what);
+			return -EBADF;
+		}
+		events->owned = true;
+		return 0;
+	}
+	events->fd = open(what, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0666);
+	if (events->fd < 0) {
+		err = -errno;
+		report("cannot open '%s' for --events: %s", what,
+		       err == -ENXIO ? "nobody reads from it" : strerror(-err));
+		return err;
+	}
+	events->owned = true;
+	events->fresh = fstat(events->fd, &st) == 0 && S_ISREG(st.st_mode);
+	return 0;
+}
+
+static void events_write(struct events *events, const char *line, size_t len)
+{
+	/* What was there before is lost when there is something new, and not for a start that is refused. */
+	if (events->fresh && ftruncate(events->fd, 0) == 0)
+		events->fresh = false;
+	if (write(events->fd, line, len) == (ssize_t)len)
+		return;
+	report("cannot write to --events: %s", strerror(errno));
+	events_close(events);
+}
+
+void events_tell(struct events *events, uint64_t ago, const char *name, const char *fmt, ...)
+{
+	uint64_t time, elapsed;
+	char line[EVENTS_LINE];
+	va_list args;
+	int len;
+
+	if (events->fd < 0)
+		return;
+	time = (events_now(CLOCK_REALTIME) - ago) / 1000;
+	elapsed = events_now(CLOCK_MONOTONIC) - events->began;
+	elapsed = (elapsed > ago ? elapsed - ago : 0) / 1000;
+	len = snprintf(line, sizeof(line),
+		       "{\"time\":%llu.%06llu,\"elapsed\":%llu.%06llu,\"event\":\"%s\"",
+		       (unsigned long long)time / 1000000, (unsigned long long)time % 1000000,
+		       (unsigned long long)elapsed / 1000000, (unsigned long long)elapsed % 1000000,
+		       name);
+	va_start(args, fmt);
+	len += vsnprintf(line + len, sizeof(line) - (size_t)len, fmt, args);
+	va_end(args);
+	if (len > (int)sizeof(line) - 3)
+		return; /* callers bound their text */
+	line[len++] = '}';
+	line[len++] = '\n';
+	events_write(events, line, (size_t)len);
+}
+
+/* Bytes of the UTF-8 character that text begins with; 0: it is none. */
+static size_t events_character(const char *text)
+{
+	const uint8_t *t = (const uint8_t *)text;
+	size_t n = t[0] < 0x80 ? 1 : t[0] < 0xc2 ? 0 : t[0] < 0xe0 ? 2 : t[0] < 0xf0 ? 3 : 4;
+
+	if (t[0] > 0xf4)
+		return 0;
+	for (size_t i = 1; i < n; i++) {
+		if ((t[i] & 0xc0) != 0x80)
+			return 0;
+	}
+	/* longer than need be, halves of a pair, and what is beyond the last character */
+	if ((t[0] == 0xe0 && t[1] < 0xa0) || (t[0] == 0xed && t[1] > 0x9f) ||
+	    (t[0] == 0xf0 && t[1] < 0x90) || (t[0] == 0xf4 && t[1] > 0x8f))
+		return 0;
+	return n;
+}
+
+const char *events_quote(char *buf, size_t size, const char *text)
+{
+	size_t at = 0;
+
+	buf[at++] = '"';
+	/* The longest character and the end need 8 bytes. */
+	while (*text && at + 8 <= size) {
+		size_t n = events_character(text);
+
+		if (n == 0)
+			at += (size_t)sprintf(buf + at, "\\ufffd");
+		else if ((uint8_t)*text < 0x20 || *text == 0x7f)
+			at += (size_t)sprintf(buf + at, "\\u%04x", (unsigned int)*text);
+		else if (*text == '"' || *text == '\\')
+			at += (size_t)sprintf(buf + at, "\\%c", *text);
+		else
+			memcpy(buf + at, text, n), at += n;
+		text += n > 0 ? n : 1;
+	}
+	buf[at++] = '"';
+	buf[at] = '\0';
+	return buf;
+}
+
+void events_close(struct events *events)
+{
+	if (events->owned)
+		close(events->fd);
+	events->fd = -1;
+	events->owned = false;
+}

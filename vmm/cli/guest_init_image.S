@@ -1,0 +1,10 @@
+/* The first program of the guest (guest/), packed by gzip, and how many bytes that are: see guest_init.c. */
+	.section .rodata.guest_init_image, "a"
+	.globl	guest_init_image, guest_init_image_size
+	.balign	4
+guest_init_image_size:
+	.long	1f - guest_init_image
+guest_init_image:
+	.incbin	GUEST_INIT_IMAGE
+1:
+	.section .note.GNU-stack, "", @progbits

@@ -1,0 +1,153 @@
+/* What goes with -- COMMAND: --root, --env, --boot-timeout; and --events. */
+#include "vmm/cli/option.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "vmm/cli/report.h"
+#include "vmm/cli/value.h"
+
+int option_root(struct options *o, char *value)
+{
+	char *path = value_next_item(&value);
+
+	if (*path == '\0') {
+		report("--root takes a directory or an image");
+		return -EINVAL;
+	}
+	o->root = path;
+	while (value) {
+		char *item = value_next_item(&value);
+
+		if (strcmp(item, "rw") == 0) {
+			o->root_keep = true;
+		} else if (strcmp(item, "mounts") == 0) {
+			o->root_mounts = true;
+		} else {
+			report("--root has no option '%s'; there are rw and mounts", item);
+			return -EINVAL;
+		}
+	}
+	return 0;
+}
+
+int option_boot_timeout(struct options *o, char *value)
+{
+	if (strcmp(value, "0") == 0) {
+		o->boot_timeout_ms = 0;
+		return 0;
+	}
+	if (value_seconds(value, &o->boot_timeout_ms) == 0)
+		return 0;
+	report("--boot-timeout takes a number of seconds, or 0 for none; not '%s'", value);
+	return -EINVAL;
+}
+
+int option_events(struct options *o, char *value)
+{
+	if (*value == '\0') {
+		report("--events takes the name of a file, or fd=N");
+		return -EINVAL;
+	}
+	o->events = value;
+	return 0;
+}
+
+/* ---- the command's environment ---- */
+
+static size_t name_length(const char *text)
+{
+	return strcspn(text, "=");
+}
+
+/* text is NAME=VALUE; a later one wins. */
+static int set_env(struct options *o, char *text)
+{
+	size_t len = name_length(text) + 1;
+	unsigned int i = 0;
+
+	while (i < o->n_env && strncmp(o->env[i], text, len) != 0)
+		i++;
+	if (i == OPTIONS_MAX_ENV) {
+		report("a command has at most %d variables", OPTIONS_MAX_ENV);
+		return -EINVAL;
+	}
+	o->env[i] = text;
+	if (i == o->n_env)
+		o->n_env++;
+	return 0;
+}
+
+/* As it is in our own environment; none when it is not set there. */
+static int copy_env(struct options *o, const char *name)
+{
+	size_t len = strlen(name);
+
+	for (char **e = environ; *e; e++) {
+		if (strncmp(*e, name, len) == 0 && (*e)[len] == '=')
+			return set_env(o, *e);
+	}
+	return 0;
+}
+
+int option_env(struct options *o, char *value)
+{
+	size_t len = name_length(value);
+
+	o->env_given = true;
+	if (len == 0) {
+		report("--env takes NAME=VALUE or NAME, not '%s'", value);
+		return -EINVAL;
+	}
+	return value[len] == '=' ? set_env(o, value) : copy_env(o, value);
+}
+
+/* What the command would find after a login, and from us the language and the kind of terminal alone: ours may hold secrets. */
+int options_begin_env(struct options *o)
+{
+	static char fixed[][72] = {
+		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root",
+		"USER=root", "LOGNAME=root", "SHELL=/bin/sh"};
+	int err = 0;
+
+	for (size_t i = 0; i < sizeof(fixed) / sizeof(fixed[0]) && err == 0; i++)
+		err = set_env(o, fixed[i]);
+	for (char **e = environ; *e && err == 0; e++) {
+		if (strncmp(*e, "LC_", 3) == 0 || strncmp(*e, "LANG=", 5) == 0 ||
+		    strncmp(*e, "TERM=", 5) == 0 || strncmp(*e, "COLORTERM=", 10) == 0)
+			err = set_env(o, *e);
+	}
+	return err;
+}
+
+/* ---- whether it all goes together ---- */
+
+int options_check_command(const struct options *o)
+{
+	if (!o->command) {
+		if (!o->root && !o->env_given)
+			return 0;
+		report("--%s goes with a command: vmm ... -- COMMAND", o->root ? "root" : "env");
+		return -EINVAL;
+	}
+	if (!o->command[0]) {
+		report("which command? vmm ... -- COMMAND [ARGUMENT]...");
+		return -EINVAL;
+	}
+	if (!o->root && !o->config.initrd) {
+		report("which root shall '%s' have? Give a directory or an image with --root, or "
+		       "an "
+		       "--initrd",
+		       o->command[0]);
+		return -EINVAL;
+	}
+	if (o->console == OPTIONS_CONSOLE_STDIO) {
+		report("--console stdio: the standard streams are those of '%s'; there are none, "
+		       "file=FILE, pty and socket=PATH",
+		       o->command[0]);
+		return -EINVAL;
+	}
+	return 0;
+}

@@ -1,0 +1,113 @@
+#include "vmm/cli/pump.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdint.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "vmm/api/vmm.h"
+
+#define PUMP_SIZE  65536
+#define PUMP_STACK (PUMP_SIZE + 64 * 1024)
+
+/* Returns 0 or negative errno. */
+static int pump_write(int fd, const char *bytes, size_t len)
+{
+	while (len > 0) {
+		ssize_t n = write(fd, bytes, len);
+
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		bytes += n > 0 ? n : 0;
+		len -= n > 0 ? (size_t)n : 0;
+	}
+	return 0;
+}
+
+static int pump_move(const struct pump *pump)
+{
+	char buf[PUMP_SIZE];
+
+	for (;;) {
+		ssize_t n = read(pump->from, buf, sizeof(buf));
+		int err;
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return 0;
+		err = pump_write(pump->to, buf, (size_t)n);
+		if (err < 0)
+			return err;
+	}
+}
+
+static void *pump_thread(void *arg)
+{
+	struct pump *pump = arg;
+	uint64_t one = 1;
+	ssize_t n;
+	int err;
+
+	/* Where there are no filters main() has said so. */
+	if (pump->confined)
+		vmm_confine_thread();
+	if (pump->kind == PUMP_INPUT) {
+		n = read(pump->gate, &one, sizeof(one));
+		pump_move(pump);
+		shutdown(pump->to, SHUT_WR);
+		return NULL;
+	}
+	err = pump_move(pump);
+	/* Whoever writes at the other end learns that nobody reads any more. */
+	shutdown(pump->from, SHUT_RDWR);
+	atomic_store(&pump->error, -err);
+	atomic_store(&pump->over, true);
+	n = write(pump->signal, &one, sizeof(one));
+	(void)n;
+	return NULL;
+}
+
+int pump_start(struct pump *pump, enum pump_kind kind, int from, int to, int signal)
+{
+	static const int crashes[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGSYS, SIGABRT};
+	pthread_attr_t attr;
+	sigset_t all, old;
+	pthread_t thread;
+	int err;
+
+	pump->kind = kind;
+	pump->from = from;
+	pump->to = to;
+	pump->signal = signal;
+	pump->gate = kind == PUMP_INPUT ? eventfd(0, EFD_CLOEXEC) : -1;
+	if (kind == PUMP_INPUT && pump->gate < 0)
+		return -errno;
+	sigfillset(&all);
+	/* What a crash raises still ends the program, which restores the terminal. */
+	for (size_t i = 0; i < sizeof(crashes) / sizeof(crashes[0]); i++)
+		sigdelset(&all, crashes[i]);
+	pthread_attr_init(&attr);
+	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	pthread_attr_setstacksize(&attr, PUMP_STACK);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	err = -pthread_create(&thread, &attr, pump_thread, pump);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	pthread_attr_destroy(&attr);
+	return err;
+}
+
+void pump_let_go(const struct pump *pump)
+{
+	uint64_t one = 1;
+	ssize_t n = write(pump->gate, &one, sizeof(one));
+
+	(void)n;
+}
+
+bool pump_is_over(const struct pump *pump)
+{
+	return atomic_load(&pump->over);
+}

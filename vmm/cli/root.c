@@ -1,0 +1,150 @@
+#include "vmm/cli/root.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "vmm/cli/option.h"
+#include "vmm/cli/report.h"
+
+#define MIB (UINT64_C(1) << 20)
+
+/* What Linux and a small command need beside the packed and the unpacked directory; see root_check_memory(). */
+#define ROOT_RESERVE (64 * MIB)
+
+/*
+ * While it is unpacked there are both, and what is unpacked may take half of the memory that is not the archive's (tmpfs).
+ */
+static int root_check_memory(const struct root *root, const struct options *options)
+{
+	uint64_t size = root->dir.size, need = 3 * size + ROOT_RESERVE;
+
+	if (need <= options->config.memory)
+		return 0;
+	report("directory '%s' is too large to be packed into the guest: its %llu MiB need about "
+	       "%llu MiB of guest memory, it has %llu MiB; give more by --memory, or an image",
+	       options->root, (unsigned long long)((size + MIB - 1) / MIB),
+	       (unsigned long long)((need + MIB - 1) / MIB),
+	       (unsigned long long)(options->config.memory / MIB));
+	return -ENOMEM;
+}
+
+static int root_open_dir(struct root *root, const struct options *options)
+{
+	int err;
+
+	if (options->root_keep) {
+		report("--root '%s': what is written to a directory cannot be kept in this version "
+		       "of vmm ('rw' goes with an image)",
+		       options->root);
+		return -EINVAL;
+	}
+	err = root_dir_scan(&root->dir, options->root, options->root_mounts);
+	if (err == 0)
+		err = root_check_memory(root, options);
+	return err;
+}
+
+/* By the places and numbers of <linux/magic.h> and of each one's own format. */
+static const char *root_find_type(int fd, bool *readonly)
+{
+	static const struct {
+		const char *type;
+		off_t at;
+		const char *magic;
+		size_t len;
+		bool readonly;
+	} types[] = {
+		{"ext4", 1024 + 56, "\x53\xef", 2, false},
+		{"squashfs", 0, "hsqs", 4, true},
+		{"erofs", 1024, "\xe2\xe1\xf5\xe0", 4, true},
+	};
+	char bytes[4];
+
+	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+		if (pread(fd, bytes, types[i].len, types[i].at) == (ssize_t)types[i].len &&
+		    memcmp(bytes, types[i].magic, types[i].len) == 0) {
+			*readonly = types[i].readonly;
+			return types[i].type;
+		}
+	}
+	return NULL;
+}
+
+/* It becomes the first disk. */
+static void root_add_disk(const struct root *root, struct options *options)
+{
+	memmove(&options->disks[1], &options->disks[0],
+		options->config.n_disks * sizeof(options->disks[0]));
+	options->config.n_disks++;
+	options->disks[0] = (struct vmm_disk){
+		.path = options->root,
+		.readonly = root->readonly,
+		.overlay = !root->readonly && !options->root_keep,
+	};
+}
+
+static int root_open_image(struct root *root, struct options *options, int fd)
+{
+	if (options->root_mounts) {
+		report("--root '%s': 'mounts' goes with a directory", options->root);
+		return -EINVAL;
+	}
+	root->type = root_find_type(fd, &root->readonly);
+	if (!root->type) {
+		root->type = "";
+		report("--root '%s' is no directory, and no image of an ext4, squashfs or erofs "
+		       "file system (nor may it have partitions)",
+		       options->root);
+		return -EINVAL;
+	}
+	if (root->readonly && options->root_keep) {
+		report("--root '%s': nothing can be written to %s", options->root, root->type);
+		return -EINVAL;
+	}
+	if (options_full(options))
+		return -EINVAL;
+	root_add_disk(root, options);
+	return 0;
+}
+
+int root_open(struct root *root, struct options *options)
+{
+	struct stat st;
+	int fd, err;
+
+	*root = (struct root){.type = ""};
+	if (!options->root)
+		return 0;
+	fd = open(options->root, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0 || fstat(fd, &st) < 0) {
+		err = -errno;
+		report("cannot open root '%s': %s", options->root, strerror(-err));
+	} else if (S_ISDIR(st.st_mode)) {
+		err = root_open_dir(root, options);
+	} else {
+		err = root_open_image(root, options, fd);
+	}
+	if (fd >= 0)
+		close(fd);
+	return err;
+}
+
+bool root_part(struct root *root, struct vmm_initrd_part *part)
+{
+	if (!root->dir.path)
+		return false;
+	*part = (struct vmm_initrd_part){.name = root->dir.path,
+					 .size = root->dir.size,
+					 .fill = root_dir_write,
+					 .arg = &root->dir};
+	return true;
+}
+
+void root_close(struct root *root)
+{
+	root_dir_free(&root->dir);
+}
