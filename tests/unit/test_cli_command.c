@@ -443,6 +443,13 @@ START_TEST(last_lines)
 	for (const char *c = said; *c; c++)
 		n += *c == '\n';
 	ck_assert_uint_eq(n, CONSOLE_TAIL_LINES);
+	/* why it panicked, before the last lines */
+	console_tail_put(&tail, "Kernel panic - why\n", 19);
+	for (int i = 0; i < 30; i++)
+		console_tail_put(&tail, "trace\n", 6);
+	ck_assert_int_eq(show(), 1);
+	ck_assert_ptr_eq(strstr(said, "vmm: console: Kernel panic - why\nvmm: console: trace\n"),
+			 said);
 	/* one line longer than all there is room for */
 	for (int i = 0; i < 1000; i++)
 		console_tail_put(&tail, "0123456789", 10);

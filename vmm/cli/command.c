@@ -295,7 +295,7 @@ static const char *command_when(const struct command *command)
 {
 	switch (command->state) {
 	case COMMAND_BOOTING:
-		return "before it reached its init";
+		return "before its init reached vmm";
 	case COMMAND_READY:
 		return "before the command started";
 	case COMMAND_RUNNING:

@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #define CONSOLE_TAIL_SIZE  8192
@@ -18,5 +19,5 @@ struct console_tail {
 /* Takes n bytes. */
 void console_tail_put(struct console_tail *tail, const char *bytes, size_t n);
 
-/* Writes the last lines to stderr, each after "vmm: console: ". Returns whether there were any. */
-int console_tail_show(const struct console_tail *tail);
+/* Writes the last lines, and that of a panic before them, to stderr, each after "vmm: console: ". Returns whether there were any. */
+bool console_tail_show(const struct console_tail *tail);

@@ -1,0 +1,81 @@
+#!/usr/bin/env bash
+# Guests that do not come as far as the command, or end in the middle: at once, with the right status, and in words.
+set -euo pipefail
+# shellcheck source=tests/boot/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+# shellcheck source=tests/boot/lib_command.sh
+. "$here/lib_command.sh"
+
+prepare_more() {
+	make_or_skip "$repo/guest-images/tiny/build.sh" "$stage/tiny"
+}
+enter_lab cloud
+begin_command
+
+# says_error NAME PATTERN... - its messages have a line with each
+says_error() {
+	local pattern
+	for pattern in "${@:2}"; do
+		check "$1: says" "$(grep -m 1 -- "$pattern" "$tmp/$1.err" || tail -n 3 "$tmp/$1.err")" \
+			grep -q -- "$pattern" "$tmp/$1.err"
+	done
+}
+
+# fails NAME STATUS PATTERN... - the run before did
+fails() {
+	equal "$1: status" "$2" "$status"
+	equal "$1: output" "${expected_output-}" "$(text "$1.out")"
+	says_error "$1" "${@:3}"
+}
+
+# ---- before the command ----
+
+run panic --root "$tmp/root" --append rdinit=/none --events "$tmp/events" -- true
+fails panic 123 "^vmm: the guest's kernel crashed before its init reached vmm$" '^vmm: vCPU 0 was at 0xffffffff' \
+	'^vmm: console: .*Kernel panic - not syncing: VFS: Unable to mount root fs'
+equal 'panic: the end' '"reason":"crash","status":123}' "$(tail -n 1 "$tmp/events" | grep -o '"reason.*')"
+
+truncate -s 4M "$tmp/broken.ext4"
+printf '\x53\xef' | dd of="$tmp/broken.ext4" bs=1 seek=1080 conv=notrunc 2>/dev/null
+run 'no root' --root "$tmp/broken.ext4" -- true
+fails 'no root' 125 '^vmm: the guest cannot mount the root (/dev/vda) as ext4: Invalid argument$' '^vmm: console: .*EXT4-fs'
+
+initrd=("${options[@]}")
+options=("${options[0]}" "${options[1]}" "${options[@]:4}")
+run 'no driver' --root "$tmp/root" -- true
+fails 'no driver' 125 '^vmm: the guest ended before its init reached vmm$' \
+	"^vmm: console: vmm: the guest's init: cannot reach the host: the guest's kernel has no AF_VSOCK"
+options=("${initrd[@]}")
+
+# Guests that write nothing, and what one has written.
+for guest in spin idle; do
+	options=(--kernel "$stage/tiny/$guest.bz64")
+	run $guest --boot-timeout 1.5 --root "$tmp/root" --events "$tmp/events" -- true
+	options=("${initrd[@]}")
+	fails $guest 125 '^vmm: the guest was silent for 1.500 s and has not started the command (--boot-timeout)$' \
+		'^vmm: vCPU 0 was at 0x' "^vmm: the guest's console was silent"
+	equal "$guest: the end" '"reason":"boot-timeout","status":125}' "$(tail -n 1 "$tmp/events" | grep -o '"reason.*')"
+done
+
+# ---- while it runs ----
+
+expected_output='up '
+run crash --root "$tmp/root" -- sh -c 'echo up; echo c >/proc/sysrq-trigger'
+fails crash 123 "^vmm: the guest's kernel crashed while the command ran$" '^vmm: console: .*Kernel panic - not syncing: sysrq'
+run 'power off' --root "$tmp/root" -- sh -c 'echo up; busybox poweroff -f'
+fails 'power off' 125 '^vmm: the guest ended while the command ran$'
+expected_output=
+
+# With a console of its own vmm does not know the last lines.
+run 'console' --console "file=$tmp/console" --append rdinit=/none --root "$tmp/root" -- true
+fails 'console' 123 '^vmm: see the guest.s console, which is elsewhere (--console)$'
+check "console: what is in it" "$(grep -c . "$tmp/console") lines" grep -q 'Linux version' "$tmp/console"
+
+# ---- nothing is started ----
+
+head -c 80M /dev/zero >"$tmp/root/big"
+run 'too large' --root "$tmp/root" -- true
+fails 'too large' 125 "^vmm: directory '$tmp/root' is too large to be packed into the guest: its 8[0-9] MiB need about 3[0-9]* MiB of guest memory, it has 256 MiB"
+rm "$tmp/root/big"
+nothing_left 'all of these'
+finish
