@@ -59,7 +59,7 @@ done
 
 # ---- while it runs ----
 
-expected_output='up '
+expected_output=up
 run crash --root "$tmp/root" -- sh -c 'echo up; echo c >/proc/sysrq-trigger'
 fails crash 123 "^vmm: the guest's kernel crashed while the command ran$" '^vmm: console: .*Kernel panic - not syncing: sysrq'
 run 'power off' --root "$tmp/root" -- sh -c 'echo up; busybox poweroff -f'
@@ -73,7 +73,7 @@ check "console: what is in it" "$(grep -c . "$tmp/console") lines" grep -q 'Linu
 
 # ---- nothing is started ----
 
-head -c 80M /dev/zero >"$tmp/root/big"
+truncate -s 80M "$tmp/root/big"
 run 'too large' --root "$tmp/root" -- true
 fails 'too large' 125 "^vmm: directory '$tmp/root' is too large to be packed into the guest: its 8[0-9] MiB need about 3[0-9]* MiB of guest memory, it has 256 MiB"
 rm "$tmp/root/big"
