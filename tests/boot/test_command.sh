@@ -110,7 +110,7 @@ ended interrupted 130
 equal 'SIGINT: nothing more' '' "$(cat <&6)"
 
 # Before there is a command the machine ends.
-vmm_ --root "$tmp/root" -- true </dev/null >"$tmp/early" 2>&1 &
+"${user[@]}" "$vmm" "${options[@]}" --root "$tmp/root" -- true </dev/null >"$tmp/early" 2>&1 &
 pid=$!
 children[$pid]=early pids[early]=$pid
 sleep 0.7
