@@ -21,6 +21,7 @@ struct codec_output {
 	uint8_t *dst;
 	size_t size;
 	const atomic_bool *stop;
+	size_t *len; /* how much was written; NULL: it has to be size */
 };
 
 typedef int codec_fn(struct codec_input *in, const struct codec_output *out);
@@ -28,6 +29,14 @@ typedef int codec_fn(struct codec_input *in, const struct codec_output *out);
 static bool codec_stopped(const struct codec_output *out)
 {
 	return atomic_load_explicit(out->stop, memory_order_relaxed);
+}
+
+/* All input was unpacked. Returns 0 or -EBADMSG. */
+static int codec_end(const struct codec_output *out, size_t done)
+{
+	if (out->len)
+		*out->len = done;
+	return out->len || done == out->size ? 0 : -EBADMSG;
 }
 
 /* Reads exactly len bytes; a payload that ends before is damaged. */
@@ -77,9 +86,9 @@ static int codec_inflate(z_stream *z, struct codec_input *in, const struct codec
 		ret = inflate(z, Z_NO_FLUSH);
 		done += len - z->avail_out;
 	}
-	return ret == Z_STREAM_END && done == out->size ? 0
-	       : ret == Z_MEM_ERROR			? -ENOMEM
-							: -EBADMSG;
+	if (ret == Z_STREAM_END)
+		return codec_end(out, done);
+	return ret == Z_MEM_ERROR ? -ENOMEM : -EBADMSG;
 }
 
 static int codec_gzip(struct codec_input *in, const struct codec_output *out)
@@ -88,8 +97,6 @@ static int codec_gzip(struct codec_input *in, const struct codec_output *out)
 	uint8_t *chunk = scratch_get(READ_CHUNK);
 	int err = -ENOMEM;
 
-	/* the unpacked size is a part of the format */
-	in->left += SIZE_BYTES;
 	if (chunk && inflateInit2(&z, 16 + MAX_WBITS) == Z_OK) {
 		err = codec_inflate(&z, in, out, chunk);
 		inflateEnd(&z);
@@ -137,9 +144,7 @@ static int codec_lz4_all(const struct lz4 *lz4, struct codec_input *in,
 		if (ret > 0)
 			done += (size_t)ret;
 	}
-	if (ret < 0)
-		return ret;
-	return done == out->size ? 0 : -EBADMSG;
+	return ret < 0 ? ret : codec_end(out, done);
 }
 
 static int codec_lz4(struct codec_input *in, const struct codec_output *out)
@@ -179,7 +184,8 @@ static int codec_zstd_all(const struct zstd *zstd, struct codec_input *in,
 	}
 	if (err < 0)
 		return err;
-	return zstd->decompress(out->dst, out->size, packed, len) == out->size ? 0 : -EBADMSG;
+	done = zstd->decompress(out->dst, out->size, packed, len);
+	return zstd->is_error(done) ? -EBADMSG : codec_end(out, done);
 }
 
 static int codec_zstd(struct codec_input *in, const struct codec_output *out)
@@ -233,7 +239,7 @@ static int codec_lzma_run(const struct xz *xz, lzma_stream *s, struct codec_inpu
 	}
 	if (ret == LZMA_MEM_ERROR || ret == LZMA_MEMLIMIT_ERROR)
 		return -ENOMEM;
-	return ret == LZMA_STREAM_END && done == out->size ? 0 : -EBADMSG;
+	return ret == LZMA_STREAM_END ? codec_end(out, done) : -EBADMSG;
 }
 
 static int codec_lzma_stream(struct codec_input *in, const struct codec_output *out, bool alone)
@@ -298,24 +304,43 @@ int codec_size(const struct codec_input *payload, uint32_t *size)
 	return codec_read(&end, size, SIZE_BYTES);
 }
 
-int codec_unpack(const struct codec_input *payload, uint8_t *dst, size_t size,
-		 const atomic_bool *stop)
+/* The last size_bytes of the input are the size, for codecs that have none of their own. */
+static int codec_run(const struct codec_input *packed, size_t size_bytes,
+		     const struct codec_output *out)
 {
-	struct codec_output out = {.dst = dst, .size = size, .stop = stop};
-	struct codec_input in = *payload;
+	struct codec_input in = *packed;
 	char magic[MAGIC_MAX];
 	int err;
 
-	if (in.left < MAGIC_MAX + SIZE_BYTES)
+	if (in.left < MAGIC_MAX + size_bytes)
 		return -EBADMSG;
 	err = codec_read(&in, magic, sizeof(magic));
 	if (err < 0)
 		return err;
-	in = *payload;
-	in.left -= SIZE_BYTES;
+	in = *packed;
 	for (size_t i = 0; i < sizeof(codecs) / sizeof(codecs[0]); i++) {
-		if (memcmp(magic, codecs[i].magic, codecs[i].len) == 0)
-			return codecs[i].unpack(&in, &out);
+		if (memcmp(magic, codecs[i].magic, codecs[i].len) != 0)
+			continue;
+		if (codecs[i].unpack != codec_gzip)
+			in.left -= size_bytes;
+		return codecs[i].unpack(&in, out);
 	}
 	return -ENOTSUP;
+}
+
+int codec_unpack(const struct codec_input *payload, uint8_t *dst, size_t size,
+		 const atomic_bool *stop)
+{
+	struct codec_output out = {.dst = dst, .size = size, .stop = stop};
+
+	return codec_run(payload, SIZE_BYTES, &out);
+}
+
+int codec_unpack_file(int fd, uint64_t file_size, uint8_t *dst, size_t room, size_t *len)
+{
+	const struct codec_input file = {.fd = fd, .left = file_size};
+	const atomic_bool stop = false;
+	struct codec_output out = {.dst = dst, .size = room, .stop = &stop, .len = len};
+
+	return codec_run(&file, 0, &out);
 }

@@ -29,5 +29,11 @@ struct codec_input {
 int codec_unpack(const struct codec_input *payload, uint8_t *dst, size_t size,
 		 const atomic_bool *stop);
 
+/*
+ * Unpacks a whole file that is packed by one of these, such as a module. Returns 0 with *len bytes in [dst, dst + room), or what
+ * codec_unpack() returns; -EBADMSG too for a file that unpacks to more than room.
+ */
+int codec_unpack_file(int fd, uint64_t file_size, uint8_t *dst, size_t room, size_t *len);
+
 /* The unpacked size that the payload ends with. Returns 0, -EBADMSG, or the errno of pread(). */
 int codec_size(const struct codec_input *payload, uint32_t *size);

@@ -11,7 +11,7 @@ declare -A allowed=(
 	[virtio]='virtio vmm/core'
 	[vmm/sandbox]='vmm/sandbox vmm/core'
 	[vmm/machine]='vmm/machine boot devices virtio vmm/sandbox vmm/core'
-	[vmm/api]='vmm/api vmm/machine vmm/sandbox vmm/core'
+	[vmm/api]='vmm/api vmm/machine boot vmm/sandbox vmm/core'
 	[vmm/cli]='vmm/cli vmm/api guest'
 	[guest]='guest'
 )

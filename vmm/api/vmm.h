@@ -404,6 +404,42 @@ void vmm_destroy(struct vmm *vm);
 /* "0.1.0" */
 const char *vmm_version(void);
 
+/* ---- questions, for those who choose a kernel, or want to know whether VMs will run. Nothing is logged. Any thread. ---- */
+
+/*
+ * What "uname -r" will say where this kernel runs: letters, digits and any of "+-._~", of which no dot is the first. Returns 0,
+ * -ENODATA when the file does not tell, -ENAMETOOLONG for more than size bytes, or the errno of opening or reading it.
+ */
+int vmm_kernel_release(const char *path, char *release, size_t size);
+
+/*
+ * The configuration that the kernel was built with, if it holds it (CONFIG_IKCONFIG): a text to be freed by free(). A packed
+ * kernel is unpacked for it, in memory. Returns 0, -ENODATA when there is none inside, -ENOEXEC for what is no kernel, -ENOTSUP
+ * for one that this library cannot unpack, -EBADMSG for a damaged one, or another negative errno.
+ */
+int vmm_kernel_config(const char *path, char **text);
+
+/*
+ * A whole file of at most 64 MiB, unpacked if it is packed by gzip, zstd or xz, such as a module of a kernel: *size bytes and a
+ * zero behind them, to be freed by free(). Returns 0, -ENOTSUP for what this library cannot unpack, -EBADMSG for a damaged file,
+ * -EFBIG, or another negative errno.
+ */
+int vmm_unpack_file(const char *path, void **bytes, size_t *size);
+
+struct vmm_host {
+	bool virtualization; /* the CPU shows VT-x or AMD-V; without, KVM emulates the guest's kernel, if it is there at all */
+	int kvm_error; /* why /dev/kvm cannot be opened, a negative errno, and the rest is 0; 0: it can */
+	int kvm_version; /* 12, if it is the KVM that vmm knows */
+	const char *
+		kvm_lacks; /* what a VM cannot do without, in words, and is not there; NULL: all is */
+	int vm_error;	   /* why no VM can be made, a negative errno; 0: one can */
+	uint64_t
+		vm_us; /* how long that took, microseconds: more than some hundreds are the kernel's waiting */
+};
+
+/* Opens /dev/kvm, and makes an empty VM if it can. */
+void vmm_host_examine(struct vmm_host *host);
+
 enum vmm_log_level {
 	VMM_LOG_ERROR,
 	VMM_LOG_WARN, /* the default: errors and warnings */

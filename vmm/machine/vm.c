@@ -54,9 +54,19 @@ static const struct {
 	{KVM_CAP_IMMEDIATE_EXIT, "immediate exit"},
 };
 
+const char *vm_lacks(int kvm_fd)
+{
+	for (size_t i = 0; i < sizeof(vm_needed) / sizeof(vm_needed[0]); i++) {
+		if (ioctl(kvm_fd, KVM_CHECK_EXTENSION, vm_needed[i].cap) <= 0)
+			return vm_needed[i].name;
+	}
+	return NULL;
+}
+
 static int vm_check_kvm(struct vm *vm)
 {
 	int version = ioctl(vm->kvm_fd, KVM_GET_API_VERSION, 0);
+	const char *lacks;
 	int n;
 
 	if (version != KVM_API_VERSION) {
@@ -64,11 +74,9 @@ static int vm_check_kvm(struct vm *vm)
 			  KVM_API_VERSION);
 		return -ENOTSUP;
 	}
-	for (size_t i = 0; i < sizeof(vm_needed) / sizeof(vm_needed[0]); i++) {
-		if (ioctl(vm->kvm_fd, KVM_CHECK_EXTENSION, vm_needed[i].cap) > 0)
-			continue;
-		log_error("this host's KVM lacks %s; vmm needs Linux 4.18 or newer",
-			  vm_needed[i].name);
+	lacks = vm_lacks(vm->kvm_fd);
+	if (lacks) {
+		log_error("this host's KVM lacks %s; vmm needs Linux 4.18 or newer", lacks);
 		return -ENOTSUP;
 	}
 	n = ioctl(vm->kvm_fd, KVM_GET_VCPU_MMAP_SIZE, 0);

@@ -48,6 +48,9 @@ void vm_fini(struct vm *vm);
 /* Once, and the owner's thread: vm_fini() will not wait until the kernel has done away with the VM, where that is possible. */
 void vm_end_late(struct vm *vm);
 
+/* What vmm cannot do without and /dev/kvm, open as kvm_fd, does not have; NULL: nothing. */
+const char *vm_lacks(int kvm_fd);
+
 /* Sends one message interrupt now. Returns > 0 when a vCPU took it, 0 when none did, or negative errno. */
 int vm_send_msi(struct vm *vm, uint64_t address, uint32_t data);
 
