@@ -45,9 +45,9 @@ parser_items() {
 		sed 's/[^"]*"\([a-z-]*\)".*/\1/' | sort -u
 }
 
-# says WORD... - the one line with which a command line without a kernel is refused
+# says WORD... - the one line with which these words are refused; the last one is never right
 says() {
-	"$vmm" "$@" 2>&1 >/dev/null </dev/null || true
+	"$vmm" "$@" ++ 2>&1 >/dev/null </dev/null || true
 }
 
 knows_option() {

@@ -56,8 +56,6 @@ refused() {
 
 # ---- options ----
 
-refused 'no options' 'which kernel'
-refused 'no --kernel' 'which kernel' --cpus 1
 refused 'an unknown option' "unknown option '--kernal'" --kernal x
 refused 'a short option' "unknown option '-k'" -k x
 refused 'two dashes too many' "unknown option '----kernel'" ----kernel x

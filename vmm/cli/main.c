@@ -19,6 +19,7 @@
 #include "vmm/cli/exit_status.h"
 #include "vmm/cli/footprint.h"
 #include "vmm/cli/host_console.h"
+#include "vmm/cli/kernel_choice.h"
 #include "vmm/cli/options.h"
 #include "vmm/cli/report.h"
 #include "vmm/cli/sandbox.h"
@@ -382,6 +383,20 @@ static int run_vm(struct options *options, struct host_console *console, struct 
 	return status;
 }
 
+/* Without --kernel. Returns 0 or negative errno. */
+static int choose_kernel(struct options *options)
+{
+	static struct kernel_choice kernel; /* as options */
+	int err = kernel_choose(NULL, "", &kernel);
+
+	if (err < 0)
+		report("%s%s%s", kernel.problem, kernel.mend[0] ? "; type: " : "", kernel.mend);
+	else if (options->log_level >= VMM_LOG_INFO)
+		report("kernel '%s', %s", kernel.path, kernel.why);
+	options->config.kernel = kernel.path;
+	return err;
+}
+
 int main(int argc, char **argv)
 {
 	static struct options options; /* large, and only what is used of it is touched */
@@ -406,6 +421,8 @@ int main(int argc, char **argv)
 	vmm_log_set_level(options.log_level);
 	sandbox_begin(&sandbox);
 	allow_descriptors(&options);
+	if (!options.config.kernel && choose_kernel(&options) < 0)
+		return EXIT_STATUS_FAILED;
 	if (events_open(&events, options.events) < 0 || host_console_open(&console, &options) < 0)
 		return EXIT_STATUS_FAILED;
 	return run_vm(&options, &console, &sandbox, &events);

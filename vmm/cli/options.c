@@ -267,10 +267,6 @@ static int options_check(struct options *o)
 		report("--user is a part of the sandbox, and --sandbox off turns that off");
 		return -EINVAL;
 	}
-	if (!o->config.kernel) {
-		report("which kernel? Give one with --kernel FILE; see vmm --help");
-		return -EINVAL;
-	}
 	if (o->config.cmdline && o->config.append) {
 		report("--cmdline replaces the command line and --append adds to the built-in one: "
 		       "give one of them");

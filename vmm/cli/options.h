@@ -29,7 +29,8 @@ enum options_console {
 
 struct options {
 	enum options_action action;
-	struct vmm_config config; /* but for the descriptors of the console */
+	struct vmm_config
+		config; /* but for the descriptors of the console, and a kernel that is not given */
 	enum options_console console;
 	bool change_user; /* to uid and gid */
 	uint32_t uid;

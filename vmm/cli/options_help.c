@@ -4,11 +4,12 @@
 #include "vmm/cli/options.h"
 
 static const char help[] =
-	"usage: vmm --kernel FILE [OPTION]... [-- COMMAND [ARGUMENT]...]\n"
+	"usage: vmm [OPTION]... [-- COMMAND [ARGUMENT]...]\n"
 	"Boots a Linux kernel in a virtual machine with its console on this terminal, or\n"
 	"runs one command in it as if it ran here.\n"
 	"\n"
-	"  --kernel FILE        bzImage or vmlinux to boot (required)\n"
+	"  --kernel FILE        bzImage or vmlinux to boot (default: one just built in\n"
+	"                       this source tree of Linux, or the host's own)\n"
 	"  --initrd FILE        initial RAM disk (default none)\n"
 	"  --append TEXT        add to the built-in kernel command line (default nothing)\n"
 	"  --cmdline TEXT       replace it (default: the built-in one, see vmm(1))\n"

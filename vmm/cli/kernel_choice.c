@@ -1,0 +1,136 @@
+#include "vmm/cli/kernel_choice.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "vmm/api/vmm.h"
+
+#define KERNEL_BUILT "arch/x86/boot/bzImage" /* in a source tree, or where one is built */
+
+static bool kernel_exists(const char *path)
+{
+	return access(path, F_OK) == 0;
+}
+
+/* Makes path and tells whether something is there; if not, path is empty. */
+__attribute__((format(printf, 3, 4))) static bool kernel_try(char *path, size_t size,
+							     const char *fmt, ...)
+{
+	va_list args;
+	int n;
+
+	va_start(args, fmt);
+	n = vsnprintf(path, size, fmt, args);
+	va_end(args);
+	if (n > 0 && (size_t)n < size && kernel_exists(path))
+		return true;
+	path[0] = '\0';
+	return false;
+}
+
+/* ---- which kernel ---- */
+
+static bool kernel_is_source_tree(void)
+{
+	return kernel_exists(KERNEL_BUILT) && kernel_exists("Makefile") &&
+	       (kernel_exists("Kconfig") || kernel_exists(".config"));
+}
+
+static bool kernel_find(const char *root, const char *release, struct kernel_choice *k)
+{
+	if (kernel_is_source_tree()) {
+		k->why = "just built in this source tree";
+		return kernel_try(k->path, sizeof(k->path), KERNEL_BUILT);
+	}
+	k->why = "the host's own";
+	if (kernel_try(k->path, sizeof(k->path), "%s/boot/vmlinuz-%s", root, release) ||
+	    kernel_try(k->path, sizeof(k->path), "%s/lib/modules/%s/vmlinuz", root, release))
+		return true;
+	/* A container, or a machine that was not booted from its own disk. */
+	k->why = "the newest that is installed";
+	return kernel_try(k->path, sizeof(k->path), "%s/vmlinuz", root) ||
+	       kernel_try(k->path, sizeof(k->path), "%s/boot/vmlinuz", root);
+}
+
+/* Some distributions let root alone read kernels. */
+static int kernel_check_readable(struct kernel_choice *k)
+{
+	int fd = open(k->path, O_RDONLY | O_CLOEXEC), err = -errno;
+
+	if (fd >= 0) {
+		close(fd);
+		return 0;
+	}
+	snprintf(k->problem, sizeof(k->problem), "cannot read kernel '%s', %s: %s", k->path, k->why,
+		 strerror(-err));
+	if (err == -EACCES)
+		snprintf(k->mend, sizeof(k->mend), "sudo chmod a+r %s", k->path);
+	return err;
+}
+
+int kernel_choose(const char *given, const char *root, struct kernel_choice *k)
+{
+	struct utsname host;
+
+	k->path[0] = k->problem[0] = k->mend[0] = '\0';
+	k->release[0] = k->modules[0] = k->config[0] = '\0';
+	if (given) {
+		k->why = "given";
+		snprintf(k->path, sizeof(k->path), "%s", given);
+		return 0;
+	}
+	if (uname(&host) < 0)
+		strcpy(host.release, "unknown");
+	if (kernel_find(root, host.release, k))
+		return kernel_check_readable(k);
+	snprintf(k->problem, sizeof(k->problem),
+		 "which kernel? There is no %s/boot/vmlinuz-%s: give one with --kernel FILE, or "
+		 "install one",
+		 root, host.release);
+	strcpy(k->mend, "sudo apt install linux-image-cloud-amd64");
+	return -ENOENT;
+}
+
+/* ---- what lies around it ---- */
+
+#define MODULES_LIST "/modules.dep" /* without it nobody knows what is there */
+
+static bool kernel_try_modules(struct kernel_choice *k, const char *place)
+{
+	bool found = kernel_try(k->modules, sizeof(k->modules), "%s/lib/modules/%s" MODULES_LIST,
+				place, k->release);
+
+	if (found)
+		k->modules[strlen(k->modules) - strlen(MODULES_LIST)] = '\0';
+	return found;
+}
+
+void kernel_look_around(const char *root, struct kernel_choice *k)
+{
+	const char *slash = strrchr(k->path, '/');
+	size_t tree = strlen(k->path) - (sizeof(KERNEL_BUILT) - 1);
+	int dir = slash ? (int)(slash - k->path) + 1 : 0; /* its length */
+	char beside[PATH_MAX + 4];
+
+	if (vmm_kernel_release(k->path, k->release, sizeof(k->release)) < 0) {
+		k->release[0] = '\0';
+		return;
+	}
+	snprintf(beside, sizeof(beside), "%.*s..", dir, k->path);
+	if (!kernel_try_modules(k, beside))
+		kernel_try_modules(k, root);
+	if (kernel_try(k->config, sizeof(k->config), "%.*sconfig-%s", dir, k->path, k->release))
+		return;
+	if (strlen(k->path) >= sizeof(KERNEL_BUILT) - 1 &&
+	    strcmp(k->path + tree, KERNEL_BUILT) == 0)
+		kernel_try(k->config, sizeof(k->config), "%.*s.config", (int)tree, k->path);
+	if (!k->config[0])
+		kernel_try(k->config, sizeof(k->config), "%s/lib/modules/%s/config", root,
+			   k->release);
+}

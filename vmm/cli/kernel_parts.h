@@ -1,0 +1,64 @@
+/*
+ * What a guest needs its kernel for, by name: whether the kernel has it, and as which module.
+ *
+ * Owner: the caller. One thread.
+ */
+#pragma once
+
+#include <stdint.h>
+#include <stdio.h>
+
+#include "vmm/cli/kernel_choice.h"
+
+/* In the order in which their modules are loaded. */
+enum kernel_part {
+	KERNEL_INITRAMFS,
+	KERNEL_ELF,
+	KERNEL_SERIAL,
+	KERNEL_PCI,
+	KERNEL_VIRTIO_PCI,
+	KERNEL_VIRTIO_MMIO,
+	KERNEL_CONSOLE,
+	KERNEL_BLK,
+	KERNEL_NET,
+	KERNEL_VSOCK,
+	KERNEL_RNG,
+	KERNEL_BALLOON,
+	KERNEL_EXT4,
+	KERNEL_SQUASHFS,
+	KERNEL_EROFS,
+	KERNEL_OVERLAY,
+	KERNEL_PARTS
+};
+
+#define KERNEL_PART(part) (UINT32_C(1) << (part))
+
+enum kernel_answer {
+	KERNEL_UNKNOWN,
+	KERNEL_LACKS,
+	KERNEL_BUILTIN,
+	KERNEL_MODULE, /* which is there */
+};
+
+/* "virtio_pci (CONFIG_VIRTIO_PCI)" is made of these. */
+const char *kernel_part_name(enum kernel_part part);
+const char *kernel_part_symbol(enum kernel_part part);
+
+/* The text of kernel->config, to be freed by free(), or NULL if there is none that can be read. */
+char *kernel_read_config(const struct kernel_choice *kernel);
+
+/*
+ * Finds out about all parts in want, a mask of KERNEL_PART(). config: the text of the kernel's configuration, or NULL. The
+ * modules that are files go to out, if it is not NULL (modules_gather()). Returns 0, or a negative errno after one line on stderr.
+ */
+int kernel_ask(const struct kernel_choice *kernel, const char *config, uint32_t want,
+	       enum kernel_answer answers[KERNEL_PARTS], FILE *out);
+
+/*
+ * All that a start needs, after kernel_look_around(): reads the configuration, if it is a file, packs the modules for what is in
+ * needs and wishes (masks of KERNEL_PART()), and refuses a kernel that is known to lack something in needs by one line that names all of
+ * it. A wish may be lacking. Returns 0 with *archive to be freed by free(), NULL when no module is needed; or a negative errno,
+ * -ENOTSUP for a kernel that lacks something.
+ */
+int kernel_prepare(const struct kernel_choice *kernel, uint32_t needs, uint32_t wishes,
+		   void **archive, size_t *size);
