@@ -17,63 +17,20 @@ complain() {
 	bad=1
 }
 
-# ---- the parser: names from its sources, and what the program says to them ----
+# shellcheck source=tests/lint/parser.sh
+. tests/lint/parser.sh
 
-lists='disk net vsock console memory root'
-source_of() {
-	case $1 in
-	disk) echo vmm/cli/options_disk.c vmm/cli/options_image.c ;;
-	root) echo vmm/cli/options_command.c ;;
-	*) echo "vmm/cli/options_$1.c" ;;
-	esac
-}
-
-# parser_options - of the table, but for those that no version supports yet
-parser_options() {
-	local name
-	sed -n 's/^\t{"\([a-z-]*\)", option_.*/\1/p' vmm/cli/options.c | while read -r name; do
-		! knows_option "$name" || echo "$name"
-	done
-}
-
-# parser_items LIST
-parser_items() {
-	local word=item
-	[ "$1" != console ] || word=value
-	# shellcheck disable=SC2046 # two files
-	grep -ohE "(value_of|strcmp)\\($word, \"[a-z-]+\"|\{\"[a-z-]+\", *(&|OPTIONS_)" $(source_of "$1") |
-		sed 's/[^"]*"\([a-z-]*\)".*/\1/' | sort -u
-}
-
-# says WORD... - the one line with which these words are refused; the last one is never right
-says() {
-	"$vmm" "$@" ++ 2>&1 >/dev/null </dev/null || true
-}
-
-knows_option() {
-	[[ ! $(says "--$1" x) =~ (unknown option|not supported) ]]
-}
-
-# knows_item LIST ITEM - alone or with a value
-knows_item() {
-	local prefix='' form
-	[[ $1 != @(disk|root) ]] || prefix=x,
-	[ "$1" != memory ] || prefix=1G,
-	for form in "$2" "$2=1"; do
-		[[ $(says "--$1" "$prefix$form") =~ (has no option|--console takes) ]] || return 0
-	done
-	return 1
-}
-
-# ---- --help: "  --option", "      ,item ,item"; what follows belongs to them ----
+# ---- help all, which has all that --help has: "  --option", "      ,item ,item"; what follows belongs to them ----
 
 help_options() {
-	"$vmm" --help | sed -n '/^  --/p' | grep -oE -- '--[a-z-]+' | cut -c3-
+	echo help
+	echo version
+	"$vmm" help all | sed -n '/^  --/p' | grep -oE -- '--[a-z-]+' | cut -c3-
 }
 
 # help_items LIST
 help_items() {
-	"$vmm" --help | awk -v list="$1" '
+	"$vmm" help all | awk -v list="$1" '
 		/^  --/ {
 			mine = $1 == "--" list
 			# the places of a console are in the line itself
@@ -93,7 +50,7 @@ help_items() {
 
 # help_without_default - options and items
 help_without_default() {
-	"$vmm" --help | awk '
+	"$vmm" help all | awk '
 		function finish() { if (name && text !~ /default|required/) print name }
 		/^$/ || /^[^ ]/ { finish(); name = "" }
 		/^  --/ || /^      ,/ { finish(); name = $1; text = "" }
@@ -109,7 +66,7 @@ manual_part() {
 
 # A section that tells of what is refused is no documentation of it.
 manual_mentions() {
-	sed '/^\.Sh CAVEATS/,/^\.Sh/d' "$manual" | grep -oE 'Fl \\-[a-z-]+' | sed 's/^Fl ..//' | grep -v '^$' | sort -u
+	sed '/^\.Sh CAVEATS/,/^\.Sh/d; /^\.Sh COMMANDS/,/^\.Sh/d' "$manual" | sed '/doctor/d' | grep -oE 'Fl \\-[a-z-]+' | sed 's/^Fl ..//' | grep -v '^$' | sort -u
 }
 
 # manual_items LIST

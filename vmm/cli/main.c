@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,10 +15,12 @@
 #include "vmm/api/vmm.h"
 #include "vmm/cli/cache_dir.h"
 #include "vmm/cli/command.h"
+#include "vmm/cli/doctor.h"
 #include "vmm/cli/dump.h"
 #include "vmm/cli/events.h"
 #include "vmm/cli/exit_status.h"
 #include "vmm/cli/footprint.h"
+#include "vmm/cli/help.h"
 #include "vmm/cli/host_console.h"
 #include "vmm/cli/kernel_choice.h"
 #include "vmm/cli/options.h"
@@ -397,15 +400,32 @@ static int choose_kernel(struct options *options)
 	return err;
 }
 
+/* Returns whether argv begins with a word that is a command; then *status is set. */
+static bool run_command_word(int argc, char **argv, int *status)
+{
+	const char *word = argc > 1 ? argv[1] : "";
+
+	if (strcmp(word, "doctor") == 0)
+		*status = doctor_main(argc - 1, argv + 1);
+	else if (strcmp(word, "help") == 0)
+		*status = help_topic(argc > 2 ? argv[2] : NULL);
+	else
+		return false;
+	return true;
+}
+
 int main(int argc, char **argv)
 {
 	static struct options options; /* large, and only what is used of it is touched */
 	struct host_console console;
 	struct sandbox sandbox;
 	struct events events;
+	int status;
 
 	footprint_begin();
 	open_standard_descriptors();
+	if (run_command_word(argc, argv, &status))
+		return status;
 	if (options_parse(&options, argc, argv) < 0)
 		return EXIT_STATUS_FAILED;
 	switch (options.action) {

@@ -8,6 +8,7 @@
 
 #include "vmm/cli/option.h"
 #include "vmm/cli/report.h"
+#include "vmm/cli/suggest.h"
 #include "vmm/cli/value.h"
 
 /* ---- one function for each option; disks and network cards have files of their own ---- */
@@ -224,6 +225,31 @@ static const struct option *options_find(const char *name, size_t len)
 	return NULL;
 }
 
+/* The words that are commands if they come first; main.c. */
+static const char *const options_commands[] = {"doctor", "help"};
+
+static int options_refuse_word(const char *word)
+{
+	const char *kind = word[0] == '-' ? "option" : "argument", *dashes = "--";
+	struct suggestion s = suggest_begin(word);
+
+	for (size_t i = 0; i < N_OPTIONS; i++)
+		suggest_try(&s, options_table[i].name);
+	for (size_t i = 0; i < 2 && word[0] != '-'; i++) {
+		const char *before = s.name;
+
+		suggest_try(&s, options_commands[i]);
+		if (s.name != before)
+			dashes = "";
+	}
+	if (s.name)
+		report("unknown %s '%s'; did you mean %s%s? See vmm --help", kind, word, dashes,
+		       s.name);
+	else
+		report("unknown %s '%s'; see vmm --help", kind, word);
+	return -EINVAL;
+}
+
 /* Handles argv[*at], and the value behind it; *at moves to the last word used. */
 static int options_parse_one(struct options *o, int argc, char **argv, int *at)
 {
@@ -232,11 +258,8 @@ static int options_parse_one(struct options *o, int argc, char **argv, int *at)
 	const struct option *opt = len > 2 ? options_find(word + 2, len - 2) : NULL;
 	uint64_t bit;
 
-	if (strncmp(word, "--", 2) != 0 || !opt) {
-		report("unknown %s '%s'; see vmm --help", word[0] == '-' ? "option" : "argument",
-		       word);
-		return -EINVAL;
-	}
+	if (strncmp(word, "--", 2) != 0 || !opt)
+		return options_refuse_word(word);
 	bit = UINT64_C(1) << (opt - options_table);
 	if ((o->seen & bit) && !opt->repeats) {
 		report("--%s is given twice", opt->name);

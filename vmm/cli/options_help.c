@@ -1,113 +1,242 @@
-/* --help. Every option and item has its default; tests/lint/test_options.sh compares it with the parser. */
+/*
+ * --help, and help TOPIC. Every option and item has its default; tests/lint/test_options.sh compares it with the parser. What --help
+ * shows of an option is its first line, or the second if the first has no room for more than the name.
+ */
+#include <stdbool.h>
 #include <stdio.h>
+#include <string.h>
 
+#include "vmm/cli/exit_status.h"
+#include "vmm/cli/help.h"
 #include "vmm/cli/options.h"
+#include "vmm/cli/report.h"
+#include "vmm/cli/suggest.h"
 
-static const char help[] =
+static const struct help_section {
+	const char *topic;
+	const char *text;
+} sections[] = {
+	{"kernel",
+	 "  --kernel FILE        bzImage or vmlinux to boot\n"
+	 "                       (default: one just built in this source tree of Linux, or\n"
+	 "                       the host's own)\n"
+	 "  --initrd FILE        initial RAM disk (default none)\n"
+	 "  --append TEXT        add to the built-in kernel command line (default nothing)\n"
+	 "  --cmdline TEXT       replace it (default: the built-in one, see vmm(1))\n"
+	 "  --kaslr on|off       random addresses for the kernel (default on)\n"
+	 "  --unpack on|off      unpack the kernel, where vmm knows how (default on)\n"
+	 "  --kernel-cache on|off\n"
+	 "                       keep unpacked kernels in ~/.cache/vmm (default on)\n"},
+	{"disk",
+	 "  --disk FILE[,ITEM]...\n"
+	 "                       image or block device: vda, vdb, ... (default none)\n"
+	 "      ,readonly        the guest cannot write (default: it can)\n"
+	 "      ,overlay[=FILE]  the image stays as it is; what the guest writes ends with\n"
+	 "                       the machine, or is kept in FILE (default: no overlay)\n"
+	 "      ,format=raw|qcow2\n"
+	 "                       what the image is (default raw)\n"
+	 "      ,backing=FILE    image behind a qcow2 image (default none)\n"
+	 "      ,backing-format=raw|qcow2\n"
+	 "                       what that is (default raw)\n"
+	 "      ,serial=ID       1 to 20 bytes for the guest (default none)\n"
+	 "      ,direct          past the host's page cache (default: through it)\n"
+	 "      ,queues=N        request queues, 1 to 32 (default one for each CPU, but no\n"
+	 "                       more than I/O threads)\n"
+	 "      ,iops=N ,bps=N   requests and bytes a second (default no limit)\n"
+	 "      ,iops-burst=N ,bps-burst=N\n"
+	 "                       at once after a rest (default a tenth of a second's)\n"},
+	{"net", "  --net tap=NAME|tap-fd=N|user[,ITEM]...\n"
+		"                       network card: eth0, eth1, ... (default none)\n"
+		"      ,tap=NAME ,tap-fd=N\n"
+		"                       on a TAP interface, by name or descriptor (default none)\n"
+		"      ,user            on passt(1), without rights (default: on a TAP)\n"
+		"      ,forward=tcp|udp:HOST:GUEST\n"
+		"                       with user: port of the host to the guest (default none)\n"
+		"      ,mac=M           Ethernet address (default: a stable one of its own)\n"
+		"      ,mtu=N           68 to 65535 (default the interface's; with user 65520)\n"
+		"      ,queues=N        with tap=: pairs of queues, 1 to 16 (default one for each\n"
+		"                       CPU, if the interface has them)\n"
+		"      ,vhost=on|off    with a TAP: served by the host's kernel (default: on when\n"
+		"                       it can and there is no limit)\n"
+		"      ,rx-bps=N ,rx-pps=N ,tx-bps=N ,tx-pps=N\n"
+		"                       bytes and packets a second to the guest (rx) and from it\n"
+		"                       (tx) (default no limit)\n"
+		"      ,rx-bps-burst=N ,rx-pps-burst=N ,tx-bps-burst=N ,tx-pps-burst=N\n"
+		"                       at once after a rest (default a tenth of a second's)\n"
+		"  --vsock cid=N,socket=PATH\n"
+		"                       sockets between guest and host, AF_VSOCK (default none)\n"
+		"      ,cid=N           the guest's address, 3 to 4294967294 (required)\n"
+		"      ,socket=PATH     unix socket of the host to make (required)\n"},
+	{"memory",
+	 "  --memory SIZE[,ITEM]...\n"
+	 "                       guest memory, such as 512M or 4G (default 256M)\n"
+	 "      ,hugepages=thp|off|2M|1G\n"
+	 "                       on huge pages where the host has them at hand (thp),\n"
+	 "                       never, or on those that were set aside (default thp)\n"
+	 "      ,prefault        all of it at the start (default: as the guest uses it)\n"
+	 "      ,shared          in a file that others can map (default: private)\n"
+	 "  --balloon on|off     give memory that the guest frees to the host (default on)\n"},
+	{"machine",
+	 "  --cpus N             virtual CPUs, 1 to 254 (default 1)\n"
+	 "  --io-threads N       threads that serve the devices, 1 to 32\n"
+	 "                       (default one for each disk, card and vsock, no more than\n"
+	 "                       the host's CPUs)\n"
+	 "  --rng on|off         entropy source (default on)\n"
+	 "  --transport pci|mmio how the guest finds its devices (default pci)\n"
+	 "  --tables acpi|dtb    ACPI tables or a device tree (default acpi)\n"
+	 "                       that tell of the machine; the tree is for kernels with\n"
+	 "                       CONFIG_OF\n"
+	 "  --dump-dtb FILE      write the machine's device tree to FILE, and do not start\n"
+	 "                       (default: start)\n"
+	 "  --timeout SECONDS    end the machine then, with status 124 (default never)\n"},
+	{"console",
+	 "  --console [virtio,]stdio|none|file=FILE|pty|socket=PATH\n"
+	 "                       where the console goes (default stdio; a command: none)\n"
+	 "                       by the serial port, or by hvc0 with virtio, which is faster\n"
+	 "  --log-level error|warn|info|debug\n"
+	 "                       least important messages to show (default warn)\n"
+	 "Keys: Ctrl-A x ends the machine, Ctrl-A h lists the keys, Ctrl-A Ctrl-A sends\n"
+	 "Ctrl-A. Two commas in a FILE or PATH of --disk, --net, --vsock and\n"
+	 "--root stand for one.\n"},
+	{"command",
+	 "  --root DIR|IMAGE[,ITEM]...\n"
+	 "                       a command's root: directory or image (default the initrd)\n"
+	 "                       a directory is packed into guest memory; an image is ext4,\n"
+	 "                       squashfs or erofs\n"
+	 "      ,rw              keep what is written to an image (default: it ends with\n"
+	 "                       the machine)\n"
+	 "      ,mounts          with what is mounted below a directory (default without)\n"
+	 "  --env NAME[=VALUE]   a variable for the command, or one of yours\n"
+	 "                       (default: your language and terminal alone; may be\n"
+	 "                       repeated)\n"
+	 "  --boot-timeout SECONDS\n"
+	 "                       how long a guest may be silent before its command starts\n"
+	 "                       (default 10; 0: without end)\n"
+	 "  --events FILE|fd=N   a line of JSON for each step (default none)\n"},
+	{"sandbox",
+	 "  --sandbox on|off|strict\n"
+	 "                       give up what is not needed before the guest runs\n"
+	 "                       as far as this host can, never, or wholly (default on)\n"
+	 "  --user NAME|UID[:GID]\n"
+	 "                       with root rights: run as this user\n"
+	 "                       (default: stay root, without capabilities)\n"},
+	{"exit-status",
+	 "Exit status: 0 powered off or rebooted, 123 crashed, 124 timed out, 125 vmm\n"
+	 "could not, 128+N ended by signal N; or the command's own, 127 not found, 126 not\n"
+	 "executable.\n"},
+	{"doctor",
+	 "vmm doctor [--kernel FILE] [--json]\n"
+	 "Looks whether virtual machines will run well on this host, and whether the\n"
+	 "kernel has what a guest needs. Each finding is ok, warn (something is slower or\n"
+	 "not possible) or fail, with what to type to mend it. Exit status: 0 without a\n"
+	 "fail, 1 with one, 125 bad usage.\n"},
+};
+
+#define HELP_COLUMN 23 /* where descriptions begin */
+#define N_SECTIONS  (sizeof(sections) / sizeof(sections[0]))
+
+static const char usage[] =
 	"usage: vmm [OPTION]... [-- COMMAND [ARGUMENT]...]\n"
+	"       vmm doctor [--kernel FILE] [--json]\n"
+	"       vmm help [TOPIC]\n"
 	"Boots a Linux kernel in a virtual machine with its console on this terminal, or\n"
 	"runs one command in it as if it ran here.\n"
-	"\n"
-	"  --kernel FILE        bzImage or vmlinux to boot (default: one just built in\n"
-	"                       this source tree of Linux, or the host's own)\n"
-	"  --initrd FILE        initial RAM disk (default none)\n"
-	"  --append TEXT        add to the built-in kernel command line (default nothing)\n"
-	"  --cmdline TEXT       replace it (default: the built-in one, see vmm(1))\n"
-	"  --kaslr on|off       random addresses for the kernel (default on)\n"
-	"  --disk FILE[,ITEM]...\n"
-	"                       image or block device: vda, vdb, ... (default none)\n"
-	"      ,readonly        the guest cannot write (default: it can)\n"
-	"      ,overlay[=FILE]  the image stays as it is; what the guest writes ends with\n"
-	"                       the machine, or is kept in FILE (default: no overlay)\n"
-	"      ,format=raw|qcow2\n"
-	"                       what the image is (default raw)\n"
-	"      ,backing=FILE    image behind a qcow2 image (default none)\n"
-	"      ,backing-format=raw|qcow2\n"
-	"                       what that is (default raw)\n"
-	"      ,serial=ID       1 to 20 bytes for the guest (default none)\n"
-	"      ,direct          past the host's page cache (default: through it)\n"
-	"      ,queues=N        request queues, 1 to 32 (default one for each CPU, but no\n"
-	"                       more than I/O threads)\n"
-	"      ,iops=N ,bps=N   requests and bytes a second (default no limit)\n"
-	"      ,iops-burst=N ,bps-burst=N\n"
-	"                       at once after a rest (default a tenth of a second's)\n"
-	"  --net tap=NAME|tap-fd=N|user[,ITEM]...\n"
-	"                       network card: eth0, eth1, ... (default none)\n"
-	"      ,tap=NAME ,tap-fd=N\n"
-	"                       on a TAP interface, by name or descriptor (default none)\n"
-	"      ,user            on passt(1), without rights (default: on a TAP)\n"
-	"      ,forward=tcp|udp:HOST:GUEST\n"
-	"                       with user: port of the host to the guest (default none)\n"
-	"      ,mac=M           Ethernet address (default: a stable one of its own)\n"
-	"      ,mtu=N           68 to 65535 (default the interface's; with user 65520)\n"
-	"      ,queues=N        with tap=: pairs of queues, 1 to 16 (default one for each\n"
-	"                       CPU, if the interface has them)\n"
-	"      ,vhost=on|off    with a TAP: served by the host's kernel (default: on when\n"
-	"                       it can and there is no limit)\n"
-	"      ,rx-bps=N ,rx-pps=N ,tx-bps=N ,tx-pps=N\n"
-	"                       bytes and packets a second to the guest (rx) and from it\n"
-	"                       (tx) (default no limit)\n"
-	"      ,rx-bps-burst=N ,rx-pps-burst=N ,tx-bps-burst=N ,tx-pps-burst=N\n"
-	"                       at once after a rest (default a tenth of a second's)\n"
-	"  --vsock cid=N,socket=PATH\n"
-	"                       sockets between guest and host, AF_VSOCK (default none)\n"
-	"      ,cid=N           the guest's address, 3 to 4294967294 (required)\n"
-	"      ,socket=PATH     unix socket of the host to make (required)\n"
-	"  --cpus N             virtual CPUs, 1 to 254 (default 1)\n"
-	"  --memory SIZE[,ITEM]...\n"
-	"                       guest memory, such as 512M or 4G (default 256M)\n"
-	"      ,hugepages=thp|off|2M|1G\n"
-	"                       on huge pages where the host has them at hand (thp),\n"
-	"                       never, or on those that were set aside (default thp)\n"
-	"      ,prefault        all of it at the start (default: as the guest uses it)\n"
-	"      ,shared          in a file that others can map (default: private)\n"
-	"  --unpack on|off      unpack the kernel, instead of leaving that to itself\n"
-	"                       (default on, where vmm knows how it is packed)\n"
-	"  --kernel-cache on|off\n"
-	"                       keep unpacked kernels in ~/.cache/vmm (default on)\n"
-	"  --io-threads N       threads that serve the devices, 1 to 32 (default one for\n"
-	"                       each disk, card and vsock, no more than the host's CPUs)\n"
-	"  --rng on|off         entropy source (default on)\n"
-	"  --balloon on|off     give memory that the guest frees to the host (default on)\n"
-	"  --transport pci|mmio how the guest finds its devices (default pci)\n"
-	"  --tables acpi|dtb    tell of the machine by ACPI and MP tables, or by a device\n"
-	"                       tree to a kernel with CONFIG_OF (default acpi)\n"
-	"  --dump-dtb FILE      write the machine's device tree to FILE and do not start\n"
-	"                       (default: start)\n"
-	"  --sandbox on|off|strict\n"
-	"                       give up what is not needed before the guest runs: as far\n"
-	"                       as this host can, never, or wholly (default on)\n"
-	"  --user NAME|UID[:GID]\n"
-	"                       with root rights: run as this user (default: stay root,\n"
-	"                       without capabilities)\n"
-	"  --timeout SECONDS    end the machine then, with status 124 (default never)\n"
-	"  --console [virtio,]stdio|none|file=FILE|pty|socket=PATH\n"
-	"                       where the console goes (default stdio, with a command\n"
-	"                       none); it is the serial port, or hvc0 with virtio: faster\n"
-	"  --root DIR|IMAGE[,ITEM]...\n"
-	"                       a command's root: a directory, packed into guest memory,\n"
-	"                       or an ext4, squashfs or erofs image (default: the initrd)\n"
-	"      ,rw              keep what is written to an image (default: it ends with\n"
-	"                       the machine)\n"
-	"      ,mounts          with what is mounted below a directory (default without)\n"
-	"  --env NAME[=VALUE]   a variable for the command, or one of yours (default:\n"
-	"                       your language and terminal alone; may be repeated)\n"
-	"  --boot-timeout SECONDS\n"
-	"                       end a guest that is silent for so long before its command\n"
-	"                       starts; 0: never (default 10)\n"
-	"  --events FILE|fd=N   a line of JSON for each step (default none)\n"
-	"  --log-level error|warn|info|debug\n"
-	"                       least important messages to show (default warn)\n"
-	"  --help, --version    print and end\n"
-	"\n"
-	"Two commas in a FILE or PATH of --disk, --net, --vsock and --root stand for one.\n"
-	"Keys: Ctrl-A x ends the machine, Ctrl-A h lists the keys, Ctrl-A Ctrl-A sends\n"
-	"Ctrl-A.\n"
-	"Exit status: 0 powered off or rebooted, 123 crashed, 124 timed out, 125 vmm\n"
-	"could not, 128+N ended by signal N; or the command's own, 127 not found, 126 not\n"
-	"executable. See vmm(1).\n";
+	"\n";
+
+/* ---- what --help shows of a section ---- */
+
+static const char *help_next_line(const char *line)
+{
+	return strchr(line, '\n') + 1;
+}
+
+static void help_print_line(const char *line)
+{
+	fwrite(line, 1, (size_t)(help_next_line(line) - line), stdout);
+}
+
+/* Whether the line ends with the option's name and value. */
+static bool help_is_name_alone(const char *line)
+{
+	return help_next_line(line) - line <= HELP_COLUMN || line[HELP_COLUMN - 1] != ' ';
+}
+
+static void help_print_brief(const char *text)
+{
+	for (const char *line = text; *line; line = help_next_line(line)) {
+		if (strncmp(line, "  --", 4) != 0)
+			continue;
+		help_print_line(line);
+		if (help_is_name_alone(line))
+			help_print_line(help_next_line(line));
+	}
+}
+
+static void help_print_topics(void)
+{
+	for (size_t i = 0; i < N_SECTIONS; i++)
+		printf(" %s", sections[i].topic);
+}
 
 void options_print_help(void)
 {
-	fputs(help, stdout);
+	fputs(usage, stdout);
+	for (size_t i = 0; i < N_SECTIONS; i++)
+		help_print_brief(sections[i].text);
+	fputs("  --help, --version    print and end\n"
+	      "\n"
+	      "Ctrl-A x ends the machine. The manual is vmm(1). More is told by vmm help OPTION\n"
+	      "and by vmm help with one of\n",
+	      stdout);
+	help_print_topics();
+	fputs(" all\n", stdout);
+}
+
+/* ---- topics ---- */
+
+/* Whether the section has an option of this name. */
+static bool help_has_option(const struct help_section *s, const char *name)
+{
+	size_t len = strlen(name);
+
+	for (const char *line = s->text; *line; line = help_next_line(line)) {
+		if (strncmp(line, "  --", 4) == 0 && strncmp(line + 4, name, len) == 0 &&
+		    line[4 + len] == ' ')
+			return true;
+	}
+	return false;
+}
+
+static int help_refuse(const char *topic)
+{
+	struct suggestion s = suggest_begin(topic);
+
+	for (size_t i = 0; i < N_SECTIONS; i++)
+		suggest_try(&s, sections[i].topic);
+	if (s.name)
+		report("there is no help on '%s'; did you mean '%s'?", topic, s.name);
+	else
+		report("there is no help on '%s'; see vmm --help", topic);
+	return EXIT_STATUS_FAILED;
+}
+
+int help_topic(const char *topic)
+{
+	const char *name = topic ? topic + strspn(topic, "-") : "";
+	bool found = false;
+
+	if (!topic) {
+		options_print_help();
+		return 0;
+	}
+	for (size_t i = 0; i < N_SECTIONS; i++) {
+		const struct help_section *s = &sections[i];
+
+		if (strcmp(topic, "all") != 0 && strcmp(topic, s->topic) != 0 &&
+		    (!*name || !help_has_option(s, name)))
+			continue;
+		fputs(s->text, stdout);
+		found = true;
+	}
+	return found ? 0 : help_refuse(topic);
 }

@@ -1,0 +1,80 @@
+/* The kernel that a guest would boot. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "vmm/api/vmm.h"
+#include "vmm/cli/doctor.h"
+#include "vmm/cli/kernel_choice.h"
+#include "vmm/cli/kernel_parts.h"
+
+/* Without the first no guest of ours does anything; of the others it needs one. */
+static const uint32_t doctor_needs = KERNEL_PART(KERNEL_ELF) | KERNEL_PART(KERNEL_INITRAMFS);
+static const uint32_t doctor_transports = KERNEL_PART(KERNEL_VIRTIO_PCI) |
+					  KERNEL_PART(KERNEL_VIRTIO_MMIO);
+
+static void doctor_tell_parts(struct doctor *d, const enum kernel_answer *answers)
+{
+	uint32_t lacks = 0;
+
+	for (unsigned int part = 0; part < KERNEL_PARTS; part++) {
+		if (answers[part] == KERNEL_LACKS)
+			lacks |= KERNEL_PART(part);
+	}
+	for (unsigned int part = 0; part < KERNEL_PARTS; part++) {
+		bool needed = (doctor_needs & KERNEL_PART(part)) ||
+			      ((doctor_transports & KERNEL_PART(part)) &&
+			       (lacks & doctor_transports) == doctor_transports);
+
+		if (lacks & KERNEL_PART(part))
+			doctor_find(d, needed ? DOCTOR_FAIL : DOCTOR_WARN, "kernel", NULL,
+				    "it lacks %s (CONFIG_%s)", kernel_part_name(part),
+				    kernel_part_symbol(part));
+	}
+}
+
+/* The configuration: a file beside the kernel, or inside it. Sets k->config to "inside it" or "" for that. */
+static int doctor_get_config(struct kernel_choice *k, char **config)
+{
+	int err;
+
+	*config = kernel_read_config(k);
+	if (*config)
+		return 0;
+	err = vmm_kernel_config(k->path, config);
+	strcpy(k->config, err == 0 ? "inside it" : "");
+	return err;
+}
+
+static void doctor_look_at(struct doctor *d, struct kernel_choice *k)
+{
+	enum kernel_answer answers[KERNEL_PARTS];
+	char *config = NULL;
+	int err;
+
+	kernel_look_around("", k);
+	err = doctor_get_config(k, &config);
+	if (err < 0 && !k->release[0]) {
+		doctor_find(d, DOCTOR_FAIL, "kernel", NULL, "cannot use '%s': %s", k->path,
+			    err == -ENOEXEC ? "it is no kernel of Linux that vmm knows"
+					    : strerror(-err));
+		return;
+	}
+	doctor_find(
+		d, DOCTOR_OK, "kernel", NULL, "'%s', %s: Linux %s; configuration: %s; modules: %s",
+		k->path, k->why, k->release[0] ? k->release : "(unknown)",
+		k->config[0] ? k->config : "not found", k->modules[0] ? k->modules : "none found");
+	if (kernel_ask(k, config, UINT32_MAX, answers, NULL) == 0)
+		doctor_tell_parts(d, answers);
+	free(config);
+}
+
+void doctor_check_kernel(struct doctor *d, const char *kernel)
+{
+	struct kernel_choice k;
+
+	if (kernel_choose(kernel, "", &k) == 0)
+		doctor_look_at(d, &k);
+	else /* another may be given by --kernel */
+		doctor_find(d, DOCTOR_WARN, "kernel", k.mend[0] ? k.mend : NULL, "%s", k.problem);
+}
