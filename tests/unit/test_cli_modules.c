@@ -268,7 +268,7 @@ static void put_kernel(const char *name, const char *release)
 
 static const char *at(const char *name)
 {
-	static char path[256];
+	static char path[512];
 
 	snprintf(path, sizeof(path), "%s/%s", dir, name);
 	return path;
@@ -351,7 +351,7 @@ END_TEST
 START_TEST(refuses_a_kernel_that_may_not_be_read)
 {
 	struct utsname host;
-	char name[256], command[512];
+	char name[256], command[1024];
 
 	if (geteuid() == 0)
 		return; /* may read everything; tests/tiny tries it as another user */
@@ -416,6 +416,54 @@ START_TEST(says_what_a_kernel_lacks)
 }
 END_TEST
 
+static void explain_into(void *arg)
+{
+	*(bool *)arg = kernel_explain(&kernel,
+				      KERNEL_PART(KERNEL_VIRTIO_PCI) | KERNEL_PART(KERNEL_BLK));
+}
+
+static bool explain(void)
+{
+	bool result;
+
+	capture(STDERR_FILENO, said, sizeof(said), explain_into, &result);
+	return result;
+}
+
+/* A kernel that holds its configuration, as kernel/configs.c of Linux makes it. */
+static void put_config_inside(const char *config)
+{
+	char command[512];
+
+	snprintf(command, sizeof(command),
+		 "(printf '\\177ELF padding IKCFG_ST'; printf '%s' | gzip; printf IKCFG_ED) "
+		 ">'%s/vmlinux'",
+		 config, dir);
+	ck_assert_int_eq(system(command), 0);
+}
+
+START_TEST(explains_a_failed_start)
+{
+	put_config_inside("CONFIG_VIRTIO_PCI=m\\nCONFIG_VIRTIO_BLK=y\\n");
+	strcpy(kernel.path, at("vmlinux"));
+	strcpy(kernel.release, "6.9");
+	kernel.modules[0] = kernel.config[0] = '\0';
+	ck_assert(explain());
+	ck_assert_ptr_nonnull(strstr(said, "vmlinux' lacks virtio on PCI (CONFIG_VIRTIO_PCI): "));
+	/* said before */
+	strcpy(kernel.config, "config");
+	ck_assert(!explain());
+	ck_assert_str_eq(said, "");
+	/* nothing is lacking */
+	kernel.config[0] = '\0';
+	put_config_inside("CONFIG_VIRTIO_PCI=y\\nCONFIG_VIRTIO_BLK=y\\n");
+	ck_assert(!explain());
+	strcpy(kernel.path, "/none");
+	ck_assert(!explain());
+	ck_assert_str_eq(said, "");
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("cli/modules");
@@ -434,6 +482,7 @@ int main(void)
 	tcase_add_test(tc, looks_around);
 	tcase_add_test(tc, refuses_a_kernel_that_may_not_be_read);
 	tcase_add_test(tc, says_what_a_kernel_lacks);
+	tcase_add_test(tc, explains_a_failed_start);
 	suite_add_tcase(s, tc);
 	runner = srunner_create(s);
 	srunner_run_all(runner, CK_NORMAL);

@@ -10,14 +10,14 @@
 #include "vmm/cli/report.h"
 
 static const struct kernel_part_names {
-	const char *symbol; /* of the configuration, without CONFIG_ */
-	const char *name;
-	const char *module; /* NULL: it is never one */
+	char symbol[20]; /* of the configuration, without CONFIG_ */
+	char name[22];
+	char module[27]; /* "": it is never one */
 } kernel_parts[KERNEL_PARTS] = {
-	[KERNEL_INITRAMFS] = {"BLK_DEV_INITRD", "an initramfs", NULL},
-	[KERNEL_ELF] = {"BINFMT_ELF", "ELF programs", NULL},
-	[KERNEL_SERIAL] = {"SERIAL_8250_CONSOLE", "a serial console", NULL},
-	[KERNEL_PCI] = {"PCI", "PCI", NULL},
+	[KERNEL_INITRAMFS] = {"BLK_DEV_INITRD", "an initramfs", ""},
+	[KERNEL_ELF] = {"BINFMT_ELF", "ELF programs", ""},
+	[KERNEL_SERIAL] = {"SERIAL_8250_CONSOLE", "a serial console", ""},
+	[KERNEL_PCI] = {"PCI", "PCI", ""},
 	[KERNEL_VIRTIO_PCI] = {"VIRTIO_PCI", "virtio on PCI", "virtio_pci"},
 	[KERNEL_VIRTIO_MMIO] = {"VIRTIO_MMIO", "virtio on MMIO", "virtio_mmio"},
 	[KERNEL_CONSOLE] = {"VIRTIO_CONSOLE", "virtio console", "virtio_console"},
@@ -49,7 +49,7 @@ static bool kernel_config_has(const char *config, const char *symbol)
 {
 	char line[64];
 
-	snprintf(line, sizeof(line), "\nCONFIG_%s=y\n", symbol);
+	snprintf(line, sizeof(line), "\nCONFIG_%.19s=y\n", symbol);
 	return strncmp(config, line + 1, strlen(line) - 1) == 0 || strstr(config, line);
 }
 
@@ -73,7 +73,7 @@ static int kernel_ask_modules(const struct kernel_choice *kernel, uint32_t want,
 	int err;
 
 	for (unsigned int part = 0; part < KERNEL_PARTS; part++) {
-		if (!(want & KERNEL_PART(part)) || !kernel_parts[part].module)
+		if (!(want & KERNEL_PART(part)) || !kernel_parts[part].module[0])
 			continue;
 		parts[n] = part;
 		modules[n++] = (struct module){.name = kernel_parts[part].module};
@@ -171,4 +171,17 @@ int kernel_prepare(const struct kernel_choice *kernel, uint32_t needs, uint32_t 
 	}
 	*archive = bytes;
 	return err;
+}
+
+bool kernel_explain(const struct kernel_choice *kernel, uint32_t needs)
+{
+	enum kernel_answer answers[KERNEL_PARTS];
+	char *config;
+	int err;
+
+	if (kernel->config[0] || kernel->modules[0] || vmm_kernel_config(kernel->path, &config) < 0)
+		return false;
+	err = kernel_ask(kernel, config, needs, answers, NULL);
+	free(config);
+	return err == 0 && kernel_refuse_lacking(kernel, needs, answers) < 0;
 }

@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 
@@ -62,3 +63,9 @@ int kernel_ask(const struct kernel_choice *kernel, const char *config, uint32_t 
  */
 int kernel_prepare(const struct kernel_choice *kernel, uint32_t needs, uint32_t wishes,
 		   void **archive, size_t *size);
+
+/*
+ * After a start that failed: what the kernel lacks of needs, by its own configuration (CONFIG_IKCONFIG), if nothing else told of it
+ * before. That takes as long as unpacking the kernel. Returns whether there is a reason, which was said by one line.
+ */
+bool kernel_explain(const struct kernel_choice *kernel, uint32_t needs);
