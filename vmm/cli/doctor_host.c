@@ -243,7 +243,7 @@ static void doctor_check_namespaces(struct doctor *d)
 		why = strerror(err);
 	}
 	doctor_find(d, DOCTOR_WARN, "namespaces", mend,
-		    "users cannot make their own (%s), which sandboxes and --net user are made of",
+		    "users cannot make their own (%s), which --sandbox strict and --net user need",
 		    why);
 }
 
@@ -257,8 +257,11 @@ static void doctor_check_landlock(struct doctor *d)
 		doctor_find(
 			d, DOCTOR_WARN, "landlock", NULL,
 			errno == EOPNOTSUPP
-				? "switched off; add landlock to lsm= on the kernel's command line"
-				: "this kernel has none (Linux 5.13, CONFIG_SECURITY_LANDLOCK)");
+				? "switched off, which --sandbox strict needs; add landlock to "
+				  "lsm= on "
+				  "the kernel's command line"
+				: "this kernel has none, which --sandbox strict needs (Linux 5.13, "
+				  "CONFIG_SECURITY_LANDLOCK)");
 }
 
 static void doctor_check_seccomp(struct doctor *d)
@@ -269,7 +272,8 @@ static void doctor_check_seccomp(struct doctor *d)
 		doctor_find(d, DOCTOR_OK, "seccomp", NULL, "filters can be set");
 	else
 		doctor_find(d, DOCTOR_WARN, "seccomp", NULL,
-			    "no filters: %s (CONFIG_SECCOMP_FILTER)", strerror(errno));
+			    "no filters, which --sandbox strict needs: %s (CONFIG_SECCOMP_FILTER)",
+			    strerror(errno));
 }
 
 /* ---- limits ---- */
