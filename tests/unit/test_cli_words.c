@@ -1,7 +1,6 @@
-/* vmm/cli: what was meant by a mistyped word, and texts as JSON. */
+/* vmm/cli: what was meant by a mistyped word. */
 #include "tests/unit/options_fixture.h"
 
-#include "vmm/cli/json.h"
 #include "vmm/cli/suggest.h"
 
 static const struct {
@@ -54,33 +53,6 @@ START_TEST(says_what_was_meant)
 }
 END_TEST
 
-static const struct {
-	const char *text, *json;
-} strings[] = {
-	{"", "\"\""},
-	{"a 'b' /c", "\"a 'b' /c\""},
-	{"say \"x\\y\"", "\"say \\\"x\\\\y\\\"\""},
-	{"a\nb\t\x01\x7f", "\"a\\u000ab\\u0009\\u0001\\u007f\""},
-	{"\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80", "\"\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\""},
-	{"\xff-\xc3", "\"\\ufffd-\\ufffd\""},
-	{"\xc0\xaf\xed\xa0\x80", "\"\\ufffd\\ufffd\\ufffd\\ufffd\\ufffd\""},
-	{"\xe2\x82", "\"\\ufffd\\ufffd\""},
-	{"\xf4\x90\x80\x80", "\"\\ufffd\\ufffd\\ufffd\\ufffd\""},
-};
-
-START_TEST(escapes)
-{
-	char *out;
-	size_t size;
-	FILE *file = open_memstream(&out, &size);
-
-	json_string(file, strings[_i].text);
-	fclose(file);
-	ck_assert_str_eq(out, strings[_i].json);
-	free(out);
-}
-END_TEST
-
 int main(void)
 {
 	Suite *s = suite_create("cli/words");
@@ -90,7 +62,6 @@ int main(void)
 
 	tcase_add_loop_test(tc, suggests, 0, COUNT(words));
 	tcase_add_test(tc, says_what_was_meant);
-	tcase_add_loop_test(tc, escapes, 0, COUNT(strings));
 	suite_add_tcase(s, tc);
 	runner = srunner_create(s);
 	srunner_run_all(runner, CK_NORMAL);

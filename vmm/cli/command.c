@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "vmm/cli/exit_status.h"
+#include "vmm/cli/kernel_parts.h"
 #include "vmm/cli/report.h"
 #include "vmm/cli/terminal.h"
 
@@ -39,6 +40,7 @@ void command_created(struct command *command, struct vmm *vm)
 	if (command->console[1] >= 0)
 		close(command->console[1]);
 	root_close(&command->root);
+	command_kernel_free_modules(&command->kernel);
 }
 
 int command_begin(struct command *command, uint64_t now, bool confined)
@@ -280,6 +282,8 @@ static void command_show_boot(struct command *command)
 {
 	uint64_t address;
 
+	if (command->state == COMMAND_BOOTING)
+		kernel_explain(&command->kernel.choice, command->kernel.needs);
 	if (vmm_last_instruction(command->vm, 0, &address) == 0)
 		report("vCPU 0 was at 0x%llx", (unsigned long long)address);
 	if (command->console[0] < 0) {

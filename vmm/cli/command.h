@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "guest/protocol.h"
+#include "vmm/cli/command_kernel.h"
 #include "vmm/cli/console_tail.h"
 #include "vmm/cli/events.h"
 #include "vmm/cli/guest_link.h"
@@ -37,6 +38,7 @@ struct command {
 	const struct options *options;
 	struct events *events;
 	struct root root;
+	struct command_kernel kernel;
 	char *cmdline; /* added to the kernel's */
 	bool terminal;
 	uint32_t flags;

@@ -40,13 +40,18 @@ static int command_make_cmdline(struct command *command, struct vmm_config *conf
 	return 0;
 }
 
-static int command_make_parts(struct command *command, struct vmm_config *config)
+static int command_make_parts(struct command *command, struct options *options)
 {
+	struct vmm_config *config = &options->config;
 	unsigned int n = 0;
 	int err;
 
 	if (root_part(&command->root, &command->parts[n]))
 		n++;
+	err = command_kernel_open(&command->kernel, options, &command->root, &command->parts[n]);
+	if (err < 0)
+		return err;
+	n += (unsigned int)err;
 	err = guest_init_part(&command->parts[n]);
 	if (err < 0)
 		return err;
@@ -124,7 +129,7 @@ int command_open(struct command *command, struct options *options, struct events
 	if (err == 0)
 		err = command_make_cmdline(command, &options->config);
 	if (err == 0)
-		err = command_make_parts(command, &options->config);
+		err = command_make_parts(command, options);
 	if (err < 0)
 		return err;
 	guest_link_init(&command->link, command->ours[0]);

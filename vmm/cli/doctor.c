@@ -6,9 +6,9 @@
 #include <sys/utsname.h>
 
 #include "vmm/api/vmm.h"
+#include "vmm/cli/events.h"
 #include "vmm/cli/exit_status.h"
 #include "vmm/cli/help.h"
-#include "vmm/cli/json.h"
 #include "vmm/cli/report.h"
 
 char *doctor_read(const char *path, char *text, int size)
@@ -35,6 +35,8 @@ unsigned int doctor_linux_version(void)
 
 /* ---- findings ---- */
 
+#define DOCTOR_TEXT 8192
+
 static const char *const doctor_results[] = {"ok", "warn", "fail"};
 
 static void doctor_print(struct doctor *d, enum doctor_result result, const char *check,
@@ -48,22 +50,19 @@ static void doctor_print(struct doctor *d, enum doctor_result result, const char
 static void doctor_print_json(struct doctor *d, enum doctor_result result, const char *check,
 			      const char *mend, const char *text)
 {
-	fprintf(d->out,
-		"%s\n  {\"check\": \"%s\", \"result\": \"%s\", \"text\": ", d->any ? "," : "",
-		check, doctor_results[result]);
-	json_string(d->out, text);
-	fputs(", \"mend\": ", d->out);
-	if (mend)
-		json_string(d->out, mend);
-	else
-		fputs("null", d->out);
-	putc('}', d->out);
+	char quoted[6 * DOCTOR_TEXT];
+
+	fprintf(d->out, "%s\n  {\"check\": \"%s\", \"result\": \"%s\", \"text\": %s",
+		d->any ? "," : "", check, doctor_results[result],
+		events_quote(quoted, sizeof(quoted), text));
+	fprintf(d->out, ", \"mend\": %s}",
+		mend ? events_quote(quoted, sizeof(quoted), mend) : "null");
 }
 
 void doctor_find(struct doctor *d, enum doctor_result result, const char *check, const char *mend,
 		 const char *fmt, ...)
 {
-	char text[8192];
+	char text[DOCTOR_TEXT];
 	va_list ap;
 
 	va_start(ap, fmt);

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "vmm/api/vmm.h"
+#include "vmm/cli/cpio.h"
 #include "vmm/cli/report.h"
 
 /* The modules that were asked for, and before them what they want to be loaded first. */
@@ -208,27 +209,28 @@ static enum module_state modules_state(const struct modules *m, const char *name
 	return MODULE_MISSING;
 }
 
-/* ---- the archive (cpio "newc") ---- */
+/* ---- the archive ---- */
 
-#define CPIO_HEADER 110
-
-static void modules_pad(FILE *out, size_t written)
+/* A file or directory, as mode says. */
+static int modules_put(FILE *out, const char *name, uint32_t mode, const void *data, size_t size)
 {
-	fwrite("\0\0\0", 1, -written & 3, out);
+	struct cpio_entry entry = {.name = name, .mode = mode, .links = 1, .size = (uint32_t)size};
+	uint8_t *bytes = malloc(cpio_size(name, size));
+
+	if (!bytes) {
+		report("out of memory");
+		return -ENOMEM;
+	}
+	fwrite(bytes, 1, (size_t)(cpio_write(bytes, &entry, data) - bytes), out);
+	free(bytes);
+	return 0;
 }
 
-/* A member: mode is that of stat(2), and says that it is a file or a directory. */
-static void modules_put(FILE *out, const char *name, unsigned int mode, const void *data,
-			size_t size)
+static void modules_end(FILE *out)
 {
-	size_t len = strlen(name) + 1;
+	uint8_t bytes[128];
 
-	fprintf(out, "070701%08x%08x%08x%08x%08x%08x%08zx%08x%08x%08x%08x%08zx%08x", 0, mode, 0, 0,
-		1, 0, size, 0, 0, 0, 0, len, 0);
-	fwrite(name, 1, len, out);
-	modules_pad(out, CPIO_HEADER + len);
-	fwrite(data, 1, size, out);
-	modules_pad(out, size);
+	fwrite(bytes, 1, (size_t)(cpio_end(bytes) - bytes), out);
 }
 
 /* ---- the files ---- */
@@ -297,9 +299,9 @@ static int modules_pack_file(const struct modules *m, size_t number, FILE *out)
 		return err;
 	snprintf(name, sizeof(name), "vmm/modules/%02zu-%.*s.ko", number,
 		 end ? (int)(end - base) : (int)strlen(base), base);
-	modules_put(out, name, S_IFREG | 0644, bytes, size);
+	err = modules_put(out, name, S_IFREG | 0644, bytes, size);
 	free(bytes);
-	return 0;
+	return err;
 }
 
 static int modules_pack(struct modules *m, FILE *out)
@@ -308,11 +310,12 @@ static int modules_pack(struct modules *m, FILE *out)
 
 	if (err < 0 || m->n_files == 0)
 		return err;
-	modules_put(out, "vmm", S_IFDIR | 0755, "", 0);
-	modules_put(out, "vmm/modules", S_IFDIR | 0755, "", 0);
+	err = modules_put(out, "vmm", S_IFDIR | 0755, NULL, 0);
+	if (err == 0)
+		err = modules_put(out, "vmm/modules", S_IFDIR | 0755, NULL, 0);
 	for (size_t i = 0; i < m->n_files && err == 0; i++)
 		err = modules_pack_file(m, i, out);
-	modules_put(out, "TRAILER!!!", 0, "", 0);
+	modules_end(out);
 	return err;
 }
 

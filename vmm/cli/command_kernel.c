@@ -1,0 +1,75 @@
+#include "vmm/cli/command_kernel.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "vmm/cli/kernel_parts.h"
+
+static uint32_t command_kernel_file_system(const struct root *root)
+{
+	static const struct {
+		const char *type;
+		enum kernel_part part;
+	} types[] = {{"ext4", KERNEL_EXT4}, {"squashfs", KERNEL_SQUASHFS}, {"erofs", KERNEL_EROFS}};
+
+	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+		if (strcmp(root->type, types[i].type) == 0)
+			return KERNEL_PART(types[i].part);
+	}
+	return 0;
+}
+
+static uint32_t command_kernel_needs(const struct options *options, const struct root *root)
+{
+	const struct vmm_config *config = &options->config;
+	uint32_t needs = KERNEL_PART(KERNEL_INITRAMFS) | KERNEL_PART(KERNEL_ELF) |
+			 KERNEL_PART(KERNEL_VSOCK);
+
+	if (config->mmio_transport)
+		needs |= KERNEL_PART(KERNEL_VIRTIO_MMIO);
+	else
+		needs |= KERNEL_PART(KERNEL_PCI) | KERNEL_PART(KERNEL_VIRTIO_PCI);
+	if (config->n_disks > 0)
+		needs |= KERNEL_PART(KERNEL_BLK);
+	if (config->n_nets > 0)
+		needs |= KERNEL_PART(KERNEL_NET);
+	return needs | command_kernel_file_system(root);
+}
+
+static uint32_t command_kernel_wishes(const struct vmm_config *config)
+{
+	return (config->rng ? KERNEL_PART(KERNEL_RNG) : 0) |
+	       (config->balloon ? KERNEL_PART(KERNEL_BALLOON) : 0) |
+	       (config->console_virtio ? KERNEL_PART(KERNEL_CONSOLE) : 0);
+}
+
+int command_kernel_open(struct command_kernel *kernel, const struct options *options,
+			const struct root *root, struct vmm_initrd_part *part)
+{
+	uint32_t wishes = command_kernel_wishes(&options->config);
+	size_t size;
+	int err = kernel_choose(options->config.kernel, "", &kernel->choice);
+
+	if (err < 0)
+		return err; /* not for one that is given */
+	kernel_look_around("", &kernel->choice);
+	kernel->needs = command_kernel_needs(options, root);
+	/* The user's initrd may have modules too. */
+	if (options->config.initrd)
+		err = kernel_prepare(&kernel->choice, 0, kernel->needs | wishes, &kernel->modules,
+				     &size);
+	else
+		err = kernel_prepare(&kernel->choice, kernel->needs, wishes, &kernel->modules,
+				     &size);
+	if (err < 0 || !kernel->modules)
+		return err;
+	*part = (struct vmm_initrd_part){
+		.name = "the kernel's modules", .size = size, .data = kernel->modules};
+	return 1;
+}
+
+void command_kernel_free_modules(struct command_kernel *kernel)
+{
+	free(kernel->modules);
+	kernel->modules = NULL;
+}
