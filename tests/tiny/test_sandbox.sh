@@ -23,6 +23,7 @@ idle=(--kernel "$guests/idle.bz64")
 unprivileged=(unshare -m bash -c '
 	[ -e "$0/kvm" ] || mknod -m 666 "$0/kvm" c 10 232
 	mount --bind "$0/kvm" /dev/kvm && exec setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all -- "$@"' "$tmp")
+# shellcheck disable=SC2034 # become() has its name
 caller=(env)
 chmod 755 "$tmp" "$guests"
 users=(caller)
@@ -139,10 +140,10 @@ tried=0
 act() {
 	local status=0 thread
 	case $2 in
-	vcpu) thread=vmm-vcpu0 ;;
-	main) thread=vmm-main ;;
-	io) thread=vmm-io0 ;;
-	disk) thread=vmm-disk ;;
+	vcpu) thread='vmm-vcpu0' ;;
+	main) thread='vmm-main' ;;
+	io) thread='vmm-io0' ;;
+	disk) thread='vmm-disk' ;;
 	esac
 	tried=$((tried + 1))
 	BREAKOUT_THREAD=$2 BREAKOUT_ACT=$3 "${as[@]}" "$breakout" "${hello[@]}" --disk "$tmp/disk.img,readonly" --log-level error \
