@@ -3,11 +3,15 @@
  *
  * The input is the payload of an otherwise good bzImage, behind one byte that says what else is odd; so that most inputs
  * reach the codecs, and those that get through them the ELF file.
+ *
+ * Fuzzes: boot/codec.c boot/vmlinux.c boot/job.c
  */
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <asm/bootparam.h>
@@ -21,6 +25,11 @@
 #define MIB	  (UINT64_C(1) << 20)
 #define SETUP	  1024
 #define AHEAD	  0x2c4
+
+/* What the first byte says besides what is odd in the header. */
+#define WITH_KASLR 32
+#define WITH_CACHE 64
+#define ABANDONED  128
 
 static void quiet(void *arg, int level, const char *line)
 {
@@ -73,6 +82,19 @@ static int make_file(const uint8_t *payload, size_t len, uint8_t odd)
 	return fd;
 }
 
+/* With the file that is kept of the kernel where unpacking it took long enough. */
+static void remove_cache(const char *dir, int kernel_fd)
+{
+	char path[160];
+	struct stat st;
+
+	if (fstat(kernel_fd, &st) < 0)
+		abort();
+	snprintf(path, sizeof(path), "%s/%lx-%lx.vmmkernel", dir, st.st_dev, st.st_ino);
+	unlink(path);
+	rmdir(dir);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct guest_mem_region region = {.base = 0, .size = RAM};
@@ -82,9 +104,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 				  .cmdline = "",
 				  .layout = &layout,
 				  .e820 = e820,
-				  .n_e820 = 2};
+				  .n_e820 = 2,
+				  .kaslr = size > 0 && (data[0] & WITH_KASLR)};
 	struct boot_entry entry;
+	struct boot_job *job;
 	struct guest_mem mem;
+	char cache[64];
 
 	if (size < 1 || size > MAX_INPUT)
 		return 0;
@@ -92,8 +117,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	cfg.kernel_fd = make_file(data + 1, size - 1, data[0]);
 	if (guest_mem_init(&mem, &region, 1) < 0)
 		abort();
-	boot_finish(boot_begin(&mem, &cfg, NULL), &mem, &cfg, &entry);
+	snprintf(cache, sizeof(cache), "/tmp/fuzz_payload.%d", (int)getpid());
+	job = boot_begin(&mem, &cfg, data[0] & WITH_CACHE ? cache : NULL);
+	if (data[0] & ABANDONED)
+		boot_abandon(job);
+	else
+		boot_finish(job, &mem, &cfg, &entry);
 	guest_mem_fini(&mem);
+	remove_cache(cache, cfg.kernel_fd);
 	close(cfg.kernel_fd);
 	return 0;
 }

@@ -3,6 +3,8 @@
  *
  * The input is the image's size in two bytes, then two bytes for each word: most stand for a place near the image, 0xffff for the 0
  * before a list, 0xfffe for the word that the next four bytes are. An odd byte at the end makes a table of odd size.
+ *
+ * Fuzzes: boot/relocs.c
  */
 #include <stdint.h>
 #include <stdlib.h>
