@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds and runs every test; installs what is missing by apt, which needs root rights.
-#   tests/run.sh [LABEL...]    unit, lint, tiny, hostile, boot; all of them without one
+#   tests/run.sh [LABEL...]    unit, lint, proofs, tiny, hostile, boot; all of them without one
 set -euo pipefail
 repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$repo"
@@ -34,7 +34,7 @@ labs_at_once() {
 }
 
 labels=("$@")
-[ $# -gt 0 ] || labels=(lint unit tiny hostile boot)
+[ $# -gt 0 ] || labels=(lint unit proofs tiny hostile boot)
 
 # Unit tests run with the address and undefined behaviour sanitizers, what runs a VM with the program as users get it.
 build build 'vmm vmm_breakout test_virtio_vhost_real' # the lab has vhost-net, which this host may lack
