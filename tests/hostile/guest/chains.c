@@ -154,6 +154,24 @@ static void try_all(struct device *d)
 	try_long(d, eager_queue(d));
 }
 
+/* What the host does with a device that waits for its reset, and with what still comes for it, is for the host to see. */
+static void leave_broken(struct device *d)
+{
+	const struct piece frame = {BUFFER, 100, false};
+
+	device_start(d, ALL_FEATURES);
+	for (unsigned int i = 0; i < 4 && d->id == VIRTIO_ID_NET; i++)
+		exchange(d, 1, &frame, 1); /* the other end answers */
+	for (unsigned int q = 0; q < d->n_queues; q++) {
+		ring_desc(&d->ring[q], 0, LAST, 256, 0, 0);
+		ring_offer(&d->ring[q], 0);
+		kick(d, q);
+	}
+	for (uint64_t since = now(); !needs_reset(d) && now() - since < PATIENCE;)
+		pause();
+	EXPECT(needs_reset(d), "%s: is not broken", device_name(d));
+}
+
 void attack_chains(void)
 {
 	find_devices();
@@ -167,4 +185,6 @@ void attack_chains(void)
 		device_check(d);
 		OK("chains of %s", device_name(d));
 	}
+	for (unsigned int i = 0; i < n_devices; i++)
+		leave_broken(&devices[i]);
 }

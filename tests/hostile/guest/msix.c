@@ -114,6 +114,8 @@ static bool begin(void)
 
 void attack_msix(void)
 {
+	unsigned int vector = 0x40;
+
 	if (!begin())
 		return;
 	second_start(fire_on);
@@ -126,12 +128,13 @@ void attack_msix(void)
 		mem_write(fired->regs + PCI_REGS_PBA + offset, 4, rnd());
 	}
 	start_with_vectors(fired);
-	set_entry(fired, 1, LAPIC, 0x51);
-	EXPECT(!pending(0x51), "an interrupt came before its time");
+	while (pending(vector)) /* by the above */
+		vector++;
+	set_entry(fired, 1, LAPIC, vector);
 	fire(1);
-	for (uint64_t since = now(); !pending(0x51) && now() - since < PATIENCE;)
+	for (uint64_t since = now(); !pending(vector) && now() - since < PATIENCE;)
 		pause();
-	EXPECT(pending(0x51), "no interrupt comes any more");
+	EXPECT(pending(vector), "no interrupt comes any more");
 	pci_write(fired->devfn, msix_cap + PCI_MSIX_FLAGS, 2, 0);
 	device_check(fired);
 	OK("the MSI-X table while it is used");
