@@ -91,7 +91,7 @@ void init_main(void)
 	SYS2(sethostname, start.host_name, text_len(start.host_name));
 	mounts_root(&start);
 	mounts_finish();
-	net_begin();
+	net_begin(start.what.flags & GUEST_DHCP);
 	command_run(&start);
 	mounts_end(&start);
 	channel_say(GUEST_DONE, NULL, 0);

@@ -63,8 +63,8 @@ void modules_load(void);
 
 /* ---- net.c ---- */
 
-/* Brings the interfaces up. */
-void net_begin(void);
+/* Brings the loopback and the first card up and, if wanted, asks for an address of that. */
+void net_begin(bool dhcp);
 
 /* ---- command.c ---- */
 

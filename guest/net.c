@@ -1,27 +1,119 @@
 #include "guest/init.h"
 
-#include <net/if.h>
+#include <arpa/inet.h>
+#include <fcntl.h>
 #include <linux/sockios.h>
+#include <net/if.h>
+#include <net/route.h>
+#include <netinet/in.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
 
-static void net_up(int fd, const char *name)
-{
-	struct ifreq request = {.ifr_flags = 0};
+#include "guest/dhcp.h"
 
+#define NET_CARD "eth0"
+#define NET_RUN	 "/run/resolv.conf"
+#define NET_ETC	 "/etc/resolv.conf"
+
+static struct ifreq net_request(const char *name)
+{
+	struct ifreq request;
+
+	memset(&request, 0, sizeof(request));
 	text_append(request.ifr_name, IFNAMSIZ, 0, name);
-	if (SYS3(ioctl, fd, SIOCGIFFLAGS, &request) < 0)
-		return;
-	request.ifr_flags |= IFF_UP;
-	SYS3(ioctl, fd, SIOCSIFFLAGS, &request);
+	return request;
 }
 
-void net_begin(void)
+/* Returns whether there is such an interface. */
+static bool net_up(int fd, const char *name)
+{
+	struct ifreq request = net_request(name);
+
+	if (SYS3(ioctl, fd, SIOCGIFFLAGS, &request) < 0)
+		return false;
+	request.ifr_flags |= IFF_UP;
+	return SYS3(ioctl, fd, SIOCSIFFLAGS, &request) == 0;
+}
+
+static void net_set(int fd, unsigned int what, uint32_t address)
+{
+	struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = address};
+	struct ifreq request = net_request(NET_CARD);
+
+	memcpy(&request.ifr_addr, &in, sizeof(in));
+	SYS3(ioctl, fd, what, &request);
+}
+
+static long net_route(int fd, uint32_t to, uint32_t gateway, unsigned short flags)
+{
+	static char card[] = NET_CARD;
+	struct sockaddr_in in = {.sin_family = AF_INET};
+	struct rtentry route;
+
+	memset(&route, 0, sizeof(route));
+	route.rt_flags = RTF_UP | flags;
+	route.rt_dev = card;
+	memcpy(&route.rt_genmask, &in, sizeof(in));
+	in.sin_addr.s_addr = to;
+	memcpy(&route.rt_dst, &in, sizeof(in));
+	in.sin_addr.s_addr = gateway;
+	memcpy(&route.rt_gateway, &in, sizeof(in));
+	return SYS3(ioctl, fd, SIOCADDRT, &route);
+}
+
+/* The root's own file stays as it is, below ours, for what is written to the root may be kept. */
+static void net_name_servers(const struct dhcp_lease *lease)
+{
+	char text[128];
+	size_t len = 0;
+	int fd;
+
+	for (unsigned int i = 0; i < 3 && lease->names[i]; i++) {
+		const uint8_t *byte = (const uint8_t *)&lease->names[i];
+
+		len = text_append(text, sizeof(text), len, "nameserver ");
+		for (unsigned int j = 0; j < 4; j++) {
+			len = text_append_number(text, sizeof(text), len, byte[j]);
+			len = text_append(text, sizeof(text), len, j < 3 ? "." : "\n");
+		}
+	}
+	fd = (int)SYS3(open, NET_RUN, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+	SYS3(write, fd, text, len);
+	SYS1(close, fd);
+	fd = (int)SYS3(open, NET_ETC, O_RDONLY | O_CREAT | O_CLOEXEC, 0644);
+	SYS1(close, fd);
+	SYS5(mount, NET_RUN, NET_ETC, 0, MS_BIND, 0);
+}
+
+static void net_configure(int fd)
+{
+	struct ifreq hardware = net_request(NET_CARD), index = net_request(NET_CARD);
+	struct dhcp_lease lease = {0};
+
+	if (SYS3(ioctl, fd, SIOCGIFHWADDR, &hardware) < 0 ||
+	    SYS3(ioctl, fd, SIOCGIFINDEX, &index) < 0 ||
+	    !dhcp_ask(NET_CARD, index.ifr_ifindex, (const uint8_t *)hardware.ifr_hwaddr.sa_data,
+		      &lease))
+		return;
+	net_set(fd, SIOCSIFADDR, lease.address);
+	net_set(fd, SIOCSIFNETMASK, lease.mask ? lease.mask : 0xffffffff);
+	/* The router of a host that has a network of its own alone is not in that. */
+	if (lease.router && net_route(fd, 0, lease.router, RTF_GATEWAY) < 0) {
+		net_route(fd, lease.router, 0, RTF_HOST);
+		net_route(fd, 0, lease.router, RTF_GATEWAY);
+	}
+	if (lease.names[0])
+		net_name_servers(&lease);
+}
+
+void net_begin(bool dhcp)
 {
 	int fd = (int)SYS3(socket, AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 
 	if (fd < 0)
 		return; /* a kernel without a network */
 	net_up(fd, "lo");
-	net_up(fd, "eth0");
+	if (net_up(fd, NET_CARD) && dhcp)
+		net_configure(fd);
 	SYS1(close, fd);
 }

@@ -2,7 +2,7 @@
 # shellcheck shell=bash disable=SC2154,SC2034
 
 guest_programs=()
-applets=(sh cat cp dd echo env false find head hostname id kill ls mkdir mount ps pwd readlink sed seq sha256sum sleep sort
+applets=(sh cat cp dd echo ifconfig route env false find head hostname id kill ls mkdir mount ps pwd readlink sed seq sha256sum sleep sort
 	stat stty sync tee tr true tty umount uname vi wc yes)
 
 # Here: the modules of the guest's kernel, and a root with busybox.

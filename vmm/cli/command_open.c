@@ -138,5 +138,8 @@ int command_open(struct command *command, struct options *options, struct events
 		command->flags |= GUEST_ROOT_READONLY;
 	if (options->root_keep)
 		command->flags |= GUEST_ROOT_KEEP;
+	/* passt gives addresses; of what is behind a TAP nothing is known. */
+	if (options->config.n_nets > 0 && options->nets[0].user)
+		command->flags |= GUEST_DHCP;
 	return 0;
 }

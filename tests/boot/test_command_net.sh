@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# A command with --net user has an address, a way out and name servers, as passt gives them.
+set -euo pipefail
+# shellcheck source=tests/boot/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+# shellcheck source=tests/boot/lib_command.sh
+. "$here/lib_command.sh"
+
+prepare_more() {
+	command -v passt >/dev/null || skip 'no passt (package passt)'
+	compile tcp -static
+}
+enter_lab cloud
+is_root || skip 'making an interface needs root rights'
+begin_command
+
+ip link add boot0 type dummy 2>"$tmp/dummy" || { modprobe dummy numdummies=0 && ip link add boot0 type dummy; }
+undo+=('ip link del boot0')
+ip address add 192.0.2.2/24 dev boot0
+ip link set boot0 up
+ip route add default via 192.0.2.1 dev boot0
+chmod -R a+rX "$tmp"
+
+# What goes to the router reaches the host's own loopback.
+cp "$stage/tcp" "$tmp/root/bin/"
+"$stage/tcp" send 8000 <<<"over there" &
+children[$!]=tcp
+run net --timeout 90 --net user --root "$tmp/root" -- sh -c 'ifconfig eth0; route -n; cat /etc/resolv.conf; tcp receive 8000 192.0.2.1'
+equal 'status' 0 "$status"
+equal 'errors' '' "$(text net.err)"
+check 'address' "$(grep -o 'inet addr.*' "$tmp/net.out")" grep -q 'inet addr:192.0.2.2 .*Mask:255.255.255.0' "$tmp/net.out"
+check 'route' "$(grep -m 1 UG "$tmp/net.out")" grep -qE '^0\.0\.0\.0 +192\.0\.2\.1 +0\.0\.0\.0 +UG .*eth0' "$tmp/net.out"
+equal 'a connection' 'over there' "$(tail -n 1 "$tmp/net.out")"
+note "name servers: $(grep nameserver "$tmp/net.out" | tr '\n' ' ')"
+
+# Nobody answers on a TAP, and nobody waits for it.
+chmod 666 /dev/net/tun
+ip tuntap add dev boot1 mode tap user 1000
+undo+=('ip link del boot1')
+ip link set boot1 up
+run tap --net tap=boot1 --root "$tmp/root" --events "$tmp/events" -- ifconfig eth0
+equal 'TAP: status' 0 "$status"
+check 'TAP: up, without an address' "$(grep -m 1 UP "$tmp/tap.out")" grep -q 'UP BROADCAST' "$tmp/tap.out"
+check 'TAP: no address' none [ -z "$(grep 'inet addr' "$tmp/tap.out" || true)" ]
+nothing_left 'both'
+finish
