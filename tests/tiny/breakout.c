@@ -122,6 +122,7 @@ static const struct act {
 	{"signalfd4", SYS_signalfd4, {-1, PTR(page), 8, 0}},
 	{"timer_create", SYS_timer_create, {0, 0, PTR(page)}},
 	{"syslog", SYS_syslog, {3, PTR(page), 4096}},
+	{"sysinfo", SYS_sysinfo, {PTR(page)}},
 	{"uname", SYS_uname, {PTR(page)}},
 	{"getppid", SYS_getppid, {0}},
 	{"unknown", 0x3fff, {0}},

@@ -155,8 +155,6 @@ static const struct rule rules_main[] = {
 	IF(fcntl, EQUAL(1, F_DUPFD_CLOEXEC)),
 	ANY(getrandom),
 	IOCTL(BLKGETSIZE64),
-	/* The balloon sorts pages, and qsort() asks how much memory there is. */
-	ANY(sysinfo),
 	END,
 };
 
