@@ -283,7 +283,7 @@ static void command_show_boot(struct command *command)
 	uint64_t address;
 
 	if (command->state == COMMAND_BOOTING)
-		kernel_explain(&command->kernel.choice, command->kernel.needs);
+		kernel_hint(&command->kernel.choice);
 	if (vmm_last_instruction(command->vm, 0, &address) == 0)
 		report("vCPU 0 was at 0x%llx", (unsigned long long)address);
 	if (command->console[0] < 0) {

@@ -65,7 +65,8 @@ int kernel_prepare(const struct kernel_choice *kernel, uint32_t needs, uint32_t 
 		   void **archive, size_t *size);
 
 /*
- * After a start that failed: what the kernel lacks of needs, by its own configuration (CONFIG_IKCONFIG), if nothing else told of it
- * before. That takes as long as unpacking the kernel. Returns whether there is a reason, which was said by one line.
+ * After a start that failed: if nothing was known beforehand of what the kernel has, says how that is found out, by one line. To look
+ * for its own configuration (CONFIG_IKCONFIG) takes files, which are out of reach by then, and as long as unpacking the kernel.
+ * Returns whether there was something to say.
  */
-bool kernel_explain(const struct kernel_choice *kernel, uint32_t needs);
+bool kernel_hint(const struct kernel_choice *kernel);
