@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <linux/vm_sockets.h>
 
 struct channel channel = {.control = -1, .stream = {-1, -1, -1}};
@@ -13,6 +14,8 @@ static int channel_connect(uint32_t port)
 {
 	struct sockaddr_vm addr = {
 		.svm_family = AF_VSOCK, .svm_cid = VMADDR_CID_HOST, .svm_port = port};
+	/* The usual 2 s are little on a host that is busy; it is the host that loses patience. */
+	const struct timeval patience = {.tv_sec = 600};
 	int fd = (int)SYS3(socket, AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	long err;
 
@@ -22,6 +25,7 @@ static int channel_connect(uint32_t port)
 			  "", 0);
 	if (fd < 0)
 		init_fail("make a socket", "", fd);
+	SYS5(setsockopt, fd, AF_VSOCK, SO_VM_SOCKETS_CONNECT_TIMEOUT, &patience, sizeof(patience));
 	err = SYS3(connect, fd, &addr, sizeof(addr));
 	if (err == -ENODEV)
 		init_fail("reach the host: the guest's kernel has no driver for the socket device "

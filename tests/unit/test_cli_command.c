@@ -8,6 +8,7 @@
 #include "tests/unit/options_fixture.h"
 
 #include "guest/protocol.h"
+#include "vmm/cli/boot_watch.h"
 #include "vmm/cli/console_tail.h"
 #include "vmm/cli/cpio.h"
 #include "vmm/cli/events.h"
@@ -531,6 +532,69 @@ START_TEST(event_lines)
 }
 END_TEST
 
+/* ---- a guest that boots ---- */
+
+/* Looks whenever that is wanted, at a guest that runs so much of the time. Returns the ms until the time is up; 0: never. */
+static uint64_t silent_for(struct boot_watch *watch, unsigned int percent)
+{
+	uint64_t ran = 0, now = watch->seen, began = now;
+
+	for (int i = 0; i < 1000; i++) {
+		uint64_t next = boot_watch_next(watch);
+
+		if (next == UINT64_MAX)
+			return 0;
+		ck_assert_uint_gt(next, now);
+		ran += (next - now) * percent * 10000;
+		now = next;
+		if (boot_watch_look(watch, now, ran))
+			return now - began;
+	}
+	return 0;
+}
+
+static const struct {
+	unsigned int percent;
+	uint64_t min, max;
+} silences[] = {
+	{0, 2000, 2010},   /* it waits */
+	{100, 2000, 2010}, /* it runs in circles */
+	{50, 4000, 4010},  /* with half of a CPU */
+	{5, 20000, 21000}, /* with next to nothing: there is an end */
+	{200, 2000, 2010}, /* clocks may differ */
+};
+
+START_TEST(boot_silence)
+{
+	struct boot_watch watch;
+	uint64_t got;
+
+	boot_watch_begin(&watch, 2000, 5000);
+	got = silent_for(&watch, silences[_i].percent);
+	ck_assert_uint_ge(got, silences[_i].min);
+	ck_assert_uint_le(got, silences[_i].max);
+}
+END_TEST
+
+START_TEST(boot_words)
+{
+	struct boot_watch watch;
+
+	boot_watch_begin(&watch, 2000, 0);
+	ck_assert(!boot_watch_look(&watch, 500, 0)); /* too early to be looked at */
+	ck_assert(!boot_watch_look(&watch, 1000, 0));
+	boot_watch_hear(&watch, 1500);
+	ck_assert(!boot_watch_look(&watch, 2500, 0));
+	ck_assert(!boot_watch_look(&watch, 3400, 0));
+	ck_assert(boot_watch_look(&watch, 3600, 0));
+	boot_watch_end(&watch);
+	ck_assert_uint_eq(boot_watch_next(&watch), UINT64_MAX);
+	ck_assert(!boot_watch_look(&watch, 1 << 30, 0));
+	boot_watch_begin(&watch, 0, 0);
+	ck_assert_uint_eq(boot_watch_next(&watch), UINT64_MAX);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("cli/command");
@@ -549,6 +613,8 @@ int main(void)
 	tcase_add_test(tc, last_lines);
 	tcase_add_loop_test(tc, quoting, 0, COUNT(quotes));
 	tcase_add_test(tc, event_lines);
+	tcase_add_loop_test(tc, boot_silence, 0, COUNT(silences));
+	tcase_add_test(tc, boot_words);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_NORMAL);
 	failed = srunner_ntests_failed(runner);

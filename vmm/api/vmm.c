@@ -294,6 +294,11 @@ int vmm_last_instruction(const struct vmm *vm, unsigned int cpu, uint64_t *addre
 	return machine_last_instruction(vm->machine, cpu, address);
 }
 
+int vmm_cpu_time(struct vmm *vm, unsigned int cpu, uint64_t *ns)
+{
+	return machine_cpu_time(vm->machine, cpu, ns);
+}
+
 int vmm_memory_fd(const struct vmm *vm)
 {
 	return machine_memory_fd(vm->machine);

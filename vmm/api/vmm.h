@@ -345,6 +345,12 @@ int vmm_wait(struct vmm *vm, int timeout_ms, enum vmm_end *end);
 int vmm_last_instruction(const struct vmm *vm, unsigned int cpu, uint64_t *address);
 
 /*
+ * How long a vCPU has run on the host's CPUs, in nanoseconds: a guest that gets no time is told by it from one that hangs. Returns
+ * 0, or -ENOENT when there is no such vCPU or it does not run.
+ */
+int vmm_cpu_time(struct vmm *vm, unsigned int cpu, uint64_t *ns);
+
+/*
  * With shared_memory: the file that holds the guest's memory, for another process that shall read or write it there, such as
  * one that serves a device or looks into the guest. What lies below the hole at 3 GiB is at the start of the file, what lies
  * at 4 GiB and above follows at offset 3 GiB. The size cannot be changed. Else -1. Owned by the VM: to be mapped, duplicated

@@ -45,12 +45,11 @@ void command_created(struct command *command, struct vmm *vm)
 
 int command_begin(struct command *command, uint64_t now, bool confined)
 {
-	const uint64_t timeout = command->options->boot_timeout_ms;
 	int err = 0;
 
 	for (int i = 0; i < 3; i++)
 		command->pumps[i].confined = confined;
-	command->boot_deadline = timeout ? now + timeout : UINT64_MAX;
+	boot_watch_begin(&command->boot, command->options->boot_timeout_ms, now);
 	/* Who reads a terminal in the background would be stopped. */
 	if (isatty(STDIN_FILENO) && !terminal_is_ours(STDIN_FILENO))
 		shutdown(command->ours[1], SHUT_WR);
@@ -119,7 +118,7 @@ static void command_on_started(struct command *command)
 	char name[512];
 
 	command->state = COMMAND_RUNNING;
-	command->boot_deadline = UINT64_MAX;
+	boot_watch_end(&command->boot);
 	events_tell(command->events, 0, "command-started", ",\"command\":%s",
 		    events_quote(name, sizeof(name), command_name(command)));
 	/* Not before: until then Ctrl-C ends us, and what is typed stays in the terminal. */
@@ -225,8 +224,7 @@ void command_serve(struct command *command, const struct pollfd fds[COMMAND_FDS]
 	if (fds[COMMAND_FD_CONSOLE].revents) {
 		command_read_console(command);
 		command_see_kernel(command, 0);
-		if (command->boot_deadline != UINT64_MAX)
-			command->boot_deadline = now + command->options->boot_timeout_ms;
+		boot_watch_hear(&command->boot, now);
 	}
 	if (fds[COMMAND_FD_CONTROL].revents) {
 		int err = guest_link_serve(&command->link, command_on_message, command);
@@ -237,7 +235,7 @@ void command_serve(struct command *command, const struct pollfd fds[COMMAND_FDS]
 			guest_link_fini(&command->link);
 		/* It goes when the guest ends, which may still take a moment. */
 		if (err < 0 && command->state < COMMAND_DONE)
-			command->boot_deadline = now + COMMAND_GONE_MS;
+			command->gone_deadline = now + COMMAND_GONE_MS;
 	}
 	if (fds[COMMAND_FD_PUMPS].revents)
 		command_on_pump(command);
@@ -247,15 +245,26 @@ void command_serve(struct command *command, const struct pollfd fds[COMMAND_FDS]
 
 uint64_t command_deadline(const struct command *command)
 {
-	return command->boot_deadline;
+	uint64_t boot = boot_watch_next(&command->boot);
+
+	return boot < command->gone_deadline ? boot : command->gone_deadline;
 }
 
 void command_check(struct command *command, uint64_t now)
 {
-	if (now < command->boot_deadline)
+	uint64_t ran = 0;
+
+	if (now >= command->gone_deadline) {
+		command->gone_deadline = UINT64_MAX;
+		vmm_stop(command->vm);
+	}
+	if (now < boot_watch_next(&command->boot))
 		return;
-	command->boot_deadline = UINT64_MAX;
-	command->boot_timed_out = command->link.fd >= 0;
+	vmm_cpu_time(command->vm, 0, &ran);
+	if (!boot_watch_look(&command->boot, now, ran))
+		return;
+	boot_watch_end(&command->boot);
+	command->boot_timed_out = true;
 	vmm_stop(command->vm);
 }
 

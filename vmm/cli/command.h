@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "guest/protocol.h"
+#include "vmm/cli/boot_watch.h"
 #include "vmm/cli/command_kernel.h"
 #include "vmm/cli/console_tail.h"
 #include "vmm/cli/events.h"
@@ -56,7 +57,9 @@ struct command {
 	struct console_tail tail;
 	bool kernel_seen;
 	int status;
-	uint64_t boot_deadline; /* ms of CLOCK_MONOTONIC; UINT64_MAX: none */
+	struct boot_watch boot;
+	uint64_t
+		gone_deadline; /* ms of CLOCK_MONOTONIC, for a machine whose init has gone; UINT64_MAX: none */
 	bool boot_timed_out;
 };
 

@@ -121,7 +121,7 @@ int command_open(struct command *command, struct options *options, struct events
 	memset(command, 0, sizeof(*command));
 	command->options = options;
 	command->events = events;
-	command->boot_deadline = UINT64_MAX;
+	command->gone_deadline = UINT64_MAX;
 	command->console[0] = command->console[1] = -1;
 	err = root_open(&command->root, options);
 	if (err == 0)

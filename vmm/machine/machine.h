@@ -306,6 +306,9 @@ enum machine_end machine_end_reason(const struct machine *machine);
 /* Where a vCPU was when the machine ended. Returns 0, -EAGAIN while it has not, or -ENOENT. The owner's thread. */
 int machine_last_instruction(const struct machine *machine, unsigned int cpu, uint64_t *address);
 
+/* How long a vCPU has run, in ns. Returns 0, or -ENOENT while it does not. The owner's thread. */
+int machine_cpu_time(struct machine *machine, unsigned int cpu, uint64_t *ns);
+
 /* Of the file that the guest's memory is, when it is shared; else -1. The machine's. Any thread. */
 int machine_memory_fd(const struct machine *machine);
 

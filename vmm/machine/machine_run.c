@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 /* How long the console's reader may take for what is left when the machine has ended. */
@@ -176,4 +177,22 @@ int machine_last_instruction(const struct machine *machine, unsigned int cpu, ui
 		return -ENOENT;
 	*address = machine->vcpus[cpu].last_instruction;
 	return 0;
+}
+
+int machine_cpu_time(struct machine *machine, unsigned int cpu, uint64_t *ns)
+{
+	struct timespec t;
+	clockid_t clock;
+	int err = -ENOENT;
+
+	/* The lock keeps its thread from being joined meanwhile. */
+	pthread_mutex_lock(&machine->lock);
+	if (cpu < machine->n_vcpus && machine->vcpus[cpu].running &&
+	    pthread_getcpuclockid(machine->vcpus[cpu].thread, &clock) == 0 &&
+	    clock_gettime(clock, &t) == 0)
+		err = 0;
+	pthread_mutex_unlock(&machine->lock);
+	if (err == 0)
+		*ns = (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+	return err;
 }
