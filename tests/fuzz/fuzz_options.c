@@ -3,10 +3,11 @@
  *
  * Each byte of the input is a word that the command line knows, or, from 128 on, a character; 0 ends an argument.
  *
- * Fuzzes: vmm/cli/options.c vmm/cli/options_console.c vmm/cli/options_disk.c vmm/cli/options_image.c vmm/cli/options_memory.c
- * Fuzzes: vmm/cli/options_net.c vmm/cli/options_vsock.c vmm/cli/value.c
+ * Fuzzes: vmm/cli/options.c vmm/cli/options_command.c vmm/cli/options_console.c vmm/cli/options_disk.c vmm/cli/options_image.c
+ * Fuzzes: vmm/cli/options_memory.c vmm/cli/options_net.c vmm/cli/options_sandbox.c vmm/cli/options_vsock.c vmm/cli/suggest.c vmm/cli/value.c
  */
 #include <errno.h>
+#include <pwd.h>
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -131,6 +132,17 @@ static const char *const words[128] = {
 	"1099511627776",
 	"1099511627777",
 	"2147483648",
+	"--sandbox",
+	"--user",
+	"strict",
+	"4294967295",
+	"--root",
+	"rw",
+	"mounts",
+	"--env",
+	"HOME=",
+	"LANG",
+	"--boot-timeout",
 };
 
 static unsigned int n_reports;
@@ -177,6 +189,23 @@ static int make_arguments(struct bytes *in, char *text, char **argv)
 	return n;
 }
 
+/* Any host has this one user. */
+uid_t geteuid(void)
+{
+	return 0;
+}
+
+struct passwd *fgetpwent(FILE *file)
+{
+	static struct passwd user = {.pw_uid = 7, .pw_gid = 8};
+	static char name[] = "x";
+	static unsigned int n;
+
+	(void)file;
+	user.pw_name = name;
+	return n++ % 2 == 0 ? &user : NULL;
+}
+
 static void check_disk(const struct vmm_disk *disk)
 {
 	must(disk->path && *disk->path && disk->queues <= 32);
@@ -198,7 +227,15 @@ static void check(const struct options *o)
 
 	if (o->action != OPTIONS_RUN)
 		return;
-	must(config->kernel && !(config->cmdline && config->append));
+	must(!(config->cmdline && config->append));
+	if (o->command)
+		must(o->command[0] && (o->root || config->initrd) &&
+		     o->console != OPTIONS_CONSOLE_STDIO);
+	else
+		must(!o->root && !o->env_given);
+	must(o->n_env <= OPTIONS_MAX_ENV && !o->env[o->n_env]);
+	for (unsigned int i = 0; i < o->n_env; i++)
+		must(strchr(o->env[i], '='));
 	must(config->memory >= VMM_MIN_MEMORY);
 	must(config->cpus >= 1 && config->cpus <= VMM_MAX_CPUS);
 	must(config->io_threads <= VMM_MAX_IO_THREADS);

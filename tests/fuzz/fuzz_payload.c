@@ -16,6 +16,7 @@
 
 #include <asm/bootparam.h>
 
+#include "boot/codec.h"
 #include "boot/kernel.h"
 #include "tests/fuzz/fuzz.h"
 #include "vmm/core/log.h"
@@ -25,6 +26,7 @@
 #define MIB	  (UINT64_C(1) << 20)
 #define SETUP	  1024
 #define AHEAD	  0x2c4
+#define ROOM	  65536 /* for what is no kernel */
 
 /* What the first byte says besides what is odd in the header. */
 #define WITH_KASLR 32
@@ -95,6 +97,21 @@ static void remove_cache(const char *dir, int kernel_fd)
 	rmdir(dir);
 }
 
+/* The same bytes as a packed file, such as a module. */
+static void unpack_file(const uint8_t *data, size_t size)
+{
+	int fd = memfd_create("module", MFD_CLOEXEC);
+	uint8_t *room = malloc(ROOM);
+	size_t len = 0;
+
+	if (!room || fd < 0 || write(fd, data, size) != (ssize_t)size)
+		abort();
+	if (codec_unpack_file(fd, size, room, ROOM, &len) == 0 && len > ROOM)
+		abort();
+	free(room);
+	close(fd);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct guest_mem_region region = {.base = 0, .size = RAM};
@@ -114,6 +131,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size < 1 || size > MAX_INPUT)
 		return 0;
 	log_set_sink(quiet, NULL);
+	unpack_file(data + 1, size - 1);
 	cfg.kernel_fd = make_file(data + 1, size - 1, data[0]);
 	if (guest_mem_init(&mem, &region, 1) < 0)
 		abort();
