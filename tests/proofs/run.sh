@@ -45,7 +45,7 @@ run() {
 	local flags
 	read -ra flags <<<"$(says "$1" Flags) ${*:4}"
 	build "$@" >"$work/log" 2>&1 || return 1
-	timeout 600 cbmc "$work/proof" --unwind "$(says "$1" Unwind)" "${checks[@]}" "${flags[@]}" >"$work/log" 2>&1
+	(ulimit -t 600 && exec cbmc "$work/proof" --unwind "$(says "$1" Unwind)" "${checks[@]}" "${flags[@]}") >"$work/log" 2>&1
 }
 
 proofs_of() {
