@@ -149,13 +149,8 @@ static const struct rule rules_loop[] = {
 
 /* A client of the console comes and goes; the entropy source; how large a disk's image is now. */
 static const struct rule rules_main[] = {
-	ANY(accept4),
-	ANY(recvfrom),
-	ANY(sendto),
-	IF(fcntl, EQUAL(1, F_DUPFD_CLOEXEC)),
-	ANY(getrandom),
-	IOCTL(BLKGETSIZE64),
-	END,
+	ANY(accept4),	ANY(recvfrom),	     ANY(sendto), IF(fcntl, EQUAL(1, F_DUPFD_CLOEXEC)),
+	ANY(getrandom), IOCTL(BLKGETSIZE64), END,
 };
 
 static const struct rule rules_io[] = {
