@@ -9,6 +9,7 @@
 
 #define DHCP_TRIES    4
 #define DHCP_WAIT_MS  500
+#define DHCP_PACKETS  64 /* that are looked at for each try */
 #define DHCP_COOKIE   0x63825363
 #define DHCP_XID      0x766d6d31
 #define DHCP_CLIENT   68
@@ -154,7 +155,8 @@ static bool dhcp_exchange(int out, int in, const uint8_t mac[6], uint8_t type, u
 		struct pollfd fd = {.fd = in, .events = POLLIN};
 
 		dhcp_send(out, mac, type, lease);
-		while (SYS3(poll, &fd, 1, DHCP_WAIT_MS) > 0) {
+		/* Others' packets come too, and may go on for ever. */
+		for (int n = 0; n < DHCP_PACKETS && SYS3(poll, &fd, 1, DHCP_WAIT_MS) > 0; n++) {
 			if (dhcp_receive(in, &got) == answer) {
 				*lease = got;
 				return true;

@@ -120,9 +120,11 @@ void mounts_finish(void)
 
 void mounts_end(const struct init_start *start)
 {
+	/* What ends with the machine need not be written at all. */
+	if (start->what.flags & (GUEST_ROOT_KEEP | GUEST_DISKS_KEEP))
+		SYS0(sync);
 	if (!(start->what.flags & GUEST_ROOT_KEEP))
 		return;
-	SYS0(sync);
 	/* A clean file system need not be repaired when it is mounted next. */
 	SYS5(mount, 0, "/", 0, MS_REMOUNT | MS_RDONLY, 0);
 }

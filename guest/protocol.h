@@ -68,8 +68,9 @@ enum guest_flags {
 	GUEST_TERMINAL_UTF8 = 1 << 2, /* erases whole characters */
 	GUEST_ROOT_READONLY =
 		1 << 3, /* the file system cannot be written: a layer in memory takes what is */
-	GUEST_ROOT_KEEP = 1 << 4, /* what is written to the root shall last */
-	GUEST_DHCP = 1 << 5,	  /* ask for the address of the first network card */
+	GUEST_ROOT_KEEP = 1 << 4,  /* what is written to the root shall last */
+	GUEST_DHCP = 1 << 5,	   /* ask for the address of the first network card */
+	GUEST_DISKS_KEEP = 1 << 6, /* what is written to some other disk shall last */
 };
 
 struct guest_window {

@@ -29,6 +29,12 @@ vmm_ --root "$tmp/root" -- yes </dev/null 2>"$tmp/yes.err" | head -n 1 >"$tmp/ye
 equal 'output that nobody reads: status' 141 "$got"
 equal 'output that nobody reads' 'y ' "$(text yes.out) $(text yes.err)"
 
+# What does not arrive is no success.
+got=0
+vmm_ --root "$tmp/root" -- echo hi </dev/null 2>"$tmp/full.err" >/dev/full || got=$?
+equal 'no room for the output: status' 125 "$got"
+check 'no room for the output: says' "$(text full.err)" matches "$(text full.err)" 'vmm: cannot write *No space left*'
+
 # ---- events ----
 
 steps=$(sed 's/.*"event":"\([a-z-]*\)".*/\1/' "$tmp/events")

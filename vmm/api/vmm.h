@@ -311,7 +311,8 @@ struct vmm_confinement {
  * IPC, UTS, and user if needed), an empty root, another user if wanted, no capabilities, no new privileges, Landlock without any
  * rule, no core files. Files and directories can be reached by descriptors alone from then on, and the working directory is
  * another. Between vmm_prepare() and vmm_start(), once. Returns 0, or negative errno after a message, with some
- * layers applied; -EUSERS when the process has several threads.
+ * layers applied. Other threads than the caller, if there are any, keep what they have, and an ordinary user's process gets no
+ * namespaces then.
  */
 int vmm_confine(struct vmm *vm, const struct vmm_confinement *confinement);
 

@@ -16,8 +16,9 @@
 #include "vmm/cli/report.h"
 #include "vmm/cli/terminal.h"
 
-#define COMMAND_READER_MS 2000 /* for whoever reads the output of a machine that has ended */
-#define COMMAND_GONE_MS	  5000 /* for a machine whose init has gone to end */
+#define COMMAND_READER_MS     2000 /* for whoever reads the output of a machine that has ended */
+#define COMMAND_CONSOLE_READS 16   /* at once */
+#define COMMAND_GONE_MS	      5000 /* for a machine whose init has gone to end */
 
 enum {
 	COMMAND_FD_CONTROL,
@@ -69,10 +70,14 @@ int command_begin(struct command *command, uint64_t now, bool confined)
 static void command_read_console(struct command *command)
 {
 	char bytes[4096];
-	ssize_t n;
+	ssize_t n = 1;
 
-	while ((n = recv(command->console[0], bytes, sizeof(bytes), MSG_DONTWAIT)) > 0)
-		console_tail_put(&command->tail, bytes, (size_t)n);
+	/* A guest may write as fast as we read; there is more to do than that. */
+	for (int i = 0; i < COMMAND_CONSOLE_READS && n > 0; i++) {
+		n = recv(command->console[0], bytes, sizeof(bytes), MSG_DONTWAIT);
+		if (n > 0)
+			console_tail_put(&command->tail, bytes, (size_t)n);
+	}
 }
 
 static void command_see_kernel(struct command *command, uint64_t ago)
@@ -205,9 +210,11 @@ static void command_on_pump(struct command *command)
 	for (int i = 1; i <= 2; i++) {
 		int err = atomic_exchange(&command->pumps[i].error, 0);
 
-		if (err != 0 && err != EPIPE)
-			report("cannot write the command's %s: %s", i == 1 ? "output" : "errors",
-			       strerror(err));
+		if (err == 0 || err == EPIPE)
+			continue;
+		report("cannot write the command's %s: %s", i == 1 ? "output" : "errors",
+		       strerror(err));
+		command->output_lost = true;
 	}
 }
 
@@ -275,7 +282,8 @@ bool command_signal(struct command *command, int signal)
 	struct guest_window window = command_window();
 
 	if (signal == SIGWINCH) {
-		if (command->terminal)
+		/* The start has the size; before it the guest takes nothing else. */
+		if (command->terminal && command->state == COMMAND_RUNNING)
 			guest_link_say(&command->link, GUEST_WINDOW, &window, sizeof(window));
 		return true;
 	}
@@ -320,8 +328,10 @@ static const char *command_when(const struct command *command)
 
 int command_end(struct command *command, enum vmm_end end, int status)
 {
+	command_on_pump(command);
+	/* What it wrote did not arrive: no success, whatever it thinks itself. */
 	if (command->state == COMMAND_DONE)
-		return command->status;
+		return command->output_lost ? EXIT_STATUS_FAILED : command->status;
 	if (command->boot_timed_out) {
 		report("the guest was silent for %llu.%03llu s and has not started the command "
 		       "(--boot-timeout)",

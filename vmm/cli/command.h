@@ -61,6 +61,7 @@ struct command {
 	uint64_t
 		gone_deadline; /* ms of CLOCK_MONOTONIC, for a machine whose init has gone; UINT64_MAX: none */
 	bool boot_timed_out;
+	bool output_lost; /* some of it could not be written here */
 };
 
 /* Makes what the machine needs and adds it to options->config. Returns 0, or negative errno after a message. */

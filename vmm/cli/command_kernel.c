@@ -36,9 +36,11 @@ static uint32_t command_kernel_needs(const struct options *options, const struct
 	return needs | command_kernel_file_system(root);
 }
 
-static uint32_t command_kernel_wishes(const struct vmm_config *config)
+static uint32_t command_kernel_wishes(const struct vmm_config *config, const struct root *root)
 {
-	return (config->rng ? KERNEL_PART(KERNEL_RNG) : 0) |
+	/* a layer above a file system that cannot be written */
+	return (root->readonly ? KERNEL_PART(KERNEL_OVERLAY) : 0) |
+	       (config->rng ? KERNEL_PART(KERNEL_RNG) : 0) |
 	       (config->balloon ? KERNEL_PART(KERNEL_BALLOON) : 0) |
 	       (config->console_virtio ? KERNEL_PART(KERNEL_CONSOLE) : 0);
 }
@@ -46,7 +48,7 @@ static uint32_t command_kernel_wishes(const struct vmm_config *config)
 int command_kernel_open(struct command_kernel *kernel, const struct options *options,
 			const struct root *root, struct vmm_initrd_part *part)
 {
-	uint32_t wishes = command_kernel_wishes(&options->config);
+	uint32_t wishes = command_kernel_wishes(&options->config, root);
 	size_t size;
 	int err = kernel_choose(options->config.kernel, "", &kernel->choice);
 

@@ -138,6 +138,10 @@ int command_open(struct command *command, struct options *options, struct events
 		command->flags |= GUEST_ROOT_READONLY;
 	if (options->root_keep)
 		command->flags |= GUEST_ROOT_KEEP;
+	for (unsigned int i = 0; i < options->config.n_disks; i++) {
+		if (!options->disks[i].readonly && !options->disks[i].overlay)
+			command->flags |= GUEST_DISKS_KEEP;
+	}
 	/* passt gives addresses; of what is behind a TAP nothing is known. */
 	if (options->config.n_nets > 0 && options->nets[0].user)
 		command->flags |= GUEST_DHCP;

@@ -254,6 +254,8 @@ static int run_until_end(struct run *run)
 	}
 	vmm_wait(run->vm, -1, &end);
 	status = run_status(run, end);
+	/* What is said of the end are lines of an ordinary terminal. */
+	terminal_restore();
 	if (run->command)
 		status = command_end(run->command, end, status);
 	events_tell(run->events, 0, "ended", ",\"reason\":\"%s\",\"status\":%d",
@@ -368,10 +370,12 @@ static int run_vm(struct options *options, struct host_console *console, struct 
 	}
 	if (options->timeout_ms)
 		run.timeout = now_ms() + options->timeout_ms;
-	if (start(&run, console, sandbox) == 0)
+	if (start(&run, console, sandbox) == 0) {
 		status = run_until_end(&run);
-	else
+	} else {
 		host_console_abandon(console);
+		events_tell(events, 0, "ended", ",\"reason\":\"failed\",\"status\":%d", status);
+	}
 	terminal_restore();
 	host_console_end(console);
 	if (run.refused)

@@ -1,6 +1,7 @@
 #include "vmm/cli/pump.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdint.h>
 #include <sys/eventfd.h>
@@ -12,13 +13,26 @@
 #define PUMP_SIZE  65536
 #define PUMP_STACK (PUMP_SIZE + 64 * 1024)
 
+/* Whether a failed call is worth another try. Whoever shares a terminal or a pipe with us may have made it not wait; we do. */
+static bool pump_again(int fd, short events)
+{
+	struct pollfd pfd = {.fd = fd, .events = events};
+
+	if (errno == EINTR)
+		return true;
+	if (errno != EAGAIN)
+		return false;
+	poll(&pfd, 1, -1);
+	return true;
+}
+
 /* Returns 0 or negative errno. */
 static int pump_write(int fd, const char *bytes, size_t len)
 {
 	while (len > 0) {
 		ssize_t n = write(fd, bytes, len);
 
-		if (n < 0 && errno != EINTR)
+		if (n < 0 && !pump_again(fd, POLLOUT))
 			return -errno;
 		bytes += n > 0 ? n : 0;
 		len -= n > 0 ? (size_t)n : 0;
@@ -34,7 +48,7 @@ static int pump_move(const struct pump *pump)
 		ssize_t n = read(pump->from, buf, sizeof(buf));
 		int err;
 
-		if (n < 0 && errno == EINTR)
+		if (n < 0 && pump_again(pump->from, POLLIN))
 			continue;
 		if (n <= 0)
 			return 0;

@@ -70,8 +70,8 @@ static int confine_namespaces(struct confine *c)
 	int err = 0;
 
 	if (unshare(wanted) < 0) {
-		/* Who may not do so may in a user namespace, where the host lets users have them. */
-		if (unshare(CLONE_NEWUSER | wanted) < 0)
+		/* Who may not do so may in a user namespace, where the host lets users have them; that has no other user. */
+		if (c->options->change_user || unshare(CLONE_NEWUSER | wanted) < 0)
 			return -errno;
 		err = confine_map_user(uid, gid);
 	}
@@ -102,7 +102,7 @@ static int confine_take_sockets(const struct confine *c, int *tree)
 	return *tree < 0 ? -errno : 0;
 }
 
-static int confine_show_sockets(struct confine *c, int tree)
+static int confine_show_sockets(int tree)
 {
 	const unsigned long safe = MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY;
 	const char *name = &CONFINE_SOCKETS[1];
@@ -114,7 +114,6 @@ static int confine_show_sockets(struct confine *c, int tree)
 		return -errno;
 	/* Connecting needs none of that; a file system whose flags are locked keeps its own. */
 	mount(NULL, name, NULL, MS_REMOUNT | MS_BIND | safe, NULL);
-	c->result->moved = true;
 	return 0;
 }
 
@@ -148,15 +147,16 @@ static int confine_root(struct confine *c)
 	if (err == 0)
 		err = confine_mount_empty();
 	if (err == 0)
-		err = confine_show_sockets(c, tree);
+		err = confine_show_sockets(tree);
 	if (err == 0)
 		err = confine_enter();
 	if (err == 0 &&
 	    mount(NULL, "/", NULL,
 		  MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
 		err = -errno;
-	if (err == 0 && c->result->moved && chdir(CONFINE_SOCKETS) < 0)
+	if (err == 0 && tree >= 0 && chdir(CONFINE_SOCKETS) < 0)
 		err = -errno;
+	c->result->moved = err == 0 && tree >= 0;
 	if (tree >= 0)
 		close(tree);
 	return err;
@@ -201,7 +201,7 @@ static int confine_landlock(struct confine *c)
 	return landlock_deny(c->options->remove_in, c->options->n_remove_in);
 }
 
-/* No image of vmm's memory is written, nor can limits be raised again. */
+/* No file of vmm's memory is written; nor can it open more descriptors, or lock more memory, than now. */
 static int confine_limits(struct confine *c)
 {
 	static const int kept[] = {RLIMIT_NOFILE, RLIMIT_MEMLOCK};

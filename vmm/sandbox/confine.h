@@ -22,7 +22,7 @@ struct confine_options {
 	const int *remove_in;
 	unsigned int n_remove_in;
 	const char *
-		socket_dir; /* with sockets to be connected to later, an absolute path; NULL: none */
+		socket_dir; /* with sockets to be connected to later, or "."; NULL: none */
 };
 
 struct confine_result {

@@ -31,6 +31,12 @@
 #include "vmm/sandbox/filter.h"
 #include "vmm/sandbox/filter_pid.h"
 
+/* What glibc 2.42 and newer use; <asm/termbits.h> and <termios.h> exclude each other. */
+#define TCGETS2_NUMBER	0x802c542au
+#define TCSETS2_NUMBER	0x402c542bu
+#define TCSETSW2_NUMBER 0x402c542cu
+#define TCSETSF2_NUMBER 0x402c542du
+
 #define MAX_ARGS 2
 
 struct rule {
@@ -96,15 +102,19 @@ static const struct rule rules_base[] = {
 	ANY(getpid),
 	ANY(gettid),
 	ANY(rt_sigprocmask),
-	ANY(rt_sigaction),
+	IF(rt_sigaction, EQUAL(0, SIGABRT)), /* abort() */
 	ANY(rt_sigreturn),
 	ANY(restart_syscall),
 	/* Within this process: a vCPU's kick, abort(), and a handler that raises its signal again. */
 	IF(tgkill, EQUAL(0, FILTER_PID)),
 	/* Before a line is written: whether standard error is a terminal, and of what kind. */
 	IOCTL(TCGETS),
+	IOCTL(TCGETS2_NUMBER),
 	/* A program may restore its terminal in a handler, on whatever thread crashed. */
 	IOCTL(TCSETS),
+	IOCTL(TCSETSW),
+	IOCTL(TCSETS2_NUMBER),
+	IOCTL(TCSETSW2_NUMBER),
 	ANY(fstat),
 	IF(newfstatat, EQUAL(3, AT_EMPTY_PATH)),
 	ANY(exit),
@@ -207,13 +217,13 @@ static const struct rule rules_starter[] = {
 /* Signals, the terminal, and the names that end with the machine (kept_name.h). */
 static const struct rule rules_owner[] = {
 	ANY(ppoll),
-	IOCTL(TCSETSW),
 	IOCTL(TCSETSF),
+	IOCTL(TCSETSF2_NUMBER),
 	IOCTL(TIOCGWINSZ),
 	ANY(newfstatat),
 	ANY(unlinkat),
 	ANY(epoll_ctl),
-	ANY(fcntl),
+	IF(fcntl, EQUAL(1, F_OFD_SETLK)),
 	ANY(wait4),
 	ANY(pidfd_send_signal),
 	ANY(shutdown),
