@@ -115,14 +115,15 @@ check 'kept: the file system is clean' "$(dumpe2fs -h "$tmp/kept" 2>/dev/null | 
 	grep -q 'state: *clean$' <(dumpe2fs -h "$tmp/kept" 2>/dev/null)
 check 'kept: nothing to recover' 'no' [ -z "$(dumpe2fs -h "$tmp/kept" 2>/dev/null | grep -o needs_recovery)" ]
 
-# The user's own socket device goes together with ours.
 # Another disk's file system, which the guest does not take apart; the command's end makes it stable.
 cp "$stage/command.ext4" "$tmp/other"
+! is_root || chown 1000 "$tmp/other"
 run other --root "$stage/command.ext4" --disk "$tmp/other" -- sh -c 'mount /dev/vda /root || mount /dev/vdb /root; echo lasts >/root/lasts'
 equal 'another disk: status' 0 "$status"
 e2fsck -fy "$tmp/other" >/dev/null 2>&1 || true
 equal 'another disk: what was written' lasts "$(debugfs -R 'cat /lasts' "$tmp/other" 2>/dev/null)"
 
+# The user's own socket device goes together with ours.
 run sockets --root "$stage/command.ext4" --vsock "cid=77,socket=$tmp/vmm.d/v" -- cat /sys/class/misc/vsock/dev
 equal 'a socket device of the user: status' 0 "$status"
 nothing_left 'all of these'

@@ -21,8 +21,7 @@ struct confine_options {
 	/* Directories in which names may be removed later, by these descriptors (O_PATH). */
 	const int *remove_in;
 	unsigned int n_remove_in;
-	const char *
-		socket_dir; /* with sockets to be connected to later, or "."; NULL: none */
+	const char *socket_dir; /* with sockets to be connected to later, or "."; NULL: none */
 };
 
 struct confine_result {
