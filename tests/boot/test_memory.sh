@@ -10,7 +10,7 @@ set -euo pipefail
 most_kb=1100
 most_kb_per_vcpu=24
 most_kb_per_disk=32
-most_bytes=1600000
+most_bytes=1700000
 
 prepare() {
 	make_or_skip cmake -S "$repo" -B "$stage/static" -DVMM_STATIC=ON -DVMM_TESTS=OFF

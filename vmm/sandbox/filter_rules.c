@@ -216,6 +216,8 @@ static const struct rule rules_starter[] = {
 
 /* Signals, the terminal, and the names that end with the machine (kept_name.h). */
 static const struct rule rules_owner[] = {
+	/* A terminal is taken when a command wants it, with handlers that give it back. */
+	ANY(rt_sigaction),
 	ANY(ppoll),
 	IOCTL(TCSETSF),
 	IOCTL(TCSETSF2_NUMBER),
