@@ -93,11 +93,13 @@ closed 5
 # Standard error elsewhere; output elsewhere; the end of a line-wise input.
 session streams "vmm_ --root $tmp/root -- sh -c 'tty; echo e >&2; test -t 2' 2>$tmp/streams.errors; echo \"first \$?\"
 		vmm_ --root $tmp/root -- tty </dev/tty | cat
-		vmm_ --root $tmp/root -- cat >$tmp/streams.cat"
+		vmm_ --root $tmp/root -- sh -c 'echo listening >&2; cat' >$tmp/streams.cat"
 shows '^/dev/pts/0' 60
 shows '^first 1'
 equal 'streams: errors' e "$(text streams.errors)"
 shows '^not a tty' 60
+# Not before: the one that has just run reads the terminal, too, until it has ended.
+shows '^listening' 60
 type_ 'a line\n\004'
 closed 0
 equal 'streams: lines' 'a line' "$(text streams.cat)"
