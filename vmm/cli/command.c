@@ -67,7 +67,8 @@ int command_begin(struct command *command, uint64_t now, bool confined)
 
 /* ---- what the guest says ---- */
 
-static void command_read_console(struct command *command)
+/* Returns whether there may be more. */
+static bool command_read_console(struct command *command)
 {
 	char bytes[4096];
 	ssize_t n = 1;
@@ -78,6 +79,7 @@ static void command_read_console(struct command *command)
 		if (n > 0)
 			console_tail_put(&command->tail, bytes, (size_t)n);
 	}
+	return n > 0;
 }
 
 static void command_see_kernel(struct command *command, uint64_t ago)
@@ -307,7 +309,9 @@ static void command_show_boot(struct command *command)
 		report("see the guest's console, which is elsewhere (--console)");
 		return;
 	}
-	command_read_console(command);
+	/* The machine has ended, so this does too; the last lines are those that count. */
+	while (command_read_console(command))
+		;
 	if (!console_tail_show(&command->tail))
 		report("the guest's console was silent (--append loglevel=7 has it say more)");
 }
