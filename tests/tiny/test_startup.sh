@@ -112,10 +112,10 @@ resident() {
 resident 'as built' "$vmm" shared
 # With libraries inside, every page is the program's own.
 read -ra libs < <(sed -n 's/^Libs:.*-lvmm //p' "$build/lib/vmm.pc")
-objects=("$build"/vmm/cli/CMakeFiles/vmm.dir/*.o)
+objects=("$build"/vmm/cli/CMakeFiles/{cli,guest_init_image}.dir/*.o)
 mkdir "$tmp/static"
-if [ -e "${objects[0]}" ] &&
-	cc -static -o "$tmp/static/vmm" "${objects[@]}" "$build/lib/libvmm.a" "${libs[@]}" -Wl,--gc-sections 2>"$tmp/err"; then
+[ -e "${objects[0]}" ] || fail "the program's objects are not at ${objects[0]}"
+if cc -static -o "$tmp/static/vmm" "${objects[@]}" "$build/lib/libvmm.a" "${libs[@]}" -Wl,--gc-sections 2>"$tmp/err"; then
 	resident 'static' "$tmp/static/vmm"
 else
 	note 'no static program can be linked here; its resident memory is not measured'
