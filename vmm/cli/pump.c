@@ -65,7 +65,7 @@ static void *pump_thread(void *arg)
 	ssize_t n;
 	int err;
 
-	/* Where there are no filters main() has said so. */
+	/* Where that fails it fails for the main thread too, which says so, and ends the start if it must. */
 	if (pump->confined)
 		vmm_confine_thread();
 	if (pump->kind == PUMP_INPUT) {
