@@ -1,0 +1,24 @@
+# What `cmake --install` puts where: GNUInstallDirs' variables choose the folders, DESTDIR and --prefix the root. The components are
+# the packages' (packaging/debian/packages.cmake).
+install(TARGETS vmm RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT program)
+# Where each shell looks by itself, below /usr or /usr/local.
+install(FILES vmm/cli/completions/vmm.bash DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions RENAME vmm COMPONENT program)
+install(FILES vmm/cli/completions/_vmm DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/site-functions COMPONENT program)
+install(FILES vmm/cli/completions/vmm.fish DESTINATION ${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d COMPONENT program)
+
+# README.md names the others by their place beside it.
+file(GLOB guides docs/*.md)
+install(FILES README.md DESTINATION ${CMAKE_INSTALL_DOCDIR} COMPONENT program)
+install(FILES ${guides} DESTINATION ${CMAKE_INSTALL_DOCDIR}/docs COMPONENT program)
+# Distributions have their own forms of these.
+install(FILES docs/vmm.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1 COMPONENT plain)
+install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR} COMPONENT plain)
+
+install(TARGETS libvmm ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT development)
+install(FILES vmm/api/vmm.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/vmm COMPONENT development)
+# Its folders are named from its own place, so that an installed tree may be moved, or lie in a DESTDIR.
+set(pc_dir ${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig)
+file(RELATIVE_PATH VMM_PC_LIBDIR ${pc_dir} ${CMAKE_INSTALL_FULL_LIBDIR})
+file(RELATIVE_PATH VMM_PC_INCLUDEDIR ${pc_dir} ${CMAKE_INSTALL_FULL_INCLUDEDIR})
+configure_file(vmm/api/vmm.pc.in ${CMAKE_ARCHIVE_OUTPUT_DIRECTORY}/vmm.pc @ONLY)
+install(FILES ${CMAKE_ARCHIVE_OUTPUT_DIRECTORY}/vmm.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig COMPONENT development)
