@@ -1,5 +1,5 @@
-# What `cmake --install` puts where: GNUInstallDirs' variables choose the folders, DESTDIR and --prefix the root. The components are
-# the packages' (packaging/debian/packages.cmake).
+# What `cmake --install` puts where: GNUInstallDirs' variables choose the folders, DESTDIR and --prefix the root. A
+# component is what a package may want alone.
 install(TARGETS vmm RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT program)
 # Where each shell looks by itself, below /usr or /usr/local.
 install(FILES vmm/cli/completions/vmm.bash DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions RENAME vmm COMPONENT program)
@@ -22,3 +22,12 @@ file(RELATIVE_PATH VMM_PC_LIBDIR ${pc_dir} ${CMAKE_INSTALL_FULL_LIBDIR})
 file(RELATIVE_PATH VMM_PC_INCLUDEDIR ${pc_dir} ${CMAKE_INSTALL_FULL_INCLUDEDIR})
 configure_file(vmm/api/vmm.pc.in ${CMAKE_ARCHIVE_OUTPUT_DIRECTORY}/vmm.pc @ONLY)
 install(FILES ${CMAKE_ARCHIVE_OUTPUT_DIRECTORY}/vmm.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig COMPONENT development)
+
+# systemd finds programs by name in the usual folders, so that the unit holds wherever a package puts it.
+set(VMM_SYSTEMD_DIR lib/systemd/system CACHE STRING "Where systemd's units go: below the prefix, or absolute")
+set(VMM_UNIT_PROGRAM vmm)
+if(NOT CMAKE_INSTALL_FULL_BINDIR MATCHES "^/usr(/local)?/bin$")
+	set(VMM_UNIT_PROGRAM ${CMAKE_INSTALL_FULL_BINDIR}/vmm)
+endif()
+configure_file(packaging/systemd/vmm@.service.in ${CMAKE_BINARY_DIR}/packaging/vmm@.service @ONLY)
+install(FILES ${CMAKE_BINARY_DIR}/packaging/vmm@.service DESTINATION ${VMM_SYSTEMD_DIR} COMPONENT program)

@@ -35,7 +35,7 @@ for guide in "$repo"/docs/*.md; do
 	echo "share/doc/vmm/docs/${guide##*/} docs/${guide##*/}"
 done >>"$tmp/parts"
 libdir=$(sed -n 's/^CMAKE_INSTALL_LIBDIR:[A-Z]*=//p' "$build/CMakeCache.txt")
-printf '%s\n' "$libdir/libvmm.a" "$libdir/pkgconfig/vmm.pc" >>"$tmp/parts"
+printf '%s\n' "$libdir/libvmm.a" "$libdir/pkgconfig/vmm.pc" lib/systemd/system/vmm@.service >>"$tmp/parts"
 
 cmake --install "$build" --prefix "$tmp/usr" >"$tmp/log" || fail "not installed: $(tail -n 3 "$tmp/log")"
 installed "$tmp/usr"
