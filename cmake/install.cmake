@@ -10,18 +10,20 @@ install(FILES vmm/cli/completions/vmm.fish DESTINATION ${CMAKE_INSTALL_DATADIR}/
 file(GLOB guides docs/*.md)
 install(FILES README.md DESTINATION ${CMAKE_INSTALL_DOCDIR} COMPONENT program)
 install(FILES ${guides} DESTINATION ${CMAKE_INSTALL_DOCDIR}/docs COMPONENT program)
-# Distributions have their own forms of these.
+# Packages have their own forms of what is plain.
 install(FILES docs/vmm.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1 COMPONENT plain)
 install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR} COMPONENT plain)
 
-install(TARGETS libvmm ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT development)
+install(TARGETS libvmm ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT plain)
 install(FILES vmm/api/vmm.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/vmm COMPONENT development)
-# Its folders are named from its own place, so that an installed tree may be moved, or lie in a DESTDIR.
-set(pc_dir ${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig)
-file(RELATIVE_PATH VMM_PC_LIBDIR ${pc_dir} ${CMAKE_INSTALL_FULL_LIBDIR})
-file(RELATIVE_PATH VMM_PC_INCLUDEDIR ${pc_dir} ${CMAKE_INSTALL_FULL_INCLUDEDIR})
-configure_file(vmm/api/vmm.pc.in ${CMAKE_ARCHIVE_OUTPUT_DIRECTORY}/vmm.pc @ONLY)
-install(FILES ${CMAKE_ARCHIVE_OUTPUT_DIRECTORY}/vmm.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig COMPONENT development)
+# vmm_pc(LIBDIR INCLUDEDIR OUTPUT) - its folders are named from its own place, so that an installed tree may be moved, or lie in a DESTDIR
+function(vmm_pc libdir includedir output)
+	file(RELATIVE_PATH VMM_PC_LIBDIR ${libdir}/pkgconfig ${libdir})
+	file(RELATIVE_PATH VMM_PC_INCLUDEDIR ${libdir}/pkgconfig ${includedir})
+	configure_file(${CMAKE_SOURCE_DIR}/vmm/api/vmm.pc.in ${output} @ONLY)
+endfunction()
+vmm_pc(${CMAKE_INSTALL_FULL_LIBDIR} ${CMAKE_INSTALL_FULL_INCLUDEDIR} ${CMAKE_ARCHIVE_OUTPUT_DIRECTORY}/vmm.pc)
+install(FILES ${CMAKE_ARCHIVE_OUTPUT_DIRECTORY}/vmm.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig COMPONENT plain)
 
 # systemd finds programs by name in the usual folders, so that the unit holds wherever a package puts it.
 set(VMM_SYSTEMD_DIR lib/systemd/system CACHE STRING "Where systemd's units go: below the prefix, or absolute")

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds and runs every test; installs what is missing by apt, which needs root rights.
-#   tests/run.sh [LABEL...]    unit, lint, proofs, tiny, hostile, boot; all of them without one
+#   tests/run.sh [LABEL...]    unit, lint, proofs, tiny, hostile, boot, package; all of them without one
 set -euo pipefail
 repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$repo"
@@ -11,7 +11,8 @@ lab_tools=()
 kvm_is_real || lab_tools=(qemu-system-x86_64:qemu-system-x86)
 need "${build_tools[@]}" "${image_tools[@]}" "${lab_tools[@]}" c++:g++ clang-format:clang-format shellcheck:shellcheck \
 	objdump:binutils /usr/include/check.h:check dtc:device-tree-compiler iasl:acpica-tools strace:strace ps:procps ip:iproute2 \
-	ping:iputils-ping script:bsdutils setpriv:util-linux qemu-img:qemu-utils passt:passt fio:fio mksquashfs:squashfs-tools mkfs.erofs:erofs-utils
+	ping:iputils-ping script:bsdutils setpriv:util-linux qemu-img:qemu-utils passt:passt fio:fio mksquashfs:squashfs-tools mkfs.erofs:erofs-utils \
+	dpkg-shlibdeps:dpkg-dev lintian:lintian
 jobs=$(nproc)
 
 # build DIR TARGETS CMAKE-OPTION...
@@ -34,7 +35,7 @@ labs_at_once() {
 }
 
 labels=("$@")
-[ $# -gt 0 ] || labels=(lint unit proofs tiny hostile boot)
+[ $# -gt 0 ] || labels=(lint unit proofs tiny hostile boot package)
 
 # Unit tests run with the address and undefined behaviour sanitizers, what runs a VM with the program as users get it.
 build build 'vmm vmm_breakout test_virtio_vhost_real' # the lab has vhost-net, which this host may lack
