@@ -1,0 +1,102 @@
+#!/usr/bin/env bash
+# The commands of docs/recipes.md, as they stand there, by an ordinary user. What they take from the network, or would change on this
+# machine for good, is put in their place.
+set -euo pipefail
+# shellcheck source=tests/boot/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+# shellcheck source=tests/boot/lib_command.sh
+. "$here/lib_command.sh"
+# shellcheck source=tests/boot/lib_recipes.sh
+. "$here/lib_recipes.sh"
+
+applets+=(grep ip ping tar test)
+prepare_more() {
+	local tool
+	for tool in passt git make mke2fs unshare; do
+		command -v "$tool" >/dev/null || skip "no $tool"
+	done
+	make_or_skip "$repo/guest-images/kernel.sh" cloud-6.12
+	cat >"$stage/command-root/bin/make" <<-'END'
+		#!/bin/sh
+		[ "$1" = test ] && [ -e Makefile ] && mkdir results && echo passed >results/log
+	END
+	chmod +x "$stage/command-root/bin/make"
+}
+enter_lab cloud
+is_root || skip 'making interfaces needs root rights'
+begin_command
+
+# What stands for the machine of an ordinary user with sudo: its own kernel with modules, and a way out for passt.
+mkdir "$tmp/stub" "$tmp/work"
+stub() {
+	printf '%s\n' '#!/bin/sh' "$2" >"$tmp/stub/$1"
+	chmod +x "$tmp/stub/$1"
+}
+real=$vmm
+# shellcheck disable=SC2016
+{
+	stub sudo '[ "$1" = apt-get ] || exec "$@"'
+	stub debootstrap 'exec cp -a '"$stage/command-root"' "$4"'
+	stub uname '[ "$1" != -r ] || exec echo '"$(<"$VMM_IMAGES/kernel-cloud/version")"
+	stub unshare 'AS=; export AS; exec setpriv --reuid=1000 --regid=1000 --clear-groups '"$(command -v unshare)"' "$@"'
+	# Emulated, guests take their time.
+	stub vmm 'for word; do [ "$word" != -- ] || slow="--boot-timeout 100"; done
+		exec ${AS-setpriv --reuid=1000 --regid=1000 --clear-groups} '"$real"' $VMM_KERNEL $slow "$@"'
+}
+kernel=/boot/vmlinuz-$(<"$VMM_IMAGES/kernel-cloud/version")
+export PATH=$tmp/stub:$PATH USER=1000 HOME=$tmp/work VMM_KERNEL="--kernel $kernel"
+hash -r
+mkdir -p /boot
+cp "$tmp/kernel-cloud" "$kernel"
+for flavour in cloud cloud-6.12; do
+	ln -sfn "$VMM_IMAGES/kernel-$flavour/modules" "/lib/modules/$(<"$VMM_IMAGES/kernel-$flavour/version")"
+done
+chmod 666 /dev/net/tun
+modprobe bridge
+modprobe dummy numdummies=0 || true
+ip link add boot0 type dummy
+undo+=('ip link del boot0')
+ip address add 192.0.2.2/24 dev boot0
+ip link set boot0 up
+ip route add default via 192.0.2.1 dev boot0
+chown -R 1000 "$tmp/work" "$tmp/cache"
+chmod -R a+rX "$tmp"
+cd "$tmp/work"
+
+# done_ NAME WANT - runs it
+done_() {
+	local status=0
+	run_recipe "$1" || status=$?
+	equal "$1" "$2" "$status"
+	[ "$status" = "$2" ] || tail -n 5 "$tmp/$1.out" "$tmp/$1.err"
+}
+
+done_ image 0
+mkdir project
+echo 'test:' >project/Makefile
+done_ tests 0
+equal 'tests: results' passed "$(tar -xOf results.tar results/log)"
+rm project/Makefile
+done_ tests 1
+
+done_ lan 0
+check 'lan: the other machine answers' "$(grep -m 1 'bytes from' "$tmp/lan.out")" grep -q '64 bytes from 10.0.0.1' "$tmp/lan.out"
+check 'lan: nothing left' '' [ ! -e /sys/class/net/lan ]
+done_ lan-root 0
+check 'lan-root: the card' "$(head -n 1 "$tmp/lan-root.out")" grep -q ' eth0: .*UP' "$tmp/lan-root.out"
+
+chmod 600 "$kernel"
+done_ ci-host 0
+done_ ci-job 0
+check 'ci-job: said' "$(tail -n 1 "$tmp/ci-job.out")" grep -q '^all is well' "$tmp/ci-job.out"
+check 'ci-job: the network' "$(grep -m 1 default job.log)" grep -q '^default via 192.0.2.1' job.log
+check 'ci-job: events' "$(tail -n 1 events.json)" grep -q '"event": *"ended"' events.json
+
+# The kernel just built, of two.
+VMM_KERNEL=
+for n in 1 2 3; do cp "$VMM_IMAGES/kernel-cloud/vmlinuz" "$tmp/kernel-of-$n"; done
+for n in 4 5 6 7 8; do cp "$VMM_IMAGES/kernel-cloud-6.12/vmlinuz" "$tmp/kernel-of-$n"; done
+fake_kernel_tree "$tmp/work/linux"
+done_ bisect-command 0
+equal 'bisect-command: the first bad one' 'commit 4' "$(first_bad)"
+finish
