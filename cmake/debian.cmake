@@ -3,7 +3,8 @@
 # Debian's own, if there ever is one.
 find_program(VMM_DPKG_SHLIBDEPS dpkg-shlibdeps)
 mark_as_advanced(VMM_DPKG_SHLIBDEPS)
-if(NOT VMM_DPKG_SHLIBDEPS)
+# Packages are of the program as users of Debian want it.
+if(NOT VMM_DPKG_SHLIBDEPS OR VMM_STATIC OR VMM_SANITIZE OR VMM_COVERAGE)
 	return()
 endif()
 
