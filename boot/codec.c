@@ -3,12 +3,11 @@
 #include <errno.h>
 #include <string.h>
 
-#include <zlib.h>
-
 #include "boot/image.h"
 #include "boot/scratch.h"
 #include "vmm/core/lz4.h"
 #include "vmm/core/xz.h"
+#include "vmm/core/zlib.h"
 #include "vmm/core/zstd.h"
 
 #define SIZE_BYTES 4 /* the unpacked size, at the end of the payload */
@@ -61,8 +60,8 @@ static int codec_read_chunk(struct codec_input *in, void *buf, size_t *len)
 
 /* ---- gzip ---- */
 
-static int codec_inflate(z_stream *z, struct codec_input *in, const struct codec_output *out,
-			 uint8_t *chunk)
+static int codec_inflate(const struct zlib *zlib, z_stream *z, struct codec_input *in,
+			 const struct codec_output *out, uint8_t *chunk)
 {
 	size_t done = 0, len;
 	int ret = Z_OK, err;
@@ -83,7 +82,7 @@ static int codec_inflate(z_stream *z, struct codec_input *in, const struct codec
 		z->avail_out = (uInt)(room < WRITE_CHUNK ? room : WRITE_CHUNK);
 		len = z->avail_out;
 		/* neither input nor room left is Z_BUF_ERROR, which ends the loop */
-		ret = inflate(z, Z_NO_FLUSH);
+		ret = zlib->inflate(z, Z_NO_FLUSH);
 		done += len - z->avail_out;
 	}
 	if (ret == Z_STREAM_END)
@@ -94,14 +93,19 @@ static int codec_inflate(z_stream *z, struct codec_input *in, const struct codec
 static int codec_gzip(struct codec_input *in, const struct codec_output *out)
 {
 	z_stream z = {.next_in = NULL};
-	uint8_t *chunk = scratch_get(READ_CHUNK);
+	uint8_t *chunk;
+	struct zlib zlib;
 	int err = -ENOMEM;
 
-	if (chunk && inflateInit2(&z, 16 + MAX_WBITS) == Z_OK) {
-		err = codec_inflate(&z, in, out, chunk);
-		inflateEnd(&z);
+	if (zlib_open(&zlib) < 0)
+		return -ENOTSUP;
+	chunk = scratch_get(READ_CHUNK);
+	if (chunk && zlib_begin(&zlib, &z, 16 + MAX_WBITS) == Z_OK) {
+		err = codec_inflate(&zlib, &z, in, out, chunk);
+		zlib.inflate_end(&z);
 	}
 	scratch_free(chunk, READ_CHUNK);
+	zlib_close(&zlib);
 	return err;
 }
 

@@ -7,12 +7,12 @@
 #include <sys/stat.h>
 
 #include <asm/bootparam.h>
-#include <zlib.h>
 
 #include "boot/codec.h"
 #include "boot/image.h"
 #include "boot/kernel_kind.h"
 #include "boot/scratch.h"
+#include "vmm/core/zlib.h"
 
 #define FILE_MAX   (UINT64_C(64) << 20)	 /* of a file that is unpacked */
 #define KERNEL_MAX (UINT64_C(512) << 20) /* of a kernel, and what is looked at of an ELF file */
@@ -153,12 +153,17 @@ static int kernel_info_inflate_to(const uint8_t *packed, size_t len, char *to, u
 		      .avail_in = (uInt)len,
 		      .next_out = (Bytef *)to,
 		      .avail_out = size};
-	int ret;
+	struct zlib zlib;
+	int ret = zlib_open(&zlib);
 
-	if (inflateInit2(&z, 16 + MAX_WBITS) != Z_OK)
-		return -ENOMEM;
-	ret = inflate(&z, Z_FINISH);
-	inflateEnd(&z);
+	if (ret < 0)
+		return ret;
+	ret = zlib_begin(&zlib, &z, 16 + MAX_WBITS);
+	if (ret == Z_OK) {
+		ret = zlib.inflate(&z, Z_FINISH);
+		zlib.inflate_end(&z);
+	}
+	zlib_close(&zlib);
 	return ret == Z_STREAM_END && z.avail_out == 0 ? 0 : -EBADMSG;
 }
 

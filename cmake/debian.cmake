@@ -40,9 +40,6 @@ function(vmm_package_install package files to)
 		COMPONENT debian_${package} EXCLUDE_FROM_ALL)
 endfunction()
 vmm_package_install(vmm ${made}/vmm.1.gz share/man/man1)
-if(NOT VMM_SHARED_LIBS)
-	install(FILES ${debian}/vmm.lintian-overrides DESTINATION share/lintian/overrides RENAME vmm COMPONENT debian_vmm EXCLUDE_FROM_ALL)
-endif()
 # Where cross compilers find it.
 set(libdir lib/${CMAKE_LIBRARY_ARCHITECTURE})
 vmm_pc(/usr/${libdir} /usr/include ${made}/vmm.pc)
@@ -74,6 +71,7 @@ set(CPACK_DEBIAN_VMM_PACKAGE_NAME vmm)
 set(CPACK_DEBIAN_VMM_PACKAGE_SECTION admin)
 set(CPACK_DEBIAN_VMM_PACKAGE_SHLIBDEPS ON)
 # Loaded when they are needed, or run.
+set(CPACK_DEBIAN_VMM_PACKAGE_DEPENDS zlib1g)
 set(CPACK_DEBIAN_VMM_PACKAGE_RECOMMENDS "passt, libzstd1, liblz4-1, liblzma5")
 set(CPACK_DEBIAN_VMM_PACKAGE_SUGGESTS "libvmm-dev, qemu-utils")
 set(CPACK_COMPONENT_VMM_DESCRIPTION "boot a Linux kernel in a virtual machine on KVM

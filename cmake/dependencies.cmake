@@ -22,14 +22,22 @@ function(vmm_link_name name out)
 	unset(archive CACHE)
 endfunction()
 
-# vmm_use_library(NAME HEADER) - one that must be there; Debian's libfdt has no pkg-config file, so none is asked for
+# vmm_use_library(NAME HEADER [LATE]) - one that must be there; Debian's libfdt has no pkg-config file, so none is asked for.
+# LATE: as with vmm_try_library().
 function(vmm_use_library name header)
+	set(late "${ARGN}")
 	find_path(${name}_INCLUDE ${header})
 	find_library(${name}_LIBRARY ${name})
 	if(NOT ${name}_INCLUDE OR NOT ${name}_LIBRARY)
 		message(FATAL_ERROR "vmm needs lib${name} and its header ${header} (Debian: libfdt-dev, zlib1g-dev)")
 	endif()
 	target_include_directories(vmm_dependencies INTERFACE ${${name}_INCLUDE})
+	if(late AND NOT VMM_STATIC)
+		target_compile_definitions(vmm_dependencies INTERFACE ${late}=1)
+		target_link_libraries(vmm_dependencies INTERFACE ${CMAKE_DL_LIBS})
+		set(VMM_LIBS "${VMM_LIBS} -ldl" PARENT_SCOPE)
+		return()
+	endif()
 	vmm_link_name(${name} link)
 	target_link_libraries(vmm_dependencies INTERFACE ${link})
 	set(VMM_LIBS "${VMM_LIBS} -l${name}" PARENT_SCOPE)
@@ -69,7 +77,7 @@ endfunction()
 
 find_package(PkgConfig QUIET)
 vmm_use_library(fdt libfdt.h)
-vmm_use_library(z zlib.h)
+vmm_use_library(z zlib.h VMM_LATE_ZLIB)
 vmm_try_library(liburing VMM_HAVE_URING "disks use threads instead of io_uring")
 vmm_try_library(libzstd VMM_HAVE_ZSTD "no zstd-compressed qcow2 clusters; kernels packed with zstd unpack themselves, slower"
 	VMM_LATE_ZSTD)

@@ -12,10 +12,10 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <zlib.h>
 
 #include "virtio/image.h"
 #include "virtio/image_io.h"
+#include "vmm/core/crc32.h"
 #include "vmm/core/log.h"
 
 #define OVERLAY_MAGIC	   "vmm disk overlay" /* 16 bytes, no terminating 0 in the file */
@@ -42,11 +42,11 @@ int overlay_base_identify(struct overlay_base *id, struct image *base)
 	};
 	ret = image_pread(base, sample, len, 0);
 	if (ret == 0) {
-		id->crc = (uint32_t)crc32(0, sample, (uInt)len);
+		id->crc = crc32_add(0, sample, len);
 		ret = image_pread(base, sample, len, base->size - len);
 	}
 	if (ret == 0)
-		id->crc = (uint32_t)crc32(id->crc, sample, (uInt)len);
+		id->crc = crc32_add(id->crc, sample, len);
 	free(sample);
 	return ret;
 }
@@ -123,7 +123,7 @@ static uint32_t overlay_header_crc(const struct overlay_header *header)
 	struct overlay_header copy = *header;
 
 	copy.crc = 0;
-	return (uint32_t)crc32(0, (const unsigned char *)&copy, sizeof(copy));
+	return crc32_add(0, &copy, sizeof(copy));
 }
 
 static void overlay_header_make(struct overlay_header *header, const struct overlay_base *base)

@@ -284,7 +284,10 @@ static int qcow2_setup(struct qcow2 *q, const char *path)
 		return qcow2_refuse(
 			path, ret,
 			ret == -ELIBACC
-				? "it is compressed with zstd, and libzstd.so.1 cannot be loaded"
+				? header.compression == QCOW2_ZSTD
+					  ? "it is compressed with zstd, and libzstd.so.1 cannot "
+					    "be loaded"
+					  : "it may be compressed, and libz.so.1 cannot be loaded"
 				: strerror(-ret));
 	qcow2_describe(q, path, &header);
 	return 0;

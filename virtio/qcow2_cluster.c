@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <zlib.h>
 
 #include "virtio/image_io.h"
 
@@ -16,15 +15,24 @@ static void qcow2_clusters_close_library(struct qcow2_clusters *clusters)
 {
 #ifdef VMM_HAVE_ZSTD
 	zstd_close(&clusters->zstd);
-#else
-	(void)clusters;
 #endif
+	zlib_close(&clusters->zlib);
+}
+
+static int qcow2_clusters_open_library(struct qcow2_clusters *clusters)
+{
+#ifdef VMM_HAVE_ZSTD
+	if (clusters->compression == QCOW2_ZSTD)
+		return zstd_open(&clusters->zstd);
+#endif
+	return zlib_open(&clusters->zlib);
 }
 
 int qcow2_clusters_init(struct qcow2_clusters *clusters, int fd, uint64_t file_size,
 			const struct qcow2_header *header)
 {
 	unsigned int n = QCOW2_BLOCK_MEMORY >> header->cluster_bits;
+	int err;
 
 	*clusters = (struct qcow2_clusters){
 		.fd = fd,
@@ -35,14 +43,9 @@ int qcow2_clusters_init(struct qcow2_clusters *clusters, int fd, uint64_t file_s
 			   : n > QCOW2_MAX_SLOTS ? QCOW2_MAX_SLOTS
 						 : n,
 	};
-#ifdef VMM_HAVE_ZSTD
-	if (clusters->compression == QCOW2_ZSTD) {
-		int err = zstd_open(&clusters->zstd);
-
-		if (err < 0)
-			return err;
-	}
-#endif
+	err = qcow2_clusters_open_library(clusters);
+	if (err < 0)
+		return err;
 	clusters->slots = calloc(clusters->n_slots, sizeof(struct qcow2_block *));
 	if (!clusters->slots) {
 		qcow2_clusters_close_library(clusters);
@@ -59,7 +62,8 @@ static struct qcow2_block **qcow2_slot(struct qcow2_clusters *clusters, uint64_t
 }
 
 /* The stream may go on behind the cluster: its length is known in sectors alone. */
-static int qcow2_inflate(unsigned char *out, size_t out_len, unsigned char *in, size_t in_len)
+static int qcow2_inflate(const struct zlib *zlib, unsigned char *out, size_t out_len,
+			 unsigned char *in, size_t in_len)
 {
 	z_stream z = {
 		.next_in = in,
@@ -69,10 +73,10 @@ static int qcow2_inflate(unsigned char *out, size_t out_len, unsigned char *in, 
 	};
 	int ret;
 
-	if (inflateInit2(&z, -MAX_WBITS) != Z_OK)
+	if (zlib_begin(zlib, &z, -MAX_WBITS) != Z_OK)
 		return -ENOMEM;
-	ret = inflate(&z, Z_FINISH);
-	inflateEnd(&z);
+	ret = zlib->inflate(&z, Z_FINISH);
+	zlib->inflate_end(&z);
 	if (ret == Z_MEM_ERROR)
 		return -ENOMEM;
 	return (ret == Z_STREAM_END || ret == Z_BUF_ERROR) && z.avail_out == 0 ? 0 : -EIO;
@@ -109,7 +113,7 @@ static int qcow2_unpack(struct qcow2_clusters *clusters, struct qcow2_block *blo
 
 	switch (clusters->compression) {
 	case QCOW2_DEFLATE:
-		return qcow2_inflate(block->data, out_len, in, in_len);
+		return qcow2_inflate(&clusters->zlib, block->data, out_len, in, in_len);
 	case QCOW2_ZSTD:
 #ifdef VMM_HAVE_ZSTD
 		return qcow2_unzstd(&clusters->zstd, block->data, out_len, in, in_len);

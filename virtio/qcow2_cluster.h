@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "virtio/qcow2_header.h"
+#include "vmm/core/zlib.h"
 #include "vmm/core/zstd.h"
 
 /* An unpacked cluster, which lives as long as somebody holds it. */
@@ -32,6 +33,7 @@ struct qcow2_clusters {
 	unsigned int cluster_bits;
 	enum qcow2_compression compression;
 	unsigned int n_slots;
+	struct zlib zlib; /* open, unless it is compressed otherwise */
 #ifdef VMM_HAVE_ZSTD
 	struct zstd zstd; /* open if it is compressed so */
 #endif

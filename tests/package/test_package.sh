@@ -67,7 +67,7 @@ fi
 field() {
 	dpkg-deb -f "$one"/build/"$1"_*.deb "$2"
 }
-[[ $(field vmm Depends) = 'libc6 ('*')' ]] || fail "vmm depends on $(field vmm Depends)"
+[[ $(field vmm Depends) = 'zlib1g, libc6 ('*')' ]] || fail "vmm depends on $(field vmm Depends)"
 [[ ", $(field vmm Recommends)," = *', passt,'* ]] || fail "vmm recommends $(field vmm Recommends)"
 [[ ", $(field libvmm-dev Depends)," = *', libfdt-dev, zlib1g-dev,'* ]] || fail "libvmm-dev depends on $(field libvmm-dev Depends)"
 

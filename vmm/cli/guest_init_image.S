@@ -1,4 +1,4 @@
-/* The first program of the guest (guest/), packed by gzip, and how many bytes that are: see guest_init.c. */
+/* The first program of the guest (guest/), and how many bytes that are: see guest_init.c. */
 	.section .rodata.guest_init_image, "a"
 	.globl	guest_init_image, guest_init_image_size
 	.balign	4
