@@ -74,6 +74,7 @@ static int confine_namespaces(struct confine *c)
 		if (c->options->change_user || unshare(CLONE_NEWUSER | wanted) < 0)
 			return -errno;
 		err = confine_map_user(uid, gid);
+		c->result->alone = true;
 	}
 	c->own_mounts = err == 0;
 	return err;
@@ -100,6 +101,41 @@ static int confine_take_sockets(const struct confine *c, int *tree)
 		return 0;
 	*tree = open_tree(AT_FDCWD, dir, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
 	return *tree < 0 ? -errno : 0;
+}
+
+/*
+ * A copy of the mounts at and below the directory, attached nowhere, and fit for reading alone: ".." stops at its root. What was
+ * opened by then stays as it was.
+ */
+static int confine_cut_off(const struct confine_tree *tree)
+{
+	struct mount_attr attr = {.attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID |
+					      MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC};
+	struct stat before, after;
+	int fd = open_tree(AT_FDCWD, tree->path,
+			   OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
+	int err = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (mount_setattr(fd, "", AT_EMPTY_PATH | AT_RECURSIVE, &attr, sizeof(attr)) < 0 ||
+	    fstat(tree->fd, &before) < 0 || fstat(fd, &after) < 0)
+		err = -errno;
+	else if (before.st_dev != after.st_dev || before.st_ino != after.st_ino)
+		err = -ESTALE;
+	else if (dup3(fd, tree->fd, O_CLOEXEC) < 0)
+		err = -errno;
+	close(fd);
+	return err;
+}
+
+static int confine_cut_off_all(const struct confine *c)
+{
+	int err = 0;
+
+	for (unsigned int i = 0; i < c->options->n_trees && err == 0; i++)
+		err = confine_cut_off(c->options->trees[i]);
+	return err;
 }
 
 static int confine_show_sockets(int tree)
@@ -145,6 +181,8 @@ static int confine_root(struct confine *c)
 		return -errno;
 	err = confine_take_sockets(c, &tree);
 	if (err == 0)
+		err = confine_cut_off_all(c);
+	if (err == 0)
 		err = confine_mount_empty();
 	if (err == 0)
 		err = confine_show_sockets(tree);
@@ -172,6 +210,7 @@ static int confine_user(struct confine *c)
 	if (setgroups(0, NULL) < 0 || setresgid(o->gid, o->gid, o->gid) < 0 ||
 	    setresuid(o->uid, o->uid, o->uid) < 0)
 		return -errno;
+	c->result->alone = true;
 	return 0;
 }
 
@@ -198,7 +237,9 @@ static int confine_no_new_privileges(struct confine *c)
 
 static int confine_landlock(struct confine *c)
 {
-	return landlock_deny(c->options->remove_in, c->options->n_remove_in);
+	const struct confine_options *o = c->options;
+
+	return landlock_deny(o->remove_in, o->n_remove_in, o->trees, o->n_trees);
 }
 
 /* No file of vmm's memory is written; nor can it open more descriptors, or lock more memory, than now. */

@@ -13,6 +13,13 @@
 /* Where a directory with sockets is found afterwards, when there is a root of our own. */
 #define CONFINE_SOCKETS "/sockets"
 
+/* A directory in which something will be opened later, by a descriptor (O_PATH). */
+struct confine_tree {
+	const char *path;
+	int fd;	   /* leads to the same directory afterwards, from which no way leads out */
+	bool read; /* files in it will be opened, to be read */
+};
+
 struct confine_options {
 	bool strict; /* a layer that this host cannot have is an error */
 	bool change_user;
@@ -21,11 +28,14 @@ struct confine_options {
 	/* Directories in which names may be removed later, by these descriptors (O_PATH). */
 	const int *remove_in;
 	unsigned int n_remove_in;
+	const struct confine_tree *const *trees; /* none twice */
+	unsigned int n_trees;
 	const char *socket_dir; /* with sockets to be connected to later, or "."; NULL: none */
 };
 
 struct confine_result {
 	bool moved; /* socket_dir is the working directory now, and no other name means anything */
+	bool alone; /* there are no other users than ours, as far as this process can tell */
 	char held[256];	   /* which layers hold, in words */
 	char missing[256]; /* which do not, and why; "": none */
 };

@@ -19,6 +19,7 @@ enum filter_kind {
 	FILTER_IO,	/* disks and network cards */
 	FILTER_SOCKETS, /* the same, and connects to unix sockets */
 	FILTER_DISK,	/* moves bytes between memory and files */
+	FILTER_FS,	/* opens files in shared directories, and reads them */
 	FILTER_STARTER, /* starts threads of the kind before */
 	FILTER_OWNER,	/* of the program: waits for the machine, and takes it down */
 	FILTER_KINDS,

@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/filter.h>
 #include <linux/fs.h>
 #include <linux/if_tun.h>
@@ -197,6 +198,22 @@ static const struct rule rules_sockets[] = {
 	END,
 };
 
+/*
+ * Shared directories: files are reached from descriptors of directories, and opened to be read. A name may be a path: how far one
+ * leads is for the root, the cut off trees and Landlock to say.
+ */
+static const struct rule rules_fs[] = {
+	IF2(openat, {.arg = 0, .op = SCMP_CMP_LE, .datum_a = INT_MAX},
+	    WITHOUT(2, O_WRONLY | O_RDWR | O_CREAT | O_TRUNC)),
+	IF(readlinkat, {.arg = 0, .op = SCMP_CMP_LE, .datum_a = INT_MAX}),
+	ANY(preadv),
+	ANY(getdents64),
+	ANY(fstatfs),
+	ANY(fgetxattr),
+	ANY(flistxattr),
+	END,
+};
+
 /* Threads, and no processes; clone3() hides from a filter what it shall do. */
 static const struct rule rules_starter[] = {
 	IF(clone, {.arg = 0,
@@ -254,6 +271,7 @@ static const struct kind {
 			    {rules_loop, rules_io, rules_transfer, rules_storage, rules_interrupts,
 			     rules_sockets, rules_base}},
 	[FILTER_DISK] = {"disk", {rules_transfer, rules_storage, rules_base}},
+	[FILTER_FS] = {"fs", {rules_loop, rules_fs, rules_interrupts, rules_base}},
 	[FILTER_STARTER] = {"starter", {rules_transfer, rules_storage, rules_base, rules_starter}},
 	[FILTER_OWNER] = {"owner", {rules_owner, rules_interrupts, rules_transfer, rules_base}},
 };

@@ -25,7 +25,17 @@ static unsigned int landlock_n_file_rights(int version)
 	return n[version < 5 ? version : 5];
 }
 
-int landlock_deny(const int *remove_in, unsigned int n)
+static int landlock_allow(int ruleset, int dir, uint64_t access)
+{
+	struct landlock_path_beneath_attr below = {.allowed_access = access, .parent_fd = dir};
+
+	return syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &below, 0) < 0
+		       ? -errno
+		       : 0;
+}
+
+int landlock_deny(const int *remove_in, unsigned int n, const struct confine_tree *const *trees,
+		  unsigned int n_trees)
 {
 	int version = (int)syscall(SYS_landlock_create_ruleset, NULL, 0,
 				   LANDLOCK_CREATE_RULESET_VERSION);
@@ -42,13 +52,13 @@ int landlock_deny(const int *remove_in, unsigned int n)
 	fd = (int)syscall(SYS_landlock_create_ruleset, &rules, size, 0);
 	if (fd < 0)
 		return -errno;
-	for (unsigned int i = 0; i < n && err == 0; i++) {
-		struct landlock_path_beneath_attr below = {
-			.allowed_access = LANDLOCK_ACCESS_FS_REMOVE_FILE,
-			.parent_fd = remove_in[i]};
-
-		if (syscall(SYS_landlock_add_rule, fd, LANDLOCK_RULE_PATH_BENEATH, &below, 0) < 0)
-			err = -errno;
+	for (unsigned int i = 0; i < n && err == 0; i++)
+		err = landlock_allow(fd, remove_in[i], LANDLOCK_ACCESS_FS_REMOVE_FILE);
+	for (unsigned int i = 0; i < n_trees && err == 0; i++) {
+		if (trees[i]->read)
+			err = landlock_allow(fd, trees[i]->fd,
+					     LANDLOCK_ACCESS_FS_READ_FILE |
+						     LANDLOCK_ACCESS_FS_READ_DIR);
 	}
 	if (err == 0 && syscall(SYS_landlock_restrict_self, fd, 0) < 0)
 		err = -errno;

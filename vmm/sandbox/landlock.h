@@ -6,5 +6,8 @@
  */
 #pragma once
 
-/* Names in the directories remove_in may still be removed. Returns 0 or negative errno; -ENOSYS, -EOPNOTSUPP: there is none. */
-int landlock_deny(const int *remove_in, unsigned int n);
+#include "vmm/sandbox/confine.h"
+
+/* Names in the directories remove_in may still be removed, and files in trees read, where they say so. Returns 0 or negative errno; -ENOSYS, -EOPNOTSUPP: there is none. */
+int landlock_deny(const int *remove_in, unsigned int n, const struct confine_tree *const *trees,
+		  unsigned int n_trees);
