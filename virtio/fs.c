@@ -1,0 +1,233 @@
+#include "virtio/fs.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <linux/virtio_fs.h>
+#include <linux/virtio_ids.h>
+#include <unistd.h>
+
+/* Queues: what the guest forgets (Linux calls it hiprio), and requests. */
+#define FS_QUEUES 2
+
+/* Requests before the loop looks at something else, such as that it shall stop. */
+#define FS_BATCH 64
+
+/* Files that a guest may know: some hundred MB of ours. */
+#define FS_MOST (UINT32_C(1) << 20)
+
+/* Descriptors. Those of files that are known come and go as there is room, and more than that do not make it faster. */
+#define FS_SPARE      UINT64_C(512) /* for the rest of vmm */
+#define FS_MOST_FDS   UINT64_C(32768)
+#define FS_MOST_FILES UINT64_C(65536)
+
+_Static_assert(VIRTIO_FS_TAG_MAX == sizeof(((struct virtio_fs_config *)0)->tag), "as in 5.11.4");
+
+static struct virtio_fs *virtio_fs_of(struct virtio_device *dev)
+{
+	return (struct virtio_fs *)(void *)((char *)dev - offsetof(struct virtio_fs, dev));
+}
+
+/* ---- requests ---- */
+
+/* Returns how many bytes of the chain were written. */
+static uint32_t virtio_fs_answer(struct virtio_fs *fs, const struct virtq_chain *chain)
+{
+	struct fs_request *request = &fs->request;
+	struct fuse_out_header header = {.unique = request->header.unique};
+	struct iov_cursor head, out;
+	int64_t ret = fs_request_parse(request);
+	bool silent = fs_request_is_silent(request);
+
+	iov_cursor_init(&head, chain->writable, chain->n_writable);
+	out = head;
+	if (iov_cursor_skip(&out, sizeof(header)) < sizeof(header) && !silent)
+		return 0; /* it could not be told of what was done */
+	if (ret == 0)
+		ret = fs_serve(fs, request, &out);
+	if (silent)
+		return 0;
+	header.error = ret < 0 ? (int32_t)ret : 0;
+	header.len = (uint32_t)(sizeof(header) + (ret > 0 ? (size_t)ret : 0));
+	iov_cursor_write(&head, &header, sizeof(header));
+	return header.len;
+}
+
+/* One request. Returns 1, 0 when none waits, or negative errno for a broken ring. */
+static int virtio_fs_serve_one(struct virtio_fs *fs, struct virtq *vq)
+{
+	struct virtq_chain chain;
+	int ret = virtq_pop(vq, &chain, fs->iov, VIRTIO_FS_QUEUE_SIZE);
+
+	if (ret <= 0)
+		return ret;
+	if (!fs_request_begin(&fs->request, &chain))
+		return -EPROTO;
+	virtq_push(vq, chain.head, virtio_fs_answer(fs, &chain));
+	return 1;
+}
+
+static void virtio_fs_kick(struct virtio_device *dev, unsigned int queue)
+{
+	struct virtio_fs *fs = virtio_fs_of(dev);
+	struct virtq *vq = &dev->queue[queue];
+	unsigned int n = 0;
+	int ret;
+
+	do {
+		virtq_disable_kick(vq);
+		while ((ret = virtio_fs_serve_one(fs, vq)) > 0 && ++n < FS_BATCH)
+			virtio_device_publish(dev, queue); /* each may have waited for storage */
+		virtio_device_publish(dev, queue);
+	} while (ret == 0 && virtq_enable_kick(vq));
+	if (ret > 0)
+		virtio_device_rekick(dev, queue);
+	else if (ret < 0)
+		virtio_device_broken(dev, "malformed ring or request");
+}
+
+static void virtio_fs_start(struct virtio_device *dev)
+{
+	(void)dev;
+}
+
+/* A driver that begins anew knows of no file. */
+static void virtio_fs_stop(struct virtio_device *dev)
+{
+	struct virtio_fs *fs = virtio_fs_of(dev);
+
+	fs->begun = false;
+	fs_files_clear(fs);
+	fs_nodes_clear(&fs->nodes);
+}
+
+static const struct virtio_device_ops virtio_fs_ops = {
+	.start = virtio_fs_start,
+	.kick = virtio_fs_kick,
+	.stop = virtio_fs_stop,
+};
+
+/* ---- life ---- */
+
+/* How many descriptors a guest may make us hold. */
+static uint32_t virtio_fs_fds(void)
+{
+	struct rlimit limit;
+	uint64_t n = FS_MOST_FILES + FS_SPARE;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < n)
+		n = limit.rlim_cur;
+	n -= n > 4 * FS_SPARE ? FS_SPARE : n / 4;
+	return n > 2 ? (uint32_t)n : 2;
+}
+
+static int virtio_fs_open(struct virtio_fs *fs, struct stat *st)
+{
+	int err = 0;
+
+	fs->root = open(fs->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (fs->root < 0 || fstatat(fs->root, "", st, AT_EMPTY_PATH) < 0) {
+		err = -errno;
+		log_error("cannot open %s: %s", fs->name, strerror(-err));
+		return err;
+	}
+	fs->proc = open(VIRTIO_FS_PROC, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (fs->proc < 0) {
+		err = -errno;
+		log_error("cannot share %s without " VIRTIO_FS_PROC ": %s", fs->name,
+			  strerror(-err));
+	} else if (fs_is_kernels_own(fs->root)) {
+		err = -EINVAL;
+		log_error("cannot share %s: it is a view into this host's kernel", fs->name);
+	}
+	return err;
+}
+
+static int virtio_fs_make_tables(struct virtio_fs *fs, const struct stat *st)
+{
+	uint32_t fds = virtio_fs_fds();
+
+	fs->most_files = fds;
+	fs->n_files = 1;
+	fs->files = calloc((size_t)fds + 2, sizeof(*fs->files));
+	fs->devices[fs->n_devices++] = st->st_dev;
+	if (!fs->files)
+		return -ENOMEM;
+	fds = fds / 2 < FS_MOST_FDS ? fds / 2 : FS_MOST_FDS;
+	return fs_nodes_init(&fs->nodes, FS_MOST, fds, fs->root, st);
+}
+
+static int virtio_fs_make_device(struct virtio_fs *fs, const struct virtio_fs_options *options)
+{
+	struct virtio_fs_config config = {.num_request_queues = htole32(FS_QUEUES - 1)};
+
+	memcpy(config.tag, options->tag, strnlen(options->tag, sizeof(config.tag)));
+	fs->dev = (struct virtio_device){
+		.ops = &virtio_fs_ops,
+		.name = fs->name,
+		.loop = options->loop,
+		.id = VIRTIO_ID_FS,
+		.queue_size = VIRTIO_FS_QUEUE_SIZE,
+		.n_queues = FS_QUEUES,
+		.config_size = sizeof(config),
+	};
+	memcpy(fs->dev.config, &config, sizeof(config));
+	return virtio_device_init(&fs->dev);
+}
+
+static void virtio_fs_close(struct virtio_fs *fs)
+{
+	/* The root's descriptor goes with the nodes. */
+	free(fs->files);
+	fs_nodes_fini(&fs->nodes);
+	if (fs->root >= 0)
+		close(fs->root);
+	if (fs->proc >= 0)
+		close(fs->proc);
+	free(fs->path);
+}
+
+int virtio_fs_init(struct virtio_fs *fs, const struct virtio_fs_options *options)
+{
+	struct stat st;
+	int err;
+
+	memset(fs, 0, offsetof(struct virtio_fs, request));
+	fs->root = fs->proc = -1;
+	fs->keep = options->keep;
+	fs->squash = geteuid() != 0;
+	fs->path = strdup(options->path);
+	snprintf(fs->name, sizeof(fs->name), "directory '%.48s'", options->path);
+	err = fs->path ? virtio_fs_open(fs, &st) : -ENOMEM;
+	if (err < 0) {
+		virtio_fs_close(fs);
+		return err;
+	}
+	err = virtio_fs_make_tables(fs, &st);
+	if (err == 0)
+		err = virtio_fs_make_device(fs, options);
+	if (err < 0) {
+		log_error("cannot set up %s: %s", fs->name, strerror(-err));
+		virtio_fs_close(fs);
+	}
+	return err;
+}
+
+void virtio_fs_squash(struct virtio_fs *fs)
+{
+	fs->squash = true;
+}
+
+void virtio_fs_fini(struct virtio_fs *fs)
+{
+	fs_files_clear(fs);
+	virtio_device_fini(&fs->dev);
+	virtio_fs_close(fs);
+}
