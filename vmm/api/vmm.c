@@ -22,6 +22,7 @@ _Static_assert(VMM_MAX_NET_QUEUES == NET_MAX_PAIRS, "the API promises what the c
 _Static_assert(VMM_MAX_INITRD_PARTS == MACHINE_MAX_INITRD_PARTS,
 	       "the API promises what the machine has");
 _Static_assert(VMM_MAX_VSOCK_PORTS == VIRTIO_VSOCK_PORTS, "the API promises what the device has");
+_Static_assert(VMM_MAX_SHARES == MACHINE_MAX_SHARES, "the API promises what the machine has");
 _Static_assert(VMM_MAX_FORWARDS == PASST_MAX_FORWARDS, "the API promises what the card has");
 
 struct vmm {
@@ -58,6 +59,7 @@ static struct machine_config vmm_translate(const struct vmm_config *c)
 		.cpus = c->cpus,
 		.n_disks = c->n_disks,
 		.n_nets = c->n_nets,
+		.n_shares = c->n_shares,
 		.io_threads = c->io_threads,
 		.rng = c->rng,
 		.balloon = c->balloon,
@@ -138,7 +140,7 @@ static void vmm_translate_initrd(const struct vmm_config *c, struct machine_init
 static int vmm_check(const struct vmm_config *c)
 {
 	bool bad = (c->n_disks > 0 && !c->disks) || (c->n_nets > 0 && !c->nets) ||
-		   (c->n_initrd_parts > 0 && !c->initrd_parts) ||
+		   (c->n_initrd_parts > 0 && !c->initrd_parts) || (c->n_shares > 0 && !c->shares) ||
 		   (c->vsock && c->vsock->n_ports > 0 && !c->vsock->ports) ||
 		   (unsigned int)c->hugepages > VMM_HUGEPAGES_1G ||
 		   (unsigned int)c->sandbox > VMM_SANDBOX_STRICT;
@@ -167,6 +169,7 @@ static int vmm_create_machine(const struct vmm_config *config, struct machine **
 	struct machine_vsock_config vsock;
 	struct virtio_vsock_port ports[VMM_MAX_VSOCK_PORTS];
 	struct machine_initrd_part parts[MACHINE_MAX_INITRD_PARTS];
+	struct machine_share_config shares[MACHINE_MAX_SHARES];
 	struct passt_forward forwards[MACHINE_MAX_DISKS_AND_NETS][VMM_MAX_FORWARDS];
 
 	for (unsigned int i = 0; i < config->n_disks && i < MACHINE_MAX_DISKS_AND_NETS; i++) {
@@ -195,6 +198,11 @@ static int vmm_create_machine(const struct vmm_config *config, struct machine **
 	}
 	for (unsigned int i = 0; i < config->n_nets && i < MACHINE_MAX_DISKS_AND_NETS; i++)
 		nets[i] = vmm_translate_net(&config->nets[i], forwards[i]);
+	for (unsigned int i = 0; i < config->n_shares && i < MACHINE_MAX_SHARES; i++)
+		shares[i] = (struct machine_share_config){.path = config->shares[i].path,
+							  .tag = config->shares[i].tag,
+							  .keep = config->shares[i].keep};
+	mc.shares = shares;
 	vmm_translate_initrd(config, parts);
 	mc.initrd_parts = parts;
 	mc.disks = disks;

@@ -161,6 +161,19 @@ struct vmm_vsock {
 		n_ports; /* at most VMM_MAX_VSOCK_PORTS; without path at least 1, else -EINVAL */
 };
 
+#define VMM_MAX_SHARES 8
+
+/*
+ * A directory of the host, which the guest can read: Linux mounts it by its tag ("mount -t virtiofs TAG /mnt"). Symbolic links lead nowhere
+ * but in the guest; /proc, /sys and the like, which show this host's kernel, are empty directories in it. What vmm's user may not read is
+ * refused. If that is not root, the files are all shown as root's. -EINVAL for a directory of the kernel's own, or two of one tag.
+ */
+struct vmm_share {
+	const char *path; /* required */
+	const char *tag;  /* 1 to 36 bytes, else -EINVAL; required */
+	bool keep; /* the guest may keep what it has seen for a day; default: it asks again after a second */
+};
+
 /* The host's pages behind the guest's memory. */
 enum vmm_hugepages {
 	/* Small pages and, where the host allows it (/sys/kernel/mm/transparent_hugepage), huge ones as it has them at hand. */
@@ -235,8 +248,10 @@ struct vmm_config {
 	unsigned int n_nets; /* disks and nets together: VMM_MAX_DISKS_AND_NETS */
 	unsigned int
 		io_threads; /* that serve the devices; 0 (default): one for each disk, net and vsock, but no more than the host has CPUs for us; at most VMM_MAX_IO_THREADS */
-	const struct vmm_vsock *vsock; /* NULL (default): none */
-	bool rng;		       /* an entropy source; default true */
+	const struct vmm_vsock *vsock;	/* NULL (default): none */
+	const struct vmm_share *shares; /* NULL (default): none */
+	unsigned int n_shares;		/* at most VMM_MAX_SHARES, else -EINVAL */
+	bool rng;			/* an entropy source; default true */
 	bool balloon; /* memory that the guest frees goes back to the host; see vmm_balloon_set(); default true */
 	bool mmio_transport; /* virtio over MMIO, and no PCI; default false */
 	/* A device tree describes the machine to the kernel (Linux: CONFIG_OF), instead of ACPI and MP tables; default false.

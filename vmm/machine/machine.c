@@ -241,6 +241,8 @@ static int make_cards(struct machine *machine, const struct machine_config *conf
 		err = machine_add_net(machine, &config->nets[i], config->cpus);
 	if (config->vsock && err == 0)
 		err = machine_add_vsock(machine, config->vsock);
+	for (unsigned int i = 0; i < config->n_shares && err == 0; i++)
+		err = machine_add_share(machine, &config->shares[i], i);
 	if (config->rng && err == 0)
 		err = machine_add_rng(machine);
 	if (config->balloon && err == 0)

@@ -40,6 +40,7 @@
 #include "vmm/core/pci.h"
 #include "vmm/machine/vcpu.h"
 #include "vmm/machine/vm.h"
+#include "vmm/sandbox/confine.h"
 #include "vmm/sandbox/filter.h"
 
 /* PCI has 31 slots beside the host bridge; more devices share slots as functions. */
@@ -50,6 +51,7 @@
 #define MACHINE_MAX_E820	   (4 + GUEST_MEM_MAX_REGIONS)
 #define MACHINE_MAX_VCPUS	   254 /* xAPIC ids, without 255, which means all */
 #define MACHINE_MAX_INITRD_PARTS   8
+#define MACHINE_MAX_SHARES	   8
 #define MACHINE_MIN_MEMORY	   (UINT64_C(2) << 20)
 
 enum machine_end {
@@ -105,6 +107,13 @@ struct machine_vsock_config {
 	unsigned int n_ports;
 };
 
+/* A directory of the host that the guest may read. */
+struct machine_share_config {
+	const char *path;
+	const char *tag; /* by which the guest mounts it */
+	bool keep;	 /* the guest may keep what it has read */
+};
+
 /* A piece of the initrd that is no file; see struct vmm_initrd_part. */
 struct machine_initrd_part {
 	const char *name;
@@ -135,6 +144,8 @@ struct machine_config {
 	unsigned int
 		io_threads; /* 0: as many as disks, network cards and socket devices, up to the host's CPUs */
 	const struct machine_vsock_config *vsock; /* NULL: none */
+	const struct machine_share_config *shares;
+	unsigned int n_shares;
 	bool rng;
 	bool balloon;
 	bool console_virtio; /* hvc0 is the console; the serial port has the early messages alone */
@@ -174,6 +185,8 @@ struct machine_balloon_stats {
 	uint64_t minor_faults;
 };
 
+struct machine;
+
 /* A virtio device on its transport: the first member of each kind's own struct. */
 struct machine_card {
 	struct virtio_device *dev;
@@ -186,6 +199,9 @@ struct machine_card {
 	};
 	/* before the loops run, reports errors itself; NULL: nothing to do */
 	int (*start)(struct machine_card *card);
+	/* starts and ends the card's own thread; reports errors itself; NULL: it has none */
+	int (*run)(struct machine_card *card, struct machine *machine);
+	void (*halt)(struct machine_card *card);
 	void (*resized)(
 		struct machine_card
 			*card); /* main loop: its backing may have another size; NULL: none has */
@@ -193,7 +209,11 @@ struct machine_card {
 	const struct kept_name *made;
 	const char *socket_dir; /* where sockets will be connected to, on an I/O thread */
 	void (*sockets_moved)(struct machine_card *card); /* it is the working directory now */
-	void (*remove)(struct machine_card *card);	  /* undoes and frees the device */
+	const struct confine_tree *trees; /* directories in which something will be opened */
+	unsigned int n_trees;
+	void (*confined)(struct machine_card *card,
+			 bool alone); /* alone: no other user than ours has a name here any more */
+	void (*remove)(struct machine_card *card); /* undoes and frees the device */
 };
 
 /* What one kind of thread gives up when it starts. */
@@ -372,6 +392,9 @@ void machine_on_disks_resized(void *arg);
 int machine_add_net(struct machine *machine, const struct machine_net_config *config,
 		    unsigned int cpus);
 int machine_add_vsock(struct machine *machine, const struct machine_vsock_config *config);
+/* number: among the shares */
+int machine_add_share(struct machine *machine, const struct machine_share_config *config,
+		      unsigned int number);
 int machine_add_rng(struct machine *machine);
 int machine_add_balloon(struct machine *machine);
 int machine_add_console(struct machine *machine);

@@ -95,13 +95,21 @@ int machine_start_io(struct machine *machine)
 			return err;
 		}
 	}
-	return 0;
+	for (unsigned int i = 0; i < machine->n_cards && err == 0; i++) {
+		if (machine->cards[i]->run)
+			err = machine->cards[i]->run(machine->cards[i], machine);
+	}
+	return err;
 }
 
 void machine_stop_io(struct machine *machine)
 {
 	for (unsigned int i = 0; i < machine->n_io_loops; i++)
 		evloop_stop(&machine->io_loops[i]);
+	for (unsigned int i = 0; i < machine->n_cards; i++) {
+		if (machine->cards[i]->halt)
+			machine->cards[i]->halt(machine->cards[i]);
+	}
 	thread_starter_stop(&machine->starter);
 }
 

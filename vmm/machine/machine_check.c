@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "virtio/blk.h"
+#include "virtio/fs.h"
 
 _Static_assert(MACHINE_MAX_DISK_QUEUES == VIRTIO_BLK_MAX_QUEUES, "as many as the device has");
 
@@ -149,6 +150,36 @@ static int check_cards(const struct machine_config *config)
 	return err;
 }
 
+static int check_shares(const struct machine_config *config)
+{
+	if (config->n_shares > MACHINE_MAX_SHARES) {
+		log_error("%u shared directories: a machine has at most %d", config->n_shares,
+			  MACHINE_MAX_SHARES);
+		return -EINVAL;
+	}
+	for (unsigned int i = 0; i < config->n_shares; i++) {
+		const struct machine_share_config *s = &config->shares[i];
+		size_t len = s->tag ? strlen(s->tag) : 0;
+
+		if (!s->path) {
+			log_error("a shared directory has no path");
+			return -EINVAL;
+		}
+		if (len == 0 || len > VIRTIO_FS_TAG_MAX) {
+			log_error("directory '%s': a tag has 1 to %d bytes", s->path,
+				  VIRTIO_FS_TAG_MAX);
+			return -EINVAL;
+		}
+		for (unsigned int j = 0; j < i; j++) {
+			if (strcmp(config->shares[j].tag, s->tag) == 0) {
+				log_error("two shared directories have the tag '%s'", s->tag);
+				return -EINVAL;
+			}
+		}
+	}
+	return 0;
+}
+
 int machine_check_config(const struct machine_config *config)
 {
 	if (!config->kernel) {
@@ -192,5 +223,7 @@ int machine_check_config(const struct machine_config *config)
 			  VIRTIO_VSOCK_PORTS);
 		return -EINVAL;
 	}
+	if (check_shares(config) < 0)
+		return -EINVAL;
 	return check_cards(config);
 }

@@ -106,8 +106,30 @@ static unsigned int machine_list_made(const struct machine *machine,
 	return n;
 }
 
+/* Returns how many. */
+static unsigned int machine_list_trees(const struct machine *machine,
+				       const struct confine_tree **trees)
+{
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; i < machine->n_cards; i++) {
+		for (unsigned int j = 0; j < machine->cards[i]->n_trees; j++)
+			trees[n++] = &machine->cards[i]->trees[j];
+	}
+	return n;
+}
+
+static void machine_tell_cards(struct machine *machine, const struct confine_result *result)
+{
+	for (unsigned int i = 0; i < machine->n_cards; i++) {
+		if (machine->cards[i]->confined)
+			machine->cards[i]->confined(machine->cards[i], result->alone);
+	}
+}
+
 int machine_confine(struct machine *machine, const struct machine_confinement *c)
 {
+	const struct confine_tree *trees[2 * MACHINE_MAX_SHARES];
 	struct machine_card *sockets = machine_find_sockets(machine);
 	struct confine_options options = {.strict = c->strict,
 					  .change_user = c->change_user,
@@ -124,12 +146,15 @@ int machine_confine(struct machine *machine, const struct machine_confinement *c
 	}
 	options.remove_in = dirs;
 	options.n_remove_in = machine_list_made(machine, c, dirs);
+	options.trees = trees;
+	options.n_trees = machine_list_trees(machine, trees);
 	err = confine_process(&options, &result);
 	free(dirs);
 	if (err < 0)
 		return err;
 	if (result.moved)
 		sockets->sockets_moved(sockets);
+	machine_tell_cards(machine, &result);
 	log_info("sandbox: %s%s%s%s", result.held,
 		 machine->filtered ? ", filters of system calls" : "",
 		 result.missing[0] ? "; without " : "", result.missing);
