@@ -90,7 +90,7 @@ void init_main(void)
 	SYS2(clock_settime, CLOCK_REALTIME, &time);
 	SYS2(sethostname, start.host_name, text_len(start.host_name));
 	mounts_root(&start);
-	mounts_finish();
+	mounts_finish(&start);
 	net_begin(start.what.flags & GUEST_DHCP);
 	command_run(&start);
 	mounts_end(&start);

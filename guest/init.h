@@ -52,7 +52,7 @@ void mounts_begin(void);
 /* Makes the root the one that the host wants. */
 void mounts_root(const struct init_start *start);
 /* The file systems that every command expects. */
-void mounts_finish(void);
+void mounts_finish(const struct init_start *start);
 /* Nothing runs any more: what shall last is on the disk. */
 void mounts_end(const struct init_start *start);
 

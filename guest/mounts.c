@@ -41,6 +41,30 @@ static void mounts_await(const char *device)
 	}
 }
 
+static long mounts_disk(const char *type, const char *where, bool readonly)
+{
+	mounts_await(ROOT_DEVICE);
+	return SYS5(mount, ROOT_DEVICE, where, type, readonly ? MS_RDONLY : 0, 0);
+}
+
+/* EINVAL: there is no device of that tag (yet). */
+static long mounts_shared(const char *where)
+{
+	long err;
+
+	for (unsigned int waited = 0;; waited++) {
+		err = SYS5(mount, GUEST_SHARED_TAG, where, GUEST_SHARED_TYPE, MS_RDONLY, 0);
+		if (err != -EINVAL || waited == ROOT_WAIT_MS)
+			return err;
+		init_sleep(1);
+	}
+}
+
+static bool mounts_is_shared(const struct init_start *start)
+{
+	return start->what.flags & GUEST_ROOT_SHARED;
+}
+
 /* What cannot be written gets a layer above it, if the kernel has one. */
 static long mounts_layer(void)
 {
@@ -54,22 +78,22 @@ static long mounts_layer(void)
 	return err;
 }
 
-static void mounts_image(const struct init_start *start)
+static void mounts_lower(const struct init_start *start)
 {
 	bool readonly = start->what.flags & GUEST_ROOT_READONLY;
 	const char *where = readonly ? LOWER : NEW_ROOT;
 	long err;
 
-	mounts_await(ROOT_DEVICE);
 	SYS2(mkdir, GUEST_DIR, 0755);
 	SYS2(mkdir, NEW_ROOT, 0755);
 	SYS2(mkdir, where, 0755);
-	err = SYS5(mount, ROOT_DEVICE, where, start->root_type, readonly ? MS_RDONLY : 0, 0);
+	err = mounts_is_shared(start) ? mounts_shared(where)
+				      : mounts_disk(start->root_type, where, readonly);
 	if (err == -ENODEV)
 		init_fail("mount the root: the guest's kernel has no file system", start->root_type,
 			  0);
 	if (err < 0)
-		init_fail("mount the root (" ROOT_DEVICE ") as", start->root_type, err);
+		init_fail("mount the root as", start->root_type, err);
 	if (readonly && mounts_layer() < 0) {
 		err = SYS5(mount, LOWER, NEW_ROOT, 0, MS_BIND, 0);
 		if (err < 0)
@@ -84,7 +108,7 @@ void mounts_root(const struct init_start *start)
 
 	if (!*start->root_type)
 		return;
-	mounts_image(start);
+	mounts_lower(start);
 	SYS2(mkdir, NEW_ROOT "/dev", 0755);
 	err = SYS5(mount, "/dev", NEW_ROOT "/dev", 0, MS_MOVE, 0);
 	if (err < 0)
@@ -101,7 +125,7 @@ void mounts_root(const struct init_start *start)
 }
 
 /* Read-only roots may lack the places, and small kernels the file systems: what must be there is /proc alone. */
-void mounts_finish(void)
+void mounts_finish(const struct init_start *start)
 {
 	long err = mount_one("proc", "/proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL);
 
@@ -111,7 +135,9 @@ void mounts_finish(void)
 	mount_one("devpts", "/dev/pts", MS_NOSUID | MS_NOEXEC, "gid=5,mode=620,ptmxmode=666");
 	mount_one("tmpfs", "/dev/shm", MS_NOSUID | MS_NODEV, "mode=1777");
 	mount_one("tmpfs", "/run", MS_NOSUID | MS_NODEV, "mode=755");
-	mount_one("tmpfs", "/tmp", MS_NOSUID | MS_NODEV, "mode=1777");
+	/* A shared directory's own may hold what the command shall work on; what is written there goes to memory too. */
+	if (!mounts_is_shared(start))
+		mount_one("tmpfs", "/tmp", MS_NOSUID | MS_NODEV, "mode=1777");
 	SYS2(symlink, "/proc/self/fd", "/dev/fd");
 	SYS2(symlink, "fd/0", "/dev/stdin");
 	SYS2(symlink, "fd/1", "/dev/stdout");

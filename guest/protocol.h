@@ -39,6 +39,10 @@
 #define GUEST_INIT    GUEST_DIR "/init"
 #define GUEST_MODULES GUEST_DIR "/modules"
 
+/* The type of a root that is a directory of the host, and the tag by which it is mounted. */
+#define GUEST_SHARED_TYPE "virtiofs"
+#define GUEST_SHARED_TAG  "root"
+
 enum guest_type {
 	/* from the host */
 	GUEST_START = 1, /* struct guest_start and its strings */
@@ -68,9 +72,10 @@ enum guest_flags {
 	GUEST_TERMINAL_UTF8 = 1 << 2, /* erases whole characters */
 	GUEST_ROOT_READONLY =
 		1 << 3, /* the file system cannot be written: a layer in memory takes what is */
-	GUEST_ROOT_KEEP = 1 << 4,  /* what is written to the root shall last */
-	GUEST_DHCP = 1 << 5,	   /* ask for the address of the first network card */
-	GUEST_DISKS_KEEP = 1 << 6, /* what is written to some other disk shall last */
+	GUEST_ROOT_KEEP = 1 << 4,   /* what is written to the root shall last */
+	GUEST_DHCP = 1 << 5,	    /* ask for the address of the first network card */
+	GUEST_ROOT_SHARED = 1 << 7, /* it is a directory of the host */
+	GUEST_DISKS_KEEP = 1 << 6,  /* what is written to some other disk shall last */
 };
 
 struct guest_window {

@@ -74,7 +74,7 @@ check "console: what is in it" "$(grep -c . "$tmp/console") lines" grep -q 'Linu
 # ---- nothing is started ----
 
 truncate -s 80M "$tmp/root/big"
-run 'too large' --root "$tmp/root" -- true
+run 'too large' --root "$tmp/root,packed" -- true
 fails 'too large' 125 "^vmm: directory '$tmp/root' is too large to be packed into the guest: its 8[0-9] MiB need about 3[0-9]* MiB of guest memory, it has 256 MiB"
 rm "$tmp/root/big"
 nothing_left 'all of these'

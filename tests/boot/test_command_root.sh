@@ -74,11 +74,11 @@ if is_root; then
 	echo hidden >"$tmp/root/mounted/file"
 	run mounts --root "$tmp/root,mounts" -- cat /mounted/file
 	equal 'what is mounted below, asked for' hidden "$(text mounts.out)"
-	run nomounts --root "$tmp/root" -- ls -A /mounted
+	run nomounts --root "$tmp/root,packed" -- ls -A /mounted
 	equal 'what is mounted below' '0 ' "$status $(text nomounts.out)"
 	# What an ordinary user may not read.
 	user=("${user_before[@]}")
-	run unreadable --root "$tmp/root" -- ls /mode
+	run unreadable --root "$tmp/root,packed" -- ls /mode
 	equal 'unreadable: status' 0 "$status"
 	check 'unreadable: message' "$(text unreadable.err)" \
 		matches "$(<"$tmp/unreadable.err")" "vmm: you may not read '$tmp/root/mode/*', so the guest does not have it"$'\n'"vmm: nor 2 other files*"

@@ -101,7 +101,10 @@ refused '--events' 'takes the name of a file' "${good[@]}" --events ''
 refused '--events on no descriptor' 'no such descriptor' "${good[@]}" --events fd=77
 refused '--events in a missing directory' "cannot open 'no/events'" "${good[@]}" --events no/events
 refused '-- without a command' 'which command' "${good[@]}" --
-refused 'a command without a root' "which root shall 'ls' have" "${good[@]}" -- ls
+refused 'a root of two kinds' "'shared' or 'packed', not both" "${good[@]}" --root directory,shared,packed -- ls
+refused 'mounts of a directory that is shared' 'not both; what is mounted' "${good[@]}" --root directory,mounts,shared -- ls
+refused 'an image that is shared' "'shared' goes with a directory" "${good[@]}" --root initrd,shared -- ls
+refused "a view into the kernel" "a view into this host's kernel" "${good[@]}" --root /proc,shared -- ls
 refused 'a root without a command' '--root goes with a command' "${good[@]}" --root directory
 refused 'a command beside the console' '--console stdio' "${good[@]}" --root directory --console stdio -- ls
 refused 'a root that is not there' "cannot open root 'missing'" "${good[@]}" --root missing -- ls

@@ -235,7 +235,7 @@ START_TEST(test_command)
 	ck_assert_uint_eq(o.boot_timeout_ms, 0);
 	ck_assert_ptr_null(o.root);
 	ck_assert_int_eq(PARSE("--kernel", "k", "--root", "d,mounts", "--", "x"), 0);
-	ck_assert(o.root_mounts && !o.root_keep);
+	ck_assert(o.root_mounts && o.root_packed && !o.root_keep);
 	ck_assert_uint_eq(o.boot_timeout_ms, 10000);
 }
 END_TEST
@@ -282,7 +282,10 @@ END_TEST
 START_TEST(test_bad_commands)
 {
 	REFUSED("which command?", "--kernel", "k", "--root", "d", "--");
-	REFUSED("which root", "--kernel", "k", "--", "true");
+	ck_assert_int_eq(PARSE("--kernel", "k", "--", "true"), 0);
+	REFUSED("not both; what is mounted", "--kernel", "k", "--root", "d,mounts,shared", "--",
+		"x");
+	REFUSED("not both", "--kernel", "k", "--root", "d,shared,packed", "--", "x");
 	REFUSED("--root goes with a command", "--kernel", "k", "--root", "d");
 	REFUSED("--env goes with a command", "--kernel", "k", "--env", "A=b");
 	REFUSED("--console stdio", "--kernel", "k", "--root", "d", "--console", "stdio", "--", "x");

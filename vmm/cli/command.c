@@ -103,7 +103,7 @@ static void command_on_ready(struct command *command, const struct guest_ready *
 					 .window = command_window(),
 					 .host_name = "vmm",
 					 .root_type = command->root.type,
-					 .directory = "/",
+					 .directory = command->root.directory,
 					 .args = command->options->command,
 					 .env = command->options->env};
 	int err;

@@ -1,16 +1,22 @@
 #include "vmm/cli/command_kernel.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "guest/protocol.h"
 #include "vmm/cli/kernel_parts.h"
+#include "vmm/cli/report.h"
 
 static uint32_t command_kernel_file_system(const struct root *root)
 {
 	static const struct {
 		const char *type;
 		enum kernel_part part;
-	} types[] = {{"ext4", KERNEL_EXT4}, {"squashfs", KERNEL_SQUASHFS}, {"erofs", KERNEL_EROFS}};
+	} types[] = {{"ext4", KERNEL_EXT4},
+		     {"squashfs", KERNEL_SQUASHFS},
+		     {"erofs", KERNEL_EROFS},
+		     {GUEST_SHARED_TYPE, KERNEL_VIRTIOFS}};
 
 	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
 		if (strcmp(root->type, types[i].type) == 0)
@@ -63,6 +69,10 @@ int command_kernel_open(struct command_kernel *kernel, const struct options *opt
 	else
 		err = kernel_prepare(&kernel->choice, kernel->needs, wishes, &kernel->modules,
 				     &size);
+	if (err == -ENOTSUP && root->shared)
+		report("a directory that is packed needs no more of a kernel than an initramfs: "
+		       "--root "
+		       "DIRECTORY,packed");
 	if (err < 0 || !kernel->modules)
 		return err;
 	*part = (struct vmm_initrd_part){

@@ -136,6 +136,8 @@ int command_open(struct command *command, struct options *options, struct events
 	command_choose_streams(command);
 	if (command->root.readonly)
 		command->flags |= GUEST_ROOT_READONLY;
+	if (command->root.shared)
+		command->flags |= GUEST_ROOT_SHARED;
 	if (options->root_keep)
 		command->flags |= GUEST_ROOT_KEEP;
 	for (unsigned int i = 0; i < options->config.n_disks; i++) {

@@ -29,6 +29,7 @@ static const struct kernel_part_names {
 	[KERNEL_EXT4] = {"EXT4_FS", "ext4", "ext4"},
 	[KERNEL_SQUASHFS] = {"SQUASHFS", "squashfs", "squashfs"},
 	[KERNEL_EROFS] = {"EROFS_FS", "erofs", "erofs"},
+	[KERNEL_VIRTIOFS] = {"VIRTIO_FS", "shared directories", "virtiofs"},
 	[KERNEL_OVERLAY] = {"OVERLAY_FS", "overlayfs", "overlay"},
 };
 

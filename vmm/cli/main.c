@@ -280,12 +280,14 @@ static int take_over(struct run *run, const struct options *options)
 	return err;
 }
 
-/* Each stream of a socket device needs a descriptor, and the usual soft limit is there for select(), which we do not use. */
+/* Each stream of a socket device needs a descriptor, and so do files of shared directories; the usual soft limit is there for
+ * select(), which we do not use. */
 static void allow_descriptors(const struct options *options)
 {
 	struct rlimit limit;
 
-	if (!options->config.vsock || getrlimit(RLIMIT_NOFILE, &limit) < 0)
+	if ((!options->config.vsock && options->config.n_shares == 0 && !options->command) ||
+	    getrlimit(RLIMIT_NOFILE, &limit) < 0)
 		return;
 	limit.rlim_cur = limit.rlim_max;
 	setrlimit(RLIMIT_NOFILE, &limit);

@@ -42,6 +42,8 @@ struct options {
 	char **command;			/* its words, with a NULL at the end; NULL: none */
 	const char *root;		/* NULL: the initrd */
 	bool root_keep;			/* what is written to it lasts */
+	bool root_packed;		/* into the guest's memory */
+	bool root_shared;		/* with the guest; neither: as it is better */
 	bool root_mounts;		/* with what is mounted below it */
 	const char *events;		/* a file's name, or fd=N; NULL: none */
 	char *env[OPTIONS_MAX_ENV + 1]; /* the command's environment, with a NULL at the end */
@@ -53,6 +55,7 @@ struct options {
 	struct vmm_disk disks[VMM_MAX_DISKS_AND_NETS];
 	struct vmm_net nets[VMM_MAX_DISKS_AND_NETS];
 	struct vmm_vsock vsock;
+	struct vmm_share share;
 	uint8_t macs[VMM_MAX_DISKS_AND_NETS][6];
 	/* options that may be given once, as seen so far */
 	uint64_t seen;

@@ -23,10 +23,16 @@ int option_root(struct options *o, char *value)
 
 		if (strcmp(item, "rw") == 0) {
 			o->root_keep = true;
+		} else if (strcmp(item, "packed") == 0) {
+			o->root_packed = true;
+		} else if (strcmp(item, "shared") == 0) {
+			o->root_shared = true;
 		} else if (strcmp(item, "mounts") == 0) {
 			o->root_mounts = true;
+			o->root_packed = true;
 		} else {
-			report("--root has no option '%s'; there are rw and mounts", item);
+			report("--root has no option '%s'; there are rw, shared, packed and mounts",
+			       item);
 			return -EINVAL;
 		}
 	}
@@ -136,11 +142,10 @@ int options_check_command(const struct options *o)
 		report("which command? vmm ... -- COMMAND [ARGUMENT]...");
 		return -EINVAL;
 	}
-	if (!o->root && !o->config.initrd) {
-		report("which root shall '%s' have? Give a directory or an image with --root, or "
-		       "an "
-		       "--initrd",
-		       o->command[0]);
+	if (o->root_shared && o->root_packed) {
+		report("--root: a directory is 'shared' or 'packed', not both%s",
+		       o->root_mounts ? "; what is mounted below one that is shared is there anyway"
+				      : "");
 		return -EINVAL;
 	}
 	if (o->console == OPTIONS_CONSOLE_STDIO) {

@@ -100,12 +100,14 @@ static const struct help_section {
 	 "--root stand for one.\n"},
 	{"command",
 	 "  --root DIR|IMAGE[,ITEM]...\n"
-	 "                       a command's root: directory or image (default the initrd)\n"
-	 "                       a directory is packed into guest memory; an image is ext4,\n"
-	 "                       squashfs or erofs\n"
+	 "                       a command's root (default the initrd, else this host's)\n"
+	 "                       a directory, or an image of ext4, squashfs or erofs; what is\n"
+	 "                       written there ends with the machine\n"
 	 "      ,rw              keep what is written to an image (default: it ends with\n"
 	 "                       the machine)\n"
-	 "      ,mounts          with what is mounted below a directory (default without)\n"
+	 "      ,shared          vmm serves the directory (default: unless it is small)\n"
+	 "      ,packed          it goes into guest memory (default: if it is small)\n"
+	 "      ,mounts          packed, with what is mounted below it (default without)\n"
 	 "  --env NAME[=VALUE]   a variable for the command, or one of yours\n"
 	 "                       (default: your language and terminal alone; may be\n"
 	 "                       repeated)\n"

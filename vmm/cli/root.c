@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "guest/protocol.h"
 #include "vmm/cli/option.h"
 #include "vmm/cli/report.h"
 
@@ -32,7 +33,19 @@ static int root_check_memory(const struct root *root, const struct options *opti
 	return -ENOMEM;
 }
 
-static int root_open_dir(struct root *root, const struct options *options)
+/* Whoever reads what changes in the host meanwhile gets what the layer above makes of it: keeping is no worse. */
+static int root_share(struct root *root, struct options *options, const char *path)
+{
+	options->share = (struct vmm_share){.path = path, .tag = GUEST_SHARED_TAG, .keep = true};
+	options->config.shares = &options->share;
+	options->config.n_shares = 1;
+	root->type = GUEST_SHARED_TYPE;
+	root->shared = true;
+	root->readonly = true;
+	return 0;
+}
+
+static int root_open_dir(struct root *root, struct options *options)
 {
 	int err;
 
@@ -42,6 +55,8 @@ static int root_open_dir(struct root *root, const struct options *options)
 		       options->root);
 		return -EINVAL;
 	}
+	if (!options->root_packed && (options->root_shared || !root_dir_is_small(options->root)))
+		return root_share(root, options, options->root);
 	err = root_dir_scan(&root->dir, options->root, options->root_mounts);
 	if (err == 0)
 		err = root_check_memory(root, options);
@@ -89,8 +104,11 @@ static void root_add_disk(const struct root *root, struct options *options)
 
 static int root_open_image(struct root *root, struct options *options, int fd)
 {
-	if (options->root_mounts) {
-		report("--root '%s': 'mounts' goes with a directory", options->root);
+	if (options->root_packed || options->root_shared) {
+		report("--root '%s': '%s' goes with a directory", options->root,
+		       options->root_mounts   ? "mounts"
+		       : options->root_packed ? "packed"
+					      : "shared");
 		return -EINVAL;
 	}
 	root->type = root_find_type(fd, &root->readonly);
@@ -116,9 +134,15 @@ int root_open(struct root *root, struct options *options)
 	struct stat st;
 	int fd, err;
 
-	*root = (struct root){.type = ""};
-	if (!options->root)
+	*root = (struct root){.type = "", .directory = "/"};
+	if (!options->root && options->config.initrd)
 		return 0;
+	if (!options->root) {
+		/* The same programs at the same place; when that has no name any more, at the top. */
+		if (!getcwd(root->directory, sizeof(root->directory)) || root->directory[0] != '/')
+			strcpy(root->directory, "/");
+		return root_share(root, options, "/");
+	}
 	fd = open(options->root, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	if (fd < 0 || fstat(fd, &st) < 0) {
 		err = -errno;

@@ -211,6 +211,37 @@ static int root_dir_number(struct root_dir *root)
 	return err;
 }
 
+bool root_dir_is_small(const char *path)
+{
+	char *const paths[] = {strdup(path), NULL};
+	FTS *fts = paths[0] ? fts_open(paths, FTS_PHYSICAL | FTS_COMFOLLOW | FTS_NOCHDIR, NULL)
+			    : NULL;
+	uint64_t bytes = 0, files = 0;
+	dev_t device = 0;
+	FTSENT *found;
+	bool small = fts;
+
+	/* At the end of all, errno says why. */
+	while (small && (errno = 0, found = fts_read(fts))) {
+		const struct stat *st = found->fts_statp;
+
+		if (found->fts_info == FTS_DNR || found->fts_info == FTS_NS ||
+		    found->fts_info == FTS_ERR) {
+			small = false;
+			break;
+		}
+		device = files == 0 ? st->st_dev : device;
+		bytes += S_ISREG(st->st_mode) ? (uint64_t)st->st_size : 0;
+		small = ++files <= ROOT_DIR_SMALL_FILES && bytes <= ROOT_DIR_SMALL &&
+			st->st_dev == device && root_dir_may_read(found->fts_path, st);
+	}
+	small = small && errno == 0;
+	if (fts)
+		fts_close(fts);
+	free(paths[0]);
+	return small;
+}
+
 int root_dir_scan(struct root_dir *root, const char *path, bool mounts)
 {
 	int err;

@@ -15,6 +15,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define ROOT_DIR_SMALL	     (UINT64_C(8) << 20) /* bytes */
+#define ROOT_DIR_SMALL_FILES 1000		 /* directories counted twice */
+
 struct root_dir_entry;
 
 struct root_dir {
@@ -26,6 +29,12 @@ struct root_dir {
 	unsigned int
 		n_missing; /* files that the user may not read: they are left out, and this is said */
 };
+
+/*
+ * Whether to pack the directory is no burden: it is small, wholly readable, and nothing is mounted in it. What makes an answer
+ * impossible makes it false.
+ */
+bool root_dir_is_small(const char *path);
 
 /* Without mounts other file systems are left out; their mount points are empty directories. Returns 0 or negative errno. */
 int root_dir_scan(struct root_dir *root, const char *path, bool mounts);

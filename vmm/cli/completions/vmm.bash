@@ -7,7 +7,7 @@ _vmm_words() {
 	net) echo 'user tap= tap-fd= forward=tcp: forward=udp: mac= mtu= queues= vhost=on vhost=off rx-bps= rx-pps= tx-bps= tx-pps= rx-bps-burst= rx-pps-burst= tx-bps-burst= tx-pps-burst=' ;;
 	vsock) echo 'cid= socket=' ;;
 	memory) echo 'hugepages=thp hugepages=off hugepages=2M hugepages=1G prefault shared' ;;
-	root) echo 'rw mounts' ;;
+	root) echo 'rw shared packed mounts' ;;
 	console) echo 'stdio none file= pty socket= virtio' ;;
 	kaslr | unpack | kernel-cache | rng | balloon) echo 'on off' ;;
 	transport) echo 'pci mmio' ;;

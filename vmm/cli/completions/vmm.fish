@@ -7,7 +7,7 @@ function __vmm_words
         case net; echo 'user tap= tap-fd= forward=tcp: forward=udp: mac= mtu= queues= vhost=on vhost=off rx-bps= rx-pps= tx-bps= tx-pps= rx-bps-burst= rx-pps-burst= tx-bps-burst= tx-pps-burst='
         case vsock; echo 'cid= socket='
         case memory; echo 'hugepages=thp hugepages=off hugepages=2M hugepages=1G prefault shared'
-        case root; echo 'rw mounts'
+        case root; echo 'rw shared packed mounts'
         case console; echo 'stdio none file= pty socket= virtio'
     end
 end
