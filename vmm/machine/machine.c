@@ -264,6 +264,7 @@ static void undo_vcpus(struct machine *machine)
 {
 	for (unsigned int i = 0; i < machine->n_vcpus; i++)
 		vcpu_fini(&machine->vcpus[i]);
+	vcpu_pause_fini(&machine->pause);
 	free(machine->vcpus);
 	machine->vcpus = NULL;
 	machine->n_vcpus = 0;
@@ -271,7 +272,8 @@ static void undo_vcpus(struct machine *machine)
 
 static int make_vcpus(struct machine *machine, const struct machine_config *config)
 {
-	struct vcpu_host host = {.ports = &machine->ports,
+	struct vcpu_host host = {.pause = &machine->pause,
+				 .ports = &machine->ports,
 				 .mmio = &machine->mmio,
 				 .eoi = machine_on_eoi,
 				 .triple_fault = machine_on_triple_fault,
@@ -290,6 +292,7 @@ static int make_vcpus(struct machine *machine, const struct machine_config *conf
 		log_error("out of memory");
 		return -ENOMEM;
 	}
+	vcpu_pause_init(&machine->pause, machine->vcpus, config->cpus);
 	cpuid = vcpu_cpuid_supported(&machine->vm);
 	if (!cpuid)
 		err = -ENOTSUP;

@@ -12,7 +12,7 @@
  * The end: whoever finds it first (a vCPU, a console key, machine_stop()) records the reason and posts to the main
  * loop, which stops the vCPUs, writes the console out and then signals end_fd. No vCPU waits for another.
  *
- * Lock order: machine.lock is taken alone. The parts' locks are described in their headers.
+ * Lock order: machine.lock -> pause.lock. The parts' locks are described in their headers.
  */
 #pragma once
 
@@ -238,6 +238,7 @@ struct machine {
 	int end_fd; /* eventfd: the machine has ended and stopped */
 	unsigned int n_vcpus;
 	struct vcpu *vcpus;
+	struct vcpu_pause pause; /* has its own locking */
 	unsigned int n_io_loops;
 	struct evloop *io_loops;
 	bool mmio_transport;

@@ -42,6 +42,7 @@ void machine_stop_vcpus(struct machine *machine)
 	/* First all are told, then all are waited for. */
 	for (unsigned int i = 0; i < machine->n_vcpus; i++)
 		vcpu_request_stop(&machine->vcpus[i]);
+	vcpu_pause_let_out(&machine->pause);
 	for (unsigned int i = 0; i < machine->n_vcpus; i++)
 		vcpu_join(&machine->vcpus[i]);
 	pthread_mutex_unlock(&machine->lock);

@@ -72,9 +72,22 @@ static enum vcpu_next vcpu_exit_shutdown(struct vcpu *vcpu)
 	return VCPU_END;
 }
 
+/* Takes the pending kick, which stays blocked outside KVM_RUN and would end every later one at once. */
+static void vcpu_take_kick(void)
+{
+	const struct timespec now = {0};
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, VCPU_KICK_SIGNAL);
+	sigtimedwait(&set, NULL, &now);
+}
+
+/* The access of the last exit is complete. */
 static enum vcpu_next vcpu_exit_interrupted(struct vcpu *vcpu)
 {
-	(void)vcpu;
+	vcpu_take_kick();
+	vcpu_pause_pass(vcpu);
 	return VCPU_CONTINUE;
 }
 
@@ -126,34 +139,24 @@ static enum vcpu_next vcpu_dispatch(struct vcpu *vcpu)
 
 /* ---- the thread ---- */
 
-/* Takes the pending kick, which stays blocked outside KVM_RUN and would end every later one at once. */
-static void vcpu_take_kick(void)
-{
-	const struct timespec now = {0};
-	sigset_t set;
-
-	sigemptyset(&set);
-	sigaddset(&set, VCPU_KICK_SIGNAL);
-	sigtimedwait(&set, NULL, &now);
-}
-
 static void *vcpu_thread(void *arg)
 {
 	struct vcpu *vcpu = arg;
 	enum vcpu_next next = VCPU_CONTINUE;
 	struct kvm_regs regs;
 
-	/* acquire: pairs with the release in vcpu_request_stop() */
-	while (next == VCPU_CONTINUE && !atomic_load_explicit(&vcpu->stop, memory_order_acquire)) {
+	vcpu_pause_enter(vcpu);
+	while (next == VCPU_CONTINUE && !vcpu_must_stop(vcpu)) {
 		if (ioctl(vcpu->fd, KVM_RUN, 0) == 0)
 			next = vcpu_dispatch(vcpu);
 		else if (errno == EINTR)
-			vcpu_take_kick();
+			next = vcpu_exit_interrupted(vcpu);
 		else if (errno != EAGAIN)
 			next = vcpu_fail(vcpu, strerror(errno), (uint64_t)errno);
 	}
 	if (ioctl(vcpu->fd, KVM_GET_REGS, &regs) == 0)
 		vcpu->last_instruction = regs.rip;
+	vcpu_pause_leave(vcpu);
 	return NULL;
 }
 

@@ -21,6 +21,7 @@
 #include "vmm/core/bus.h"
 #include "vmm/core/log.h"
 #include "vmm/core/thread.h"
+#include "vmm/machine/vcpu_pause.h"
 #include "vmm/machine/vm.h"
 
 /* One of the signals that need no queue entry, which a process may have used up; ignored unless asked for. */
@@ -28,6 +29,7 @@
 
 /* What the vCPUs of a machine share. */
 struct vcpu_host {
+	struct vcpu_pause *pause;
 	const struct bus *ports;
 	const struct bus *mmio;
 	/* Any of these may be called on any vCPU thread. */
@@ -49,9 +51,19 @@ struct vcpu {
 	bool running;
 	/* written by the thread at its end */
 	uint64_t last_instruction; /* 0: not known */
+	/* under pause.lock */
+	bool inside; /* may be in the guest; then self is set */
+	pthread_t self;
 	/* any thread; set once */
 	_Atomic bool stop;
 };
+
+/* Any thread. */
+static inline bool vcpu_must_stop(const struct vcpu *vcpu)
+{
+	/* acquire: pairs with the release in vcpu_request_stop() */
+	return atomic_load_explicit(&vcpu->stop, memory_order_acquire);
+}
 
 /*
  * Creates the KVM vCPU with CPUID and MSRs set. cpuid is what KVM supports, as vcpu_cpuid_supported() gives it.
@@ -66,7 +78,7 @@ int vcpu_set_boot_state(struct vcpu *vcpu, const struct boot_entry *entry);
 /* rights: see vmm/core/thread.h. Reports errors itself; returns 0 or negative errno. */
 int vcpu_start(struct vcpu *vcpu, const struct thread_rights *rights);
 
-/* Any thread. The vCPU leaves the guest and its thread ends. */
+/* Any thread. The vCPU leaves the guest and its thread ends; when it is paused, after vcpu_pause_let_out(). */
 void vcpu_request_stop(struct vcpu *vcpu);
 
 /* Not on the vCPU's thread, after vcpu_request_stop(). Idempotent. */
@@ -86,3 +98,13 @@ unsigned int vcpu_host_address_bits(void);
 
 int vcpu_x86_set_cpuid(struct vcpu *vcpu, unsigned int n_vcpus, const struct kvm_cpuid2 *supported);
 int vcpu_x86_set_msrs(struct vcpu *vcpu);
+
+/* What a vCPU was doing. */
+struct vcpu_registers {
+	struct kvm_regs regs;
+	struct kvm_sregs sregs;
+	uint32_t mp_state; /* KVM_MP_STATE_RUNNABLE, ..._HALTED, ... */
+};
+
+/* Any thread that may make these system calls, while the vCPU is paused or has ended. Returns 0 or negative errno. */
+int vcpu_read_registers(const struct vcpu *vcpu, struct vcpu_registers *registers);

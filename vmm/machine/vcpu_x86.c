@@ -107,3 +107,15 @@ fail : {
 	return err;
 }
 }
+
+int vcpu_read_registers(const struct vcpu *vcpu, struct vcpu_registers *registers)
+{
+	struct kvm_mp_state state;
+
+	if (ioctl(vcpu->fd, KVM_GET_REGS, &registers->regs) < 0 ||
+	    ioctl(vcpu->fd, KVM_GET_SREGS, &registers->sregs) < 0 ||
+	    ioctl(vcpu->fd, KVM_GET_MP_STATE, &state) < 0)
+		return -errno;
+	registers->mp_state = state.mp_state;
+	return 0;
+}

@@ -141,6 +141,14 @@ static const struct rule rules_vcpu[] = {
 	END,
 };
 
+/* Of vCPUs that are paused (vcpu_pause.h). */
+static const struct rule rules_registers[] = {
+	IOCTL(KVM_GET_REGS),
+	IOCTL(KVM_GET_SREGS),
+	IOCTL(KVM_GET_MP_STATE),
+	END,
+};
+
 /* Bytes between memory and files that are open. */
 static const struct rule rules_transfer[] = {
 	ANY(pread64), ANY(pwrite64), ANY(preadv), ANY(pwritev), ANY(preadv2), END,
@@ -263,7 +271,8 @@ static const struct kind {
 	const struct rule *sets[MAX_SETS]; /* those that matter for speed first */
 } kinds[] = {
 	[FILTER_VCPU] = {"vcpu", {rules_vcpu, rules_interrupts, rules_transfer, rules_base}},
-	[FILTER_MAIN] = {"main", {rules_loop, rules_interrupts, rules_main, rules_base}},
+	[FILTER_MAIN] = {"main",
+			 {rules_loop, rules_interrupts, rules_main, rules_registers, rules_base}},
 	[FILTER_IO] = {"io",
 		       {rules_loop, rules_io, rules_transfer, rules_storage, rules_interrupts,
 			rules_base}},
@@ -273,7 +282,9 @@ static const struct kind {
 	[FILTER_DISK] = {"disk", {rules_transfer, rules_storage, rules_base}},
 	[FILTER_FS] = {"fs", {rules_loop, rules_fs, rules_interrupts, rules_base}},
 	[FILTER_STARTER] = {"starter", {rules_transfer, rules_storage, rules_base, rules_starter}},
-	[FILTER_OWNER] = {"owner", {rules_owner, rules_interrupts, rules_transfer, rules_base}},
+	[FILTER_OWNER] = {"owner",
+			  {rules_owner, rules_interrupts, rules_transfer, rules_registers,
+			   rules_base}},
 };
 
 static void check(int err, const char *what)

@@ -1,0 +1,56 @@
+/*
+ * Brings all vCPUs of a running machine to a stop between two exits, for somebody who looks at their registers.
+ *
+ * While they are paused, the vCPUs' threads wait here, outside KVM_RUN, without a lock, and with the access that the last exit
+ * was about completed; whoever paused them does the vCPUs' system calls himself, so that their threads need no rights for it.
+ * Any number of threads may pause at once: the vCPUs run again when the last one resumes. An end of the machine lets
+ * the vCPUs' threads out to end at once; the pause holds nevertheless, for they enter the guest no more. So does one that begins before the
+ * machine has started: then the vCPUs wait before their first instruction.
+ *
+ * A kick is all it takes: a vCPU comes here when KVM_RUN was interrupted, which happens for no other reason but the end, so its way
+ * through an exit knows nothing of pauses.
+ *
+ * Owner: the machine. Threads: as said at each function. The lock is a leaf.
+ */
+#pragma once
+
+#include <pthread.h>
+#include <stdbool.h>
+
+struct vcpu;
+
+struct vcpu_pause {
+	/* immutable between the first vCPU's start and fini */
+	struct vcpu *vcpus;
+	unsigned int n_vcpus;
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	/* under lock */
+	unsigned int n_pausers;
+	unsigned int n_inside; /* vCPUs that may be in the guest: vcpu.inside */
+};
+
+void vcpu_pause_init(struct vcpu_pause *pause, struct vcpu *vcpus, unsigned int n_vcpus);
+
+/* Any thread, a vCPU's too, which then stops before it runs the guest again. The vCPUs will stop soon. */
+void vcpu_pause_begin(struct vcpu_pause *pause);
+
+/* Any thread but a vCPU's, after begin, with no lock held that a vCPU takes during an exit. Waits until all have stopped. */
+void vcpu_pause_wait(struct vcpu_pause *pause);
+
+/* Any thread. Undoes one begin. */
+void vcpu_pause_end(struct vcpu_pause *pause);
+
+/* Any thread, after vcpu_request_stop() on all vCPUs. Those that wait here go, and end. */
+void vcpu_pause_let_out(struct vcpu_pause *pause);
+
+/* The vCPUs' threads have ended, and nobody pauses. */
+void vcpu_pause_fini(struct vcpu_pause *pause);
+
+/* ---- on the vCPU's thread ---- */
+
+/* Before the first KVM_RUN, and whenever one was interrupted: waits while somebody pauses. */
+void vcpu_pause_enter(struct vcpu *vcpu);
+void vcpu_pause_pass(struct vcpu *vcpu);
+/* After the last KVM_RUN. */
+void vcpu_pause_leave(struct vcpu *vcpu);
