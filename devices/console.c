@@ -8,6 +8,7 @@
 
 static const char console_help[] = "\r\n"
 				   "Ctrl-A x       end the VM\r\n"
+				   "Ctrl-A d       show what the vCPUs are doing\r\n"
 				   "Ctrl-A h       list these keys\r\n"
 				   "Ctrl-A Ctrl-A  send Ctrl-A to the guest\r\n";
 
@@ -56,8 +57,8 @@ static void console_on_key(void *arg, unsigned int pressed)
 
 	if (pressed & CONSOLE_KEY_HELP)
 		console_output_text(&console->output, console_help);
-	if (pressed & CONSOLE_KEY_QUIT)
-		console->config.on_quit(console->config.arg);
+	if (pressed & ~(unsigned int)CONSOLE_KEY_HELP)
+		console->config.on_keys(console->config.arg, pressed);
 }
 
 static int console_init_input(struct console *console, int fd)
@@ -84,7 +85,7 @@ int console_init(struct console *console, const struct console_config *config)
 {
 	int err;
 
-	assert(!config->keys || config->on_quit);
+	assert(!config->keys || config->on_keys);
 	console->config = *config;
 	console->serial = NULL;
 	console->port = (struct console_port){0};

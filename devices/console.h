@@ -39,8 +39,8 @@ struct console_config {
 	int in_fd;  /* -1, or a closed one: no input */
 	int out_fd; /* -1, or a closed one: output is discarded; may equal in_fd */
 	bool keys;  /* Ctrl-A commands; for terminals */
-	/* Ctrl-A x, on the loop's thread; may be NULL without keys. */
-	void (*on_quit)(void *arg);
+	/* A set of enum console_key, on the loop's thread, without a lock held; may be NULL without keys. */
+	void (*on_keys)(void *arg, unsigned int pressed);
 	void *arg;
 };
 

@@ -9,6 +9,9 @@ static size_t console_keys_letter(uint8_t letter, uint8_t *out, unsigned int *pr
 	case 'x':
 		*pressed |= CONSOLE_KEY_QUIT;
 		return 0;
+	case 'd':
+		*pressed |= CONSOLE_KEY_SHOW;
+		return 0;
 	case 'h':
 		*pressed |= CONSOLE_KEY_HELP;
 		return 0;

@@ -2,6 +2,7 @@
  * The keys of an interactive console: Ctrl-A, then a letter.
  *
  *	Ctrl-A x	end the VM
+ *	Ctrl-A d	show what the vCPUs are doing
  *	Ctrl-A h	list the keys
  *	Ctrl-A Ctrl-A	one Ctrl-A for the guest
  *	Ctrl-A other	both bytes for the guest
@@ -25,6 +26,7 @@ enum console_key {
 	CONSOLE_KEY_NONE = 0,
 	CONSOLE_KEY_QUIT = 1 << 0,
 	CONSOLE_KEY_HELP = 1 << 1,
+	CONSOLE_KEY_SHOW = 1 << 2,
 };
 
 /*

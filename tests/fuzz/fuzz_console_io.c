@@ -254,10 +254,10 @@ static void on_line(void *arg)
 	(void)arg;
 }
 
-static void on_quit(void *arg)
+static void on_keys(void *arg, unsigned int pressed)
 {
 	(void)arg;
-	quits++;
+	quits += (pressed & CONSOLE_KEY_QUIT) != 0;
 }
 
 static size_t port_receive(void *arg, const uint8_t *buf, size_t n)
@@ -344,7 +344,7 @@ static void start(uint8_t how)
 					      .in_fd = host.closed ? host.closed : host.in,
 					      .out_fd = host.closed ? host.closed : host.out,
 					      .keys = how & 0x40,
-					      .on_quit = on_quit};
+					      .on_keys = on_keys};
 	const struct irq_line irq = {on_line, on_line, NULL};
 	struct serial_backend backend;
 

@@ -234,9 +234,23 @@ if command -v script >/dev/null; then
 	printf 'a\001b\003c\004' >"$tmp/want"
 	cmp "$tmp/want" "$tmp/screen" || fail "Ctrl-A Ctrl-A and other keys: got $(od -c "$tmp/screen" | head)"
 
+	on_terminal halt '\001d\001x'
+	[ "$status" = 0 ] || fail "Ctrl-A d: status $status"
+	tr -d '\r' <"$tmp/screen" >"$tmp/shown"
+	for line in 'vCPU 0 is halted; its last exit: none yet (0)' '  r15    0000000000000000  rip    0000000001000202  rflags 0000000000000002' \
+		'  cs 0010  base 0000000000000000  limit ffffffff' '  code  eb fd' '  stack 0000000000000000'; do
+		[ "$(grep -c "^vmm: $line" "$tmp/shown")" = 1 ] || fail "Ctrl-A d: '$line' is not shown: $(cat "$tmp/shown")"
+	done
+	# A guest that runs goes on.
+	on_terminal echo 'a\001db\004'
+	[ "$status" = 0 ] || fail "Ctrl-A d, and on: status $status"
+	grep -q '^vmm: vCPU 0 runs; its last exit: a port (2)' <(tr -d '\r' <"$tmp/screen" | sed 's/^a*b*//') ||
+		fail "Ctrl-A d, and on: shows $(cat "$tmp/screen")"
+	grep -aq b "$tmp/screen" || fail 'Ctrl-A d, and on: the guest does not go on'
+
 	on_terminal echo '\001h\004'
 	[ "$status" = 0 ] || fail "Ctrl-A h: status $status"
-	for key in 'Ctrl-A x' 'Ctrl-A h' 'Ctrl-A Ctrl-A'; do
+	for key in 'Ctrl-A x' 'Ctrl-A d' 'Ctrl-A h' 'Ctrl-A Ctrl-A'; do
 		[ "$(grep -c "^$key " "$tmp/screen")" = 1 ] || fail "Ctrl-A h: '$key' is not listed: $(cat "$tmp/screen")"
 	done
 else

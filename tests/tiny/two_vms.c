@@ -272,6 +272,41 @@ static void *stop_it(void *arg)
 	return NULL;
 }
 
+static void dump(struct vmm *vm)
+{
+	errors_logged = 0;
+	vmm_dump_vcpus(vm);
+	CHECK(errors_logged > 10, "%d lines, the last: %s", errors_logged, last_logged);
+}
+
+static void *dump_often(void *arg)
+{
+	for (int i = 0; i < 50; i++)
+		vmm_dump_vcpus(arg);
+	return NULL;
+}
+
+/* What a guest does is shown before it runs, while it does, and afterwards; also by two at once, and while it ends. */
+static void test_dump(char **argv)
+{
+	pthread_t threads[2];
+	struct guest g;
+
+	guest_create(&g, argv[3], argv[4]);
+	dump(g.vm);
+	CHECK(vmm_start(g.vm) == 0, "start: %s", last_logged);
+	dump(g.vm);
+	for (int i = 0; i < 2; i++)
+		CHECK(pthread_create(&threads[i], NULL, dump_often, g.vm) == 0, "no thread");
+	usleep(20000);
+	vmm_stop(g.vm);
+	for (int i = 0; i < 2; i++)
+		pthread_join(threads[i], NULL);
+	guest_ends(&g, VMM_END_STOPPED);
+	dump(g.vm);
+	guest_destroy(&g);
+}
+
 static void test_orders(char **argv, int rounds)
 {
 	struct guest g;
@@ -479,6 +514,7 @@ int main(int argc, char **argv)
 		compare(&before, &after, "a round");
 	}
 	test_orders(argv, rounds);
+	test_dump(argv);
 	test_memory_fd(argv);
 	take_stock(&after);
 	compare(&before, &after, "orders");

@@ -79,10 +79,11 @@ static inline bool rig_interrupted(unsigned int ms)
 	return level;
 }
 
-static inline void rig_quit(void *arg)
+static inline void rig_keys(void *arg, unsigned int pressed)
 {
 	ck_assert_ptr_eq(arg, &rig);
-	atomic_fetch_add(&rig.quits, 1);
+	if (pressed & CONSOLE_KEY_QUIT)
+		atomic_fetch_add(&rig.quits, 1);
 }
 
 static inline void rig_log(void *arg, int level, const char *line)
@@ -125,7 +126,7 @@ static inline int rig_init(int in_fd, int out_fd, bool keys)
 		.in_fd = in_fd,
 		.out_fd = out_fd,
 		.keys = keys,
-		.on_quit = rig_quit,
+		.on_keys = rig_keys,
 		.arg = &rig,
 	};
 	int err;

@@ -346,7 +346,7 @@ END_TEST
 /* Descriptors run out at the output, then at the input. */
 START_TEST(test_init_fails_cleanly)
 {
-	struct console_config config = {.loop = &rig.loop, .on_quit = rig_quit};
+	struct console_config config = {.loop = &rig.loop, .on_keys = rig_keys};
 	struct rlimit limit = {.rlim_cur = 64, .rlim_max = 64};
 	int p[2], last = 0, fd;
 

@@ -245,6 +245,7 @@ static const struct {
 	{"quit", {"a\1xb"}, "ab", CONSOLE_KEY_QUIT},
 	{"quit, split", {"a\1", "xb"}, "ab", CONSOLE_KEY_QUIT},
 	{"help", {"\1h"}, "", CONSOLE_KEY_HELP},
+	{"show", {"a\1db"}, "ab", CONSOLE_KEY_SHOW},
 	{"help and quit", {"\1h\1x"}, "", CONSOLE_KEY_HELP | CONSOLE_KEY_QUIT},
 	{"one Ctrl-A", {"a\1\1b"}, "a\1b", 0},
 	{"one Ctrl-A, split", {"a\1", "\1", "b"}, "a\1b", 0},

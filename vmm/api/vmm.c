@@ -302,6 +302,11 @@ int vmm_last_instruction(const struct vmm *vm, unsigned int cpu, uint64_t *addre
 	return machine_last_instruction(vm->machine, cpu, address);
 }
 
+void vmm_dump_vcpus(struct vmm *vm)
+{
+	machine_show_vcpus(vm->machine);
+}
+
 int vmm_cpu_time(struct vmm *vm, unsigned int cpu, uint64_t *ns)
 {
 	return machine_cpu_time(vm->machine, cpu, ns);

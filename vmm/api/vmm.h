@@ -268,9 +268,9 @@ struct vmm_config {
 	/* -1 (default), or a stream socket to which others connect for the console; it must listen by the time of vmm_start().
 	 * One client at a time; not with console_in and console_out. */
 	int console_socket;
-	int console_in;	   /* the console's input; -1 (default): none */
-	int console_out;   /* its output; -1 (default): thrown away */
-	bool console_keys; /* Ctrl-A x ends the VM, Ctrl-A h lists the keys; default false */
+	int console_in;	 /* the console's input; -1 (default): none */
+	int console_out; /* its output; -1 (default): thrown away */
+	bool console_keys; /* Ctrl-A x ends the VM, Ctrl-A d is vmm_dump_vcpus(), Ctrl-A h lists the keys; default false */
 };
 
 /* How a VM ended. */
@@ -356,9 +356,16 @@ int vmm_wait(struct vmm *vm, int timeout_ms, enum vmm_end *end);
 
 /*
  * The address of the instruction at which a vCPU, counted from 0, was when the VM ended: what there is to tell of a guest that
- * hangs. Returns 0, -EAGAIN while the VM has not ended, or -ENOENT when there is no such vCPU or it has not run.
+ * hangs. Returns 0, -EAGAIN while the VM has not ended, or -ENOENT when there is no such vCPU or it was never started.
  */
 int vmm_last_instruction(const struct vmm *vm, unsigned int cpu, uint64_t *address);
+
+/*
+ * Writes what every vCPU is doing to the log, whatever its level: registers, the code where it is, the top of its stack. They stop for
+ * as long as that takes. After the end it is what they were doing then. Any thread, but not one with a filter other
+ * than that of vmm_confine_thread().
+ */
+void vmm_dump_vcpus(struct vmm *vm);
 
 /*
  * How long a vCPU has run on the host's CPUs, in nanoseconds: a guest that gets no time is told by it from one that hangs. Returns

@@ -303,8 +303,10 @@ static void command_show_boot(struct command *command)
 
 	if (command->state == COMMAND_BOOTING)
 		kernel_hint(&command->kernel.choice);
-	if (vmm_last_instruction(command->vm, 0, &address) == 0)
-		report("vCPU 0 was at 0x%llx", (unsigned long long)address);
+	for (unsigned int i = 0; i < command->options->config.cpus; i++) {
+		if (vmm_last_instruction(command->vm, i, &address) == 0)
+			report("vCPU %u was at 0x%llx", i, (unsigned long long)address);
+	}
 	if (command->console[0] < 0) {
 		report("see the guest's console, which is elsewhere (--console)");
 		return;

@@ -148,7 +148,7 @@ static int make_serial(struct machine *machine, const struct machine_config *con
 					 .in_fd = config->console_in,
 					 .out_fd = config->console_out,
 					 .keys = config->console_keys,
-					 .on_quit = machine_on_quit_key,
+					 .on_keys = machine_on_keys,
 					 .arg = machine};
 	struct irq_line irq = ioapic_irq_line(&machine->ioapic, LAYOUT_GSI_SERIAL);
 	struct serial_backend backend;

@@ -324,8 +324,11 @@ int machine_end_fd(const struct machine *machine);
 /* MACHINE_END_NONE until then. Any thread. */
 enum machine_end machine_end_reason(const struct machine *machine);
 
-/* Where a vCPU was when the machine ended. Returns 0, -EAGAIN while it has not, or -ENOENT. The owner's thread. */
+/* Where a vCPU was when the machine ended. Returns 0, -EAGAIN while it has not, or -ENOENT: there is none, or it was never started. The owner's thread. */
 int machine_last_instruction(const struct machine *machine, unsigned int cpu, uint64_t *address);
+
+/* Shows every vCPU's registers in the log, whatever its level. Waits until they have stopped. Any thread that has the rights, not a vCPU's. */
+void machine_show_vcpus(struct machine *machine);
 
 /* How long a vCPU has run, in ns. Returns 0, or -ENOENT while it does not. The owner's thread. */
 int machine_cpu_time(struct machine *machine, unsigned int cpu, uint64_t *ns);
@@ -345,12 +348,12 @@ bool machine_net_is_limited(const struct machine_net_config *config);
 
 /* machine_run.c. Any thread: the machine ends for this reason, unless it has ended already. */
 void machine_end(struct machine *machine, enum machine_end reason);
-/* What parts call when the machine ends; arg is the machine. On vCPU threads, but for the key, on the main loop. */
+/* What parts call when the machine ends; arg is the machine. On vCPU threads, but for keys, on the main loop. */
 void machine_on_power_off(void *arg);
 void machine_on_reset(void *arg);
 void machine_on_triple_fault(void *arg);
 void machine_on_failure(void *arg, unsigned int vcpu);
-void machine_on_quit_key(void *arg);
+void machine_on_keys(void *arg, unsigned int pressed);
 /* The end task, on the main loop. */
 void machine_on_end(void *arg);
 /* Not on a vCPU thread. Idempotent. */

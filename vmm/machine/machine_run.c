@@ -91,9 +91,12 @@ void machine_on_failure(void *arg, unsigned int vcpu)
 	machine_end(arg, MACHINE_END_FAILED);
 }
 
-void machine_on_quit_key(void *arg)
+void machine_on_keys(void *arg, unsigned int pressed)
 {
-	machine_end(arg, MACHINE_END_CONSOLE_KEY);
+	if (pressed & CONSOLE_KEY_SHOW)
+		machine_show_vcpus(arg);
+	if (pressed & CONSOLE_KEY_QUIT)
+		machine_end(arg, MACHINE_END_CONSOLE_KEY);
 }
 
 static int machine_start_vcpus(struct machine *machine)
@@ -171,12 +174,14 @@ enum machine_end machine_end_reason(const struct machine *machine)
 int machine_last_instruction(const struct machine *machine, unsigned int cpu, uint64_t *address)
 {
 	struct pollfd ended = {.fd = machine->end_fd, .events = POLLIN};
+	struct vcpu_registers registers;
 
 	if (poll(&ended, 1, 0) != 1)
 		return -EAGAIN;
-	if (cpu >= machine->n_vcpus || machine->vcpus[cpu].last_instruction == 0)
+	if (cpu >= machine->n_vcpus || vcpu_read_registers(&machine->vcpus[cpu], &registers) < 0 ||
+	    registers.mp_state == KVM_MP_STATE_UNINITIALIZED)
 		return -ENOENT;
-	*address = machine->vcpus[cpu].last_instruction;
+	*address = registers.regs.rip;
 	return 0;
 }
 

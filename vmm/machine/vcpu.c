@@ -132,6 +132,7 @@ static enum vcpu_next vcpu_dispatch(struct vcpu *vcpu)
 {
 	uint32_t reason = vcpu->run->exit_reason;
 
+	vcpu->last_exit = reason;
 	if (reason < sizeof(vcpu_exits) / sizeof(vcpu_exits[0]) && vcpu_exits[reason])
 		return vcpu_exits[reason](vcpu);
 	return vcpu_fail(vcpu, "an exit that vmm does not know, reason", reason);
@@ -143,7 +144,6 @@ static void *vcpu_thread(void *arg)
 {
 	struct vcpu *vcpu = arg;
 	enum vcpu_next next = VCPU_CONTINUE;
-	struct kvm_regs regs;
 
 	vcpu_pause_enter(vcpu);
 	while (next == VCPU_CONTINUE && !vcpu_must_stop(vcpu)) {
@@ -154,8 +154,6 @@ static void *vcpu_thread(void *arg)
 		else if (errno != EAGAIN)
 			next = vcpu_fail(vcpu, strerror(errno), (uint64_t)errno);
 	}
-	if (ioctl(vcpu->fd, KVM_GET_REGS, &regs) == 0)
-		vcpu->last_instruction = regs.rip;
 	vcpu_pause_leave(vcpu);
 	return NULL;
 }

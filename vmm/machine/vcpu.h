@@ -49,8 +49,8 @@ struct vcpu {
 	/* immutable between start and join */
 	pthread_t thread;
 	bool running;
-	/* written by the thread at its end */
-	uint64_t last_instruction; /* 0: not known */
+	/* owned by the thread, and by who has paused it */
+	uint32_t last_exit; /* its reason; 0: none yet */
 	/* under pause.lock */
 	bool inside; /* may be in the guest; then self is set */
 	pthread_t self;
