@@ -9,6 +9,7 @@
 static const char console_help[] = "\r\n"
 				   "Ctrl-A x       end the VM\r\n"
 				   "Ctrl-A d       show what the vCPUs are doing\r\n"
+				   "Ctrl-A c       dump the guest (--dump-guest)\r\n"
 				   "Ctrl-A h       list these keys\r\n"
 				   "Ctrl-A Ctrl-A  send Ctrl-A to the guest\r\n";
 

@@ -12,6 +12,9 @@ static size_t console_keys_letter(uint8_t letter, uint8_t *out, unsigned int *pr
 	case 'd':
 		*pressed |= CONSOLE_KEY_SHOW;
 		return 0;
+	case 'c':
+		*pressed |= CONSOLE_KEY_DUMP;
+		return 0;
 	case 'h':
 		*pressed |= CONSOLE_KEY_HELP;
 		return 0;

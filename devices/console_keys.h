@@ -3,6 +3,7 @@
  *
  *	Ctrl-A x	end the VM
  *	Ctrl-A d	show what the vCPUs are doing
+ *	Ctrl-A c	dump the guest into a file
  *	Ctrl-A h	list the keys
  *	Ctrl-A Ctrl-A	one Ctrl-A for the guest
  *	Ctrl-A other	both bytes for the guest
@@ -27,6 +28,7 @@ enum console_key {
 	CONSOLE_KEY_QUIT = 1 << 0,
 	CONSOLE_KEY_HELP = 1 << 1,
 	CONSOLE_KEY_SHOW = 1 << 2,
+	CONSOLE_KEY_DUMP = 1 << 3,
 };
 
 /*

@@ -39,6 +39,7 @@ static const char *const words[128] = {
 	"--transport",
 	"--tables",
 	"--dump-dtb",
+	"--dump-guest",
 	"--timeout",
 	"--console",
 	"--events",

@@ -62,14 +62,14 @@ refused 'two dashes too many' "unknown option '----kernel'" ----kernel x
 refused 'part of an option' "unknown option '--kern'" --kern poweroff.bz64
 refused 'a stray word' "unknown argument 'poweroff.bz64'" poweroff.bz64
 refused 'an empty word' "unknown argument ''" ''
-for option in kernel initrd cmdline append disk net cpus memory transport timeout root env boot-timeout console events log-level tables dump-dtb \
+for option in kernel initrd cmdline append disk net cpus memory transport timeout root env boot-timeout console events log-level tables dump-dtb dump-guest \
 	unpack kernel-cache; do
 	refused "--$option without a value" "--$option needs a value" "--$option"
 done
 refused '--help with a value' '--help takes no value' --help=yes
 refused 'contradictory command lines' 'give one of them' "${good[@]}" --cmdline a --append b
 for option in kernel=poweroff.bz64 initrd=initrd cmdline=x append=x cpus=1 memory=64M transport=pci timeout=5 \
-	console=none log-level=warn tables=acpi dump-dtb=x unpack=on kernel-cache=on; do
+	console=none log-level=warn tables=acpi dump-dtb=x dump-guest=x unpack=on kernel-cache=on; do
 	refused "--${option%%=*} twice" "--${option%%=*} is given twice" "--$option" "--$option"
 done
 for cpus in 0 10000 255 many -1 1.5 1x 0x2 '' 99999999999999999999 ' 1'; do

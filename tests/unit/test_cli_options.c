@@ -94,10 +94,11 @@ static void print_help(void *arg)
 START_TEST(test_help_text)
 {
 	static const char *const names[] = {
-		"--kernel",	"--initrd",  "--append",    "--cmdline", "--disk",    "--net",
-		"--cpus",	"--memory",  "--transport", "--timeout", "--console", "--log-level",
-		"--io-threads", "--rng",     "--balloon",   "--vsock",	 "--tables",  "--dump-dtb",
-		"--help",	"--version", "exit-status", "Ctrl-A x"};
+		"--kernel",  "--initrd",    "--append",	    "--cmdline",    "--disk",
+		"--net",     "--cpus",	    "--memory",	    "--transport",  "--timeout",
+		"--console", "--log-level", "--io-threads", "--rng",	    "--balloon",
+		"--vsock",   "--tables",    "--dump-dtb",   "--dump-guest", "--help",
+		"--version", "exit-status", "Ctrl-A x"};
 	unsigned int lines = 0;
 	char text[8192];
 
@@ -140,11 +141,11 @@ START_TEST(test_no_kernel)
 }
 END_TEST
 
-static const char *const valued[] = {"--kernel",    "--initrd",	    "--cmdline", "--append",
-				     "--disk",	    "--net",	    "--cpus",	 "--memory",
-				     "--transport", "--timeout",    "--console", "--events",
-				     "--log-level", "--io-threads", "--kaslr",	 "--rng",
-				     "--balloon",   "--vsock",	    "--tables",	 "--dump-dtb"};
+static const char *const valued[] = {
+	"--kernel",    "--initrd",     "--cmdline",   "--append",  "--disk",	"--net",
+	"--cpus",      "--memory",     "--transport", "--timeout", "--console", "--events",
+	"--log-level", "--io-threads", "--kaslr",     "--rng",	   "--balloon", "--vsock",
+	"--tables",    "--dump-dtb",   "--dump-guest"};
 
 START_TEST(test_missing_value)
 {
@@ -190,6 +191,7 @@ static const struct {
 	{"--vsock", "cid=3,socket=s"},
 	{"--tables", "dtb"},
 	{"--dump-dtb", "f"},
+	{"--dump-guest", "f"},
 };
 
 START_TEST(test_repeated)

@@ -316,6 +316,11 @@ START_TEST(test_tables)
 	REFUSED("--tables takes acpi or dtb", "--kernel", "k", "--tables", "acpi,dtb");
 	REFUSED("--tables takes acpi or dtb", "--kernel", "k", "--tables", "");
 	REFUSED("--dump-dtb needs the name of a file", "--kernel", "k", "--dump-dtb", "");
+	ck_assert_ptr_null(o.dump_guest);
+	ck_assert_int_eq(o.config.dump_fd, -1);
+	ck_assert_int_eq(PARSE("--kernel", "k", "--dump-guest", "a,b=c"), 0);
+	ck_assert_str_eq(o.dump_guest, "a,b=c");
+	REFUSED("--dump-guest needs the name of a file", "--kernel", "k", "--dump-guest", "");
 }
 END_TEST
 

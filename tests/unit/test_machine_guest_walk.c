@@ -88,6 +88,16 @@ static void long_mode(void)
 	entry64(PT, 2, DATA);
 }
 
+/* ... nor in left bytes from there on. */
+static void must_miss(uint64_t address, uint64_t want_left)
+{
+	uint64_t left = 0;
+	gpa_t gpa;
+
+	ck_assert_int_eq(guest_walk(&mem, &sregs, address, &gpa, &left), -EFAULT);
+	ck_assert_uint_eq(left, want_left);
+}
+
 START_TEST(no_paging)
 {
 	must_be(0x12345, 0x12345, PAGE - 0x345);
@@ -103,10 +113,11 @@ START_TEST(four_levels)
 	must_be(0xffffffff81200010, DATA + 0x10, PAGE - 0x10);
 	must_be(0xffffffff81201fff, DATA2 + 0xfff, 1);
 	must_be(0xffffffffc0000001, (UINT64_C(3) << 30) + 1, (1 << 30) - 1);
-	must_fail(0xffffffff81202000); /* an entry that is not there, at each level */
-	must_fail(0xffffffff81400000);
-	must_fail(0xffffffff40000000);
-	must_fail(0xffff800000000000);
+	/* an entry that is not there, at each level */
+	must_miss(0xffffffff81202010, PAGE - 0x10);
+	must_miss(0xffffffff81400000, 2 * MIB);
+	must_miss(0xffffffff40000001, (1 << 30) - 1);
+	must_miss(0xffff800000000000, UINT64_C(1) << 39);
 	must_fail(0x0000ffff81200010); /* not canonical */
 }
 END_TEST

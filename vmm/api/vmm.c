@@ -39,6 +39,7 @@ void vmm_config_init(struct vmm_config *config)
 				      .kaslr = true,
 				      .console_socket = -1,
 				      .console_in = -1,
+				      .dump_fd = -1,
 				      .console_out = -1};
 }
 
@@ -72,7 +73,8 @@ static struct machine_config vmm_translate(const struct vmm_config *c)
 		.sandbox = (enum machine_sandbox)c->sandbox,
 		.console_in = c->console_in,
 		.console_out = c->console_out,
-		.console_keys = c->console_keys};
+		.console_keys = c->console_keys,
+		.dump_fd = c->dump_fd};
 }
 
 static struct net_limit_config vmm_translate_limit(const struct vmm_net_limit *l)
@@ -305,6 +307,11 @@ int vmm_last_instruction(const struct vmm *vm, unsigned int cpu, uint64_t *addre
 void vmm_dump_vcpus(struct vmm *vm)
 {
 	machine_show_vcpus(vm->machine);
+}
+
+int vmm_dump_guest(struct vmm *vm, int fd)
+{
+	return machine_dump_guest(vm->machine, fd);
 }
 
 int vmm_cpu_time(struct vmm *vm, unsigned int cpu, uint64_t *ns)

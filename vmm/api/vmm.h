@@ -270,7 +270,10 @@ struct vmm_config {
 	int console_socket;
 	int console_in;	 /* the console's input; -1 (default): none */
 	int console_out; /* its output; -1 (default): thrown away */
-	bool console_keys; /* Ctrl-A x ends the VM, Ctrl-A d is vmm_dump_vcpus(), Ctrl-A h lists the keys; default false */
+	/* Ctrl-A x ends the VM, Ctrl-A d is vmm_dump_vcpus(), Ctrl-A c vmm_dump_guest() to dump_fd, Ctrl-A h lists the keys; default
+	 * false. */
+	bool console_keys;
+	int dump_fd; /* a regular file; -1 (default): none */
 };
 
 /* How a VM ended. */
@@ -366,6 +369,14 @@ int vmm_last_instruction(const struct vmm *vm, unsigned int cpu, uint64_t *addre
  * than that of vmm_confine_thread().
  */
 void vmm_dump_vcpus(struct vmm *vm);
+
+/*
+ * Writes the guest's memory and the registers of its vCPUs into a regular file, from its start, as an ELF core for gdb and crash(8),
+ * with holes for pages of zeros: what the file held is lost. The vCPUs stop for as long as that takes. After the end they are as they were
+ * then. Returns 0, or negative errno after a message, with the file empty if it could be emptied (-ENOSPC, -EFBIG, ...). One at a
+ * time; threads as with vmm_dump_vcpus().
+ */
+int vmm_dump_guest(struct vmm *vm, int fd);
 
 /*
  * How long a vCPU has run on the host's CPUs, in nanoseconds: a guest that gets no time is told by it from one that hangs. Returns

@@ -12,10 +12,15 @@
 
 #include "vmm/cli/report.h"
 
+static int dump_refuse_as(const char *what, const char *path, int err, const char *why)
+{
+	report("cannot write %s '%s': %s", what, path, why);
+	return -err;
+}
+
 static int dump_refuse(const char *path, int err, const char *why)
 {
-	report("cannot write device tree '%s': %s", path, why);
-	return -err;
+	return dump_refuse_as("device tree", path, err, why);
 }
 
 static bool dump_is_file(const struct stat *st, const char *path)
@@ -170,4 +175,47 @@ int dump_device_tree(const struct options *options, const struct vmm *vm)
 	err = dump_bytes(options, tree, size);
 	free(tree);
 	return err;
+}
+
+/* ---- the guest ---- */
+
+/* Why not, or NULL. */
+static const char *dump_is_unfit(const struct options *options)
+{
+	struct stat st;
+
+	if (fstat(options->config.dump_fd, &st) < 0 || !S_ISREG(st.st_mode))
+		return "it is no regular file";
+	if (dump_is_part(&st, &options->config))
+		return "the machine is made of this file";
+	return dump_is_console(&st, options) ? "the console goes to this file" : NULL;
+}
+
+int dump_open_guest(struct options *options)
+{
+	/* O_NONBLOCK: a pipe is refused, not waited for. */
+	const int flags = O_WRONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+	const char *path = options->dump_guest, *why;
+	int fd;
+
+	if (!path)
+		return 0;
+	fd = open(path, flags | O_CREAT | O_EXCL, 0600);
+	options->dump_created = fd >= 0;
+	if (fd < 0 && errno == EEXIST)
+		fd = open(path, flags);
+	if (fd < 0)
+		return dump_refuse_as("a dump of the guest to", path, errno, strerror(errno));
+	options->config.dump_fd = fd;
+	why = dump_is_unfit(options);
+	if (why)
+		return dump_refuse_as("a dump of the guest to", path, EINVAL, why);
+	signal(SIGXFSZ, SIG_IGN); /* a file that may not be so large is an error like others */
+	return 0;
+}
+
+void dump_abandon_guest(const struct options *options)
+{
+	if (options->dump_created)
+		unlink(options->dump_guest);
 }

@@ -1,5 +1,5 @@
 /*
- * --dump-dtb: the machine's device tree, written to a file.
+ * What is written of a machine to a file: its device tree (--dump-dtb), or the guest when it has failed (--dump-guest).
  *
  * One thread. What cannot be done is one line on stderr.
  */
@@ -12,3 +12,9 @@
  * Returns 0 or negative errno.
  */
 int dump_device_tree(const struct options *options, const struct vmm *vm);
+
+/* Opens the file for the guest, if one was asked for, as config.dump_fd; its content stays. Returns 0 or negative errno. */
+int dump_open_guest(struct options *options);
+
+/* Nothing was started. */
+void dump_abandon_guest(const struct options *options);

@@ -228,6 +228,16 @@ static int run_status(const struct run *run, enum vmm_end end)
 	}
 }
 
+/* Whoever ended it on purpose does not want to know why. */
+static bool run_wants_dump(const struct run *run, enum vmm_end end)
+{
+	if (!run->options->dump_guest || run->forced)
+		return false;
+	if (end == VMM_END_STOPPED)
+		return run->timed_out || (run->command && run->command->boot_timed_out);
+	return end == VMM_END_CRASH || end == VMM_END_FAILED;
+}
+
 static int run_until_end(struct run *run)
 {
 	enum vmm_end end = VMM_END_NONE;
@@ -256,6 +266,8 @@ static int run_until_end(struct run *run)
 	status = run_status(run, end);
 	/* What is said of the end are lines of an ordinary terminal. */
 	terminal_restore();
+	if (run_wants_dump(run, end))
+		vmm_dump_guest(run->vm, run->options->config.dump_fd);
 	if (run->command)
 		status = command_end(run->command, end, status);
 	events_tell(run->events, 0, "ended", ",\"reason\":\"%s\",\"status\":%d",
@@ -322,21 +334,28 @@ static int start(struct run *run, struct host_console *console, struct sandbox *
 	return err;
 }
 
+/* The files that were made for a start that is none. */
+static void abandon(const struct host_console *console, const struct options *options)
+{
+	host_console_abandon(console);
+	dump_abandon_guest(options);
+}
+
 /* Returns 0 or negative errno; then all is undone. */
 static int make_vm(struct run *run, struct options *options, struct host_console *console)
 {
 	char cache_dir[4096];
-	int err = 0;
+	int err = dump_open_guest(options);
 
 	if (options->kernel_cache)
 		options->config.kernel_cache = cache_dir_find(
 			getenv("XDG_CACHE_HOME"), getenv("HOME"), cache_dir, sizeof(cache_dir));
-	if (run->command)
+	if (err == 0 && run->command)
 		err = command_open(run->command, options, run->events);
 	if (err == 0)
 		err = vmm_create(&options->config, &run->vm);
 	if (err < 0) {
-		host_console_abandon(console);
+		abandon(console, options);
 		events_tell(run->events, 0, "ended", ",\"reason\":\"failed\",\"status\":%d",
 			    EXIT_STATUS_FAILED);
 		return err;
@@ -366,7 +385,7 @@ static int run_vm(struct options *options, struct host_console *console, struct 
 	if (options->dump_dtb) {
 		if (dump_device_tree(options, run.vm) == 0)
 			status = EXIT_STATUS_OK;
-		host_console_abandon(console);
+		abandon(console, options);
 		vmm_destroy(run.vm);
 		return status;
 	}
@@ -375,7 +394,7 @@ static int run_vm(struct options *options, struct host_console *console, struct 
 	if (start(&run, console, sandbox) == 0) {
 		status = run_until_end(&run);
 	} else {
-		host_console_abandon(console);
+		abandon(console, options);
 		events_tell(events, 0, "ended", ",\"reason\":\"failed\",\"status\":%d", status);
 	}
 	terminal_restore();

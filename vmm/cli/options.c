@@ -137,6 +137,16 @@ static int option_dump_dtb(struct options *o, char *value)
 	return 0;
 }
 
+static int option_dump_guest(struct options *o, char *value)
+{
+	if (!*value) {
+		report("--dump-guest needs the name of a file");
+		return -EINVAL;
+	}
+	o->dump_guest = value;
+	return 0;
+}
+
 static int option_timeout(struct options *o, char *value)
 {
 	if (value_seconds(value, &o->timeout_ms) < 0) {
@@ -200,6 +210,7 @@ static const struct option {
 	{"transport", option_transport, true, false},
 	{"tables", option_tables, true, false},
 	{"dump-dtb", option_dump_dtb, true, false},
+	{"dump-guest", option_dump_guest, true, false},
 	{"sandbox", option_sandbox, true, false},
 	{"user", option_user, true, false},
 	{"timeout", option_timeout, true, false},

@@ -49,7 +49,9 @@ struct options {
 	char *env[OPTIONS_MAX_ENV + 1]; /* the command's environment, with a NULL at the end */
 	unsigned int n_env;
 	bool env_given;
-	const char *dump_dtb; /* where the device tree goes, instead of a run; NULL: none */
+	const char *dump_guest; /* where the guest goes when it has failed; NULL: nowhere */
+	bool dump_created;	/* by us */
+	const char *dump_dtb;	/* where the device tree goes, instead of a run; NULL: none */
 	enum vmm_log_level log_level;
 	/* what config points to */
 	struct vmm_disk disks[VMM_MAX_DISKS_AND_NETS];

@@ -88,6 +88,8 @@ static const struct help_section {
 	 "                       CONFIG_OF\n"
 	 "  --dump-dtb FILE      write the machine's device tree to FILE, and do not start\n"
 	 "                       (default: start)\n"
+	 "  --dump-guest FILE    an ELF core of a guest that crashed or hung, or by a key\n"
+	 "                       (default none)\n"
 	 "  --timeout SECONDS    end the machine then, with status 124 (default never)\n"},
 	{"console",
 	 "  --console [virtio,]stdio|none|file=FILE|pty|socket=PATH\n"

@@ -4,8 +4,6 @@
 #include <stdbool.h>
 #include <asm/processor-flags.h>
 
-#define EFER_LMA 0x400u
-
 /* Bits of an entry, the same in all modes. */
 #define ENTRY_PRESENT 0x1u
 #define ENTRY_LARGE   0x80u
@@ -28,7 +26,7 @@ static struct guest_walk_mode guest_walk_mode(const struct kvm_sregs *s)
 
 	if (!(s->cr0 & X86_CR0_PG))
 		return m;
-	if (s->efer & EFER_LMA) {
+	if (s->efer & X86_EFER_LMA) {
 		m.levels = s->cr4 & X86_CR4_LA57 ? 5 : 4;
 		m.large_levels = 3;
 	} else if (s->cr4 & X86_CR4_PAE) {
@@ -50,7 +48,7 @@ static bool guest_walk_has(const struct kvm_sregs *s, const struct guest_walk_mo
 {
 	unsigned int unused = 64 - (PAGE_BITS + m->levels * m->index_bits);
 
-	if (!(s->efer & EFER_LMA))
+	if (!(s->efer & X86_EFER_LMA))
 		return address <= UINT32_MAX;
 	/* canonical: the upper bits are copies of the highest that is translated */
 	return (uint64_t)((int64_t)(address << unused) >> unused) == address;
@@ -74,6 +72,7 @@ int guest_walk(const struct guest_mem *mem, const struct kvm_sregs *sregs, uint6
 	uint64_t entry = 0, offset, page_size = 1u << PAGE_BITS;
 	gpa_t table = m.root;
 
+	*left = 1;
 	if (!guest_walk_has(sregs, &m, address))
 		return -EFAULT;
 	for (unsigned int level = m.levels; level > 0; level--) {
@@ -82,10 +81,11 @@ int guest_walk(const struct guest_mem *mem, const struct kvm_sregs *sregs, uint6
 		uint64_t index = address >> shift & ((1u << m.index_bits) - 1);
 
 		entry = 0;
+		page_size = UINT64_C(1) << shift;
+		*left = page_size - (address & (page_size - 1));
 		if (guest_mem_read(mem, table + index * size, &entry, size) < 0 ||
 		    !(entry & ENTRY_PRESENT))
 			return -EFAULT;
-		page_size = UINT64_C(1) << shift;
 		table = entry & ENTRY_ADDRESS;
 		if (level <= m.large_levels && entry & ENTRY_LARGE)
 			break;

@@ -16,9 +16,11 @@
 
 #include "vmm/core/guest_mem.h"
 
+#define X86_EFER_LMA 0x400u /* 64-bit mode, and paging with it */
+
 /*
- * Where an address lies, and how many bytes from there on lie in the same page. Returns 0, or -EFAULT when no page is there; what a
- * page is mapped to need not be memory.
+ * Where an address lies, and how many bytes from there on lie in the same page. Returns 0, or -EFAULT when no page is there, nor
+ * in *left bytes from there on. What a page is mapped to need not be memory.
  */
 int guest_walk(const struct guest_mem *mem, const struct kvm_sregs *sregs, uint64_t address,
 	       gpa_t *gpa, uint64_t *left);

@@ -115,6 +115,7 @@ static int make_vm(struct machine *machine, const struct machine_config *config)
 	bus_init(&machine->ports);
 	bus_init(&machine->mmio);
 	machine->quick_end = config->quick_end;
+	machine->dump_fd = config->dump_fd;
 	err = vm_init(&machine->vm, &machine->mem);
 	return err;
 }

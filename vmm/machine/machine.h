@@ -160,6 +160,7 @@ struct machine_config {
 	int console_in;
 	int console_out;
 	bool console_keys;
+	int dump_fd; /* for a dump of the guest by a key; -1: none; the caller's, as the console's */
 };
 
 /* What a process with this machine gives up besides; see vmm_confinement. */
@@ -229,6 +230,7 @@ struct machine {
 	bool filtered; /* threads get filters */
 	unsigned int n_disks;
 	bool quick_end;
+	int dump_fd; /* -1: none */
 	struct machine_rights rights[FILTER_KINDS];
 	struct guest_mem mem;
 	struct vm vm;
@@ -330,6 +332,12 @@ int machine_last_instruction(const struct machine *machine, unsigned int cpu, ui
 /* Shows every vCPU's registers in the log, whatever its level. Waits until they have stopped. Any thread that has the rights, not a vCPU's. */
 void machine_show_vcpus(struct machine *machine);
 
+/*
+ * Writes the guest's memory and vCPUs into a regular file, from its start, as an ELF core; the vCPUs stop meanwhile. Reports errors
+ * itself, and leaves the file empty then. One at a time, any thread that has the rights, not a vCPU's. Returns 0 or negative errno.
+ */
+int machine_dump_guest(struct machine *machine, int fd);
+
 /* How long a vCPU has run, in ns. Returns 0, or -ENOENT while it does not. The owner's thread. */
 int machine_cpu_time(struct machine *machine, unsigned int cpu, uint64_t *ns);
 
@@ -358,6 +366,9 @@ void machine_on_keys(void *arg, unsigned int pressed);
 void machine_on_end(void *arg);
 /* Not on a vCPU thread. Idempotent. */
 void machine_stop_vcpus(struct machine *machine);
+
+/* machine_core_x86.c. While the vCPUs are paused: the registers of one that has the kernel's tables. False: none is in 64-bit mode. */
+bool machine_find_kernel(const struct machine *machine, struct kvm_sregs *sregs);
 
 /* machine_sandbox.c */
 int machine_init_rights(struct machine *machine, const struct machine_config *config);

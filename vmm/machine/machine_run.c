@@ -91,10 +91,23 @@ void machine_on_failure(void *arg, unsigned int vcpu)
 	machine_end(arg, MACHINE_END_FAILED);
 }
 
+/* What has ended may be dumped by its owner at this time. */
+static void machine_on_dump_key(struct machine *machine)
+{
+	if (machine_end_reason(machine) != MACHINE_END_NONE)
+		return;
+	if (machine->dump_fd >= 0)
+		machine_dump_guest(machine, machine->dump_fd);
+	else
+		log_warn("there is no file for a dump of the guest");
+}
+
 void machine_on_keys(void *arg, unsigned int pressed)
 {
 	if (pressed & CONSOLE_KEY_SHOW)
 		machine_show_vcpus(arg);
+	if (pressed & CONSOLE_KEY_DUMP)
+		machine_on_dump_key(arg);
 	if (pressed & CONSOLE_KEY_QUIT)
 		machine_end(arg, MACHINE_END_CONSOLE_KEY);
 }

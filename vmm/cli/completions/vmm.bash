@@ -19,7 +19,7 @@ _vmm_words() {
 
 _vmm() {
 	local options='--kernel --initrd --append --cmdline --kaslr --disk --net --vsock --cpus --memory --unpack --kernel-cache
-		--io-threads --rng --balloon --transport --tables --dump-dtb --timeout --console --root --env --boot-timeout --events --sandbox --user --log-level --help --version'
+		--io-threads --rng --balloon --transport --tables --dump-dtb --dump-guest --timeout --console --root --env --boot-timeout --events --sandbox --user --log-level --help --version'
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} list before=''
 
 	# "--option=value" comes as three words; what a list has behind its last equals sign is no option's value
@@ -33,7 +33,7 @@ _vmm() {
 		return
 	fi
 	case $prev in
-	--kernel | --initrd | --dump-dtb | --events)
+	--kernel | --initrd | --dump-dtb | --dump-guest | --events)
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 		compopt -o filenames
 		return

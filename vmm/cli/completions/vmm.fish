@@ -59,6 +59,7 @@ complete -c vmm -n __vmm_runs -l balloon -x -a 'on off' -d 'give freed memory to
 complete -c vmm -n __vmm_runs -l transport -x -a 'pci mmio' -d 'how the guest finds its devices'
 complete -c vmm -n __vmm_runs -l tables -x -a 'acpi dtb' -d 'how the machine is described'
 complete -c vmm -n __vmm_runs -l dump-dtb -r -F -d 'write the device tree to a file'
+complete -c vmm -n __vmm_runs -l dump-guest -r -F -d 'where a failed guest is dumped to'
 complete -c vmm -n __vmm_runs -l timeout -x -d 'seconds, then the machine is ended'
 complete -c vmm -n __vmm_runs -l console -x -a '(__vmm_list console)' -d 'where the console goes'
 complete -c vmm -n __vmm_runs -l root -x -a '(__vmm_list root)' -d 'the root of a command'
