@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A guest that panics leaves a dump that gdb and crash read, with and without random addresses.
+# A guest that panics leaves a dump that gdb and crash read, with and without random addresses, and its last messages.
 set -euo pipefail
 # shellcheck source=tests/boot/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -7,6 +7,7 @@ enter_lab cloud
 
 # Where two variables are: a text of the kernel's image, and a pointer to memory that was allocated.
 panic='grep -E " (linux_banner|saved_command_line)$" /proc/kallsyms
+	echo last words >/dev/kmsg
 	echo c >/proc/sysrq-trigger'
 
 # address NAME VARIABLE
@@ -31,7 +32,8 @@ panics() {
 	words=$2 start "$1" "$panic" --cpus 2 --console "file=$tmp/$1.console" --dump-guest "$core" --timeout 120
 	await "$1"
 	equal "$1: status" 123 "$status"
-	has "$1" "$tmp/$1.err" '^vmm: a dump of the guest was written$'
+	has "$1" "$tmp/$1.err" '^vmm: a dump of the guest was written$' '^vmm: kernel: \[.*\] last words$' \
+		'^vmm: kernel: \[.*\] Kernel panic - not syncing: sysrq triggered crash$'
 	equal "$1: mode" 600 "$(stat -c %a "$core")"
 	check "$1: size" "$(du -k "$core" | cut -f 1) KiB of $(stat -c %s "$core") bytes" \
 		between "$(du -k "$core" | cut -f 1)" 10000 200000

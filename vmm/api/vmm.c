@@ -314,6 +314,11 @@ int vmm_dump_guest(struct vmm *vm, int fd)
 	return machine_dump_guest(vm->machine, fd);
 }
 
+char *vmm_kernel_log(struct vmm *vm, unsigned int n)
+{
+	return machine_read_kernel_log(vm->machine, n);
+}
+
 int vmm_cpu_time(struct vmm *vm, unsigned int cpu, uint64_t *ns)
 {
 	return machine_cpu_time(vm->machine, cpu, ns);

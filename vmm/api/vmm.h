@@ -379,6 +379,13 @@ void vmm_dump_vcpus(struct vmm *vm);
 int vmm_dump_guest(struct vmm *vm, int fd);
 
 /*
+ * The last messages, n at most, of the log of a guest's kernel (dmesg), read out of its memory: Linux since 5.10, built with
+ * VMCOREINFO (CONFIG_CRASH_CORE, CONFIG_VMCORE_INFO). The text is the guest's, has a newline behind each message and may
+ * hold any byte but zeros; free() it. NULL when there is none. Threads as with vmm_dump_vcpus(), and the vCPUs stop as there.
+ */
+char *vmm_kernel_log(struct vmm *vm, unsigned int n);
+
+/*
  * How long a vCPU has run on the host's CPUs, in nanoseconds: a guest that gets no time is told by it from one that hangs. Returns
  * 0, or -ENOENT when there is no such vCPU or it does not run.
  */

@@ -12,6 +12,11 @@
 
 #include "vmm/cli/report.h"
 
+/* Of a kernel's log. */
+#define DUMP_LOG_SEARCHED 250 /* messages */
+#define DUMP_LOG_BEFORE	  10  /* lines before a panic */
+#define DUMP_LOG_LINES	  40  /* in all */
+
 static int dump_refuse_as(const char *what, const char *path, int err, const char *why)
 {
 	report("cannot write %s '%s': %s", what, path, why);
@@ -218,4 +223,33 @@ void dump_abandon_guest(const struct options *options)
 {
 	if (options->dump_created)
 		unlink(options->dump_guest);
+}
+
+/* Where so many lines before at begin, or the first one. */
+static char *dump_lines_before(char *text, char *at, unsigned int lines)
+{
+	while (at > text && lines > 0) {
+		at--;
+		if (at > text && at[-1] == '\n')
+			lines--;
+	}
+	return at;
+}
+
+/* What led to the panic, and what followed; of a long one without its end, which is the registers of a program. */
+void dump_kernel_log(struct vmm *vm)
+{
+	char *text = vmm_kernel_log(vm, DUMP_LOG_SEARCHED), *at, *line;
+	unsigned int n = 0;
+
+	if (!text)
+		return;
+	at = strstr(text, "Kernel panic");
+	at = at ? dump_lines_before(text, at, DUMP_LOG_BEFORE)
+		: dump_lines_before(text, text + strlen(text), DUMP_LOG_LINES);
+	while (n++ < DUMP_LOG_LINES && (line = strsep(&at, "\n"))) {
+		if (*line)
+			report("kernel: %s", line);
+	}
+	free(text);
 }

@@ -18,3 +18,6 @@ int dump_open_guest(struct options *options);
 
 /* Nothing was started. */
 void dump_abandon_guest(const struct options *options);
+
+/* The last words of a guest's kernel, if its memory has them, those around a panic, each after "vmm: kernel: ". */
+void dump_kernel_log(struct vmm *vm);

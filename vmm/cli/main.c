@@ -270,6 +270,9 @@ static int run_until_end(struct run *run)
 		vmm_dump_guest(run->vm, run->options->config.dump_fd);
 	if (run->command)
 		status = command_end(run->command, end, status);
+	if (end == VMM_END_CRASH && run->options->console != OPTIONS_CONSOLE_STDIO &&
+	    !(run->command && run->command->console[0] >= 0))
+		dump_kernel_log(run->vm);
 	events_tell(run->events, 0, "ended", ",\"reason\":\"%s\",\"status\":%d",
 		    run_reason(run, end), status);
 	return status;

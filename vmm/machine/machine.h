@@ -338,6 +338,11 @@ void machine_show_vcpus(struct machine *machine);
  */
 int machine_dump_guest(struct machine *machine, int fd);
 
+/*
+ * The last n messages of the log of a Linux guest's kernel, to be freed, or NULL when its memory does not tell. Threads as above.
+ */
+char *machine_read_kernel_log(struct machine *machine, unsigned int n);
+
 /* How long a vCPU has run, in ns. Returns 0, or -ENOENT while it does not. The owner's thread. */
 int machine_cpu_time(struct machine *machine, unsigned int cpu, uint64_t *ns);
 

@@ -16,6 +16,7 @@
 #include <unistd.h>
 #include <asm/processor-flags.h>
 
+#include "vmm/machine/guest_log_x86.h"
 #include "vmm/machine/guest_vmcoreinfo.h"
 #include "vmm/machine/guest_walk_x86.h"
 
@@ -340,4 +341,18 @@ int machine_dump_guest(struct machine *machine, int fd)
 			 core->info.len ? "" : ", without VMCOREINFO, which its memory has not");
 	free(core);
 	return err;
+}
+
+char *machine_read_kernel_log(struct machine *machine, unsigned int n)
+{
+	struct guest_vmcoreinfo info;
+	struct kvm_sregs sregs;
+	char *text = NULL;
+
+	vcpu_pause_begin(&machine->pause);
+	vcpu_pause_wait(&machine->pause);
+	if (machine_find_kernel(machine, &sregs) && guest_vmcoreinfo_find(&machine->mem, &info))
+		text = guest_log_read(&machine->mem, &sregs, &info, n);
+	vcpu_pause_end(&machine->pause);
+	return text;
 }
