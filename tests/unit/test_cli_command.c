@@ -451,6 +451,17 @@ START_TEST(last_lines)
 	ck_assert_int_eq(show(), 1);
 	ck_assert_ptr_eq(strstr(said, "vmm: console: Kernel panic - why\nvmm: console: trace\n"),
 			 said);
+	/* of many, the last one */
+	for (int i = 0; i < 300; i++) {
+		snprintf(line, sizeof(line), "Kernel panic %d\n", i);
+		console_tail_put(&tail, line, strlen(line));
+	}
+	for (int i = 0; i < 30; i++)
+		console_tail_put(&tail, "trace\n", 6);
+	ck_assert_int_eq(show(), 1);
+	ck_assert_ptr_eq(strstr(said, "vmm: console: Kernel panic 299\nvmm: console: trace\n"),
+			 said);
+	ck_assert_ptr_null(strstr(said + 14, "panic 298"));
 	/* one line longer than all there is room for */
 	for (int i = 0; i < 1000; i++)
 		console_tail_put(&tail, "0123456789", 10);

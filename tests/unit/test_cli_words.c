@@ -1,4 +1,4 @@
-/* vmm/cli: what was meant by a mistyped word. */
+/* vmm/cli: what was meant by a mistyped word, and what is shown of a message. */
 #include "tests/unit/options_fixture.h"
 
 #include "vmm/cli/suggest.h"
@@ -53,6 +53,40 @@ START_TEST(says_what_was_meant)
 }
 END_TEST
 
+/* ---- messages ---- */
+
+static const struct {
+	const char *text, *shown;
+} messages[] = {
+	{"plain 'text'", "plain 'text'"},
+	{"a\tb\nc\r\033[1m\x7f", "a?b?c??[1m?"},
+	{"\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80", "\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80"},
+	{"8 bits: \x9b"
+	 "31m",
+	 "8 bits: ?31m"},
+	{"UTF-8: \xc2\x9b"
+	 "31m\xc2\xa0",
+	 "UTF-8: ??31m\xc2\xa0"},
+	{"cut \xe2\x82", "cut ??"},
+	{"\xff\xc0\x9b", "???"},
+};
+
+static void report_text(void *arg)
+{
+	report("%s", (const char *)arg);
+}
+
+START_TEST(message)
+{
+	char want[64], text[64];
+
+	snprintf(text, sizeof(text), "%s", messages[_i].text);
+	snprintf(want, sizeof(want), "vmm: %s\n", messages[_i].shown);
+	capture(STDERR_FILENO, said, sizeof(said), report_text, text);
+	ck_assert_str_eq(said, want);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("cli/words");
@@ -62,6 +96,7 @@ int main(void)
 
 	tcase_add_loop_test(tc, suggests, 0, COUNT(words));
 	tcase_add_test(tc, says_what_was_meant);
+	tcase_add_loop_test(tc, message, 0, COUNT(messages));
 	suite_add_tcase(s, tc);
 	runner = srunner_create(s);
 	srunner_run_all(runner, CK_NORMAL);

@@ -5,6 +5,8 @@
 
 #include "vmm/cli/report.h"
 
+#define CONSOLE_TAIL_LINE 512
+
 void console_tail_put(struct console_tail *tail, const char *bytes, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
@@ -54,19 +56,36 @@ static size_t console_tail_line(const struct console_tail *tail, size_t *at, cha
 	return n;
 }
 
-/* A panic may have left many lines behind it, but this one tells why. */
+/* Where the last line of a panic before end begins; SIZE_MAX: there is none. */
+static size_t console_tail_panic(const struct console_tail *tail, size_t end)
+{
+	size_t at = console_tail_start(tail, SIZE_MAX), found = SIZE_MAX;
+	char line[CONSOLE_TAIL_LINE];
+
+	while (at < end) {
+		size_t start = at;
+
+		console_tail_line(tail, &at, line, sizeof(line));
+		if (strstr(line, "Kernel panic"))
+			found = start;
+	}
+	return found;
+}
+
 bool console_tail_show(const struct console_tail *tail)
 {
-	size_t start = console_tail_start(tail, CONSOLE_TAIL_LINES);
-	size_t at = console_tail_start(tail, SIZE_MAX);
+	size_t at = console_tail_start(tail, CONSOLE_TAIL_LINES);
+	size_t panic = console_tail_panic(tail, at);
+	char line[CONSOLE_TAIL_LINE];
 	bool any = false;
-	char line[512];
 
+	/* It may have left many lines behind it, but it tells why. */
+	if (panic != SIZE_MAX) {
+		console_tail_line(tail, &panic, line, sizeof(line));
+		report("console: %s", line);
+	}
 	while (at < tail->len) {
-		bool last = at >= start;
-
-		if (console_tail_line(tail, &at, line, sizeof(line)) == 0 ||
-		    (!last && !strstr(line, "Kernel panic")))
+		if (console_tail_line(tail, &at, line, sizeof(line)) == 0)
 			continue;
 		report("console: %s", line);
 		any = true;

@@ -19,5 +19,5 @@ struct console_tail {
 /* Takes n bytes. */
 void console_tail_put(struct console_tail *tail, const char *bytes, size_t n);
 
-/* Writes the last lines, and that of a panic before them, to stderr, each after "vmm: console: ". Returns whether there were any. */
+/* Writes the last lines, and the last one of a panic before them, to stderr, each after "vmm: console: ". Returns whether there were any. */
 bool console_tail_show(const struct console_tail *tail);

@@ -92,25 +92,6 @@ void events_tell(struct events *events, uint64_t ago, const char *name, const ch
 	events_write(events, line, (size_t)len);
 }
 
-/* Bytes of the UTF-8 character that text begins with; 0: it is none. */
-static size_t events_character(const char *text)
-{
-	const uint8_t *t = (const uint8_t *)text;
-	size_t n = t[0] < 0x80 ? 1 : t[0] < 0xc2 ? 0 : t[0] < 0xe0 ? 2 : t[0] < 0xf0 ? 3 : 4;
-
-	if (t[0] > 0xf4)
-		return 0;
-	for (size_t i = 1; i < n; i++) {
-		if ((t[i] & 0xc0) != 0x80)
-			return 0;
-	}
-	/* longer than need be, halves of a pair, and what is beyond the last character */
-	if ((t[0] == 0xe0 && t[1] < 0xa0) || (t[0] == 0xed && t[1] > 0x9f) ||
-	    (t[0] == 0xf0 && t[1] < 0x90) || (t[0] == 0xf4 && t[1] > 0x8f))
-		return 0;
-	return n;
-}
-
 const char *events_quote(char *buf, size_t size, const char *text)
 {
 	size_t at = 0;
@@ -118,7 +99,7 @@ const char *events_quote(char *buf, size_t size, const char *text)
 	buf[at++] = '"';
 	/* The longest character and the end need 8 bytes. */
 	while (*text && at + 8 <= size) {
-		size_t n = events_character(text);
+		size_t n = report_character(text);
 
 		if (n == 0)
 			at += (size_t)sprintf(buf + at, "\\ufffd");
