@@ -115,6 +115,32 @@ kill -INT "$pid"
 ended interrupted 130
 equal 'SIGINT: nothing more' '' "$(cat <&6)"
 
+# What is for the command alone waits until there is one; what asks it to end may be said again after a while.
+background later sh -c 'trap "echo usr2" USR2; trap "echo int" INT; echo ready; while :; do sleep 0.1; done'
+equal 'a command that is asked twice' ready "$line"
+kill -INT "$pid" && read -r line <&6
+equal 'SIGINT' int "$line"
+sleep 3
+kill -INT "$pid" && read -r line <&6
+equal 'SIGINT again' int "$line"
+sleep 12
+check 'asked twice, 3 s apart: it still runs' "$pid" [ -e "/proc/$pid/exe" ]
+for _ in 1 2 3; do
+	kill -INT "$pid"
+	sleep 0.5
+done
+ended later 130
+
+"${user[@]}" "$vmm" "${options[@]}" --root "$tmp/root" -- sh -c "while :; do sleep 0.1; done" \
+	</dev/null >"$tmp/soon.out" 2>&1 &
+pid=$!
+children[$pid]=soon pids[soon]=$pid
+until [ "$(readlink "/proc/$pid/exe")" = "$vmm" ]; do sleep 0.01; done
+sleep 0.2
+kill -USR2 "$pid"
+ended soon 140
+equal 'SIGUSR2 during the boot reaches the command' '' "$(text soon.out)"
+
 # Before there is a command the machine ends.
 "${user[@]}" "$vmm" "${options[@]}" --root "$tmp/root" -- true </dev/null >"$tmp/early" 2>&1 &
 pid=$!

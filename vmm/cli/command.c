@@ -120,6 +120,19 @@ static void command_on_ready(struct command *command, const struct guest_ready *
 	command->status = EXIT_STATUS_FAILED;
 }
 
+static bool command_is_its_own(int signal)
+{
+	return signal == SIGUSR1 || signal == SIGUSR2;
+}
+
+static void command_pass_on(struct command *command, int signal)
+{
+	struct guest_signal what = {.number = (uint32_t)signal,
+				    .group = !command_is_its_own(signal)};
+
+	guest_link_say(&command->link, GUEST_SIGNAL, &what, sizeof(what));
+}
+
 static void command_on_started(struct command *command)
 {
 	char name[512];
@@ -133,6 +146,10 @@ static void command_on_started(struct command *command)
 		report("cannot switch the terminal to raw mode: %s", strerror(errno));
 	if (command->pumps[0].gate > 0)
 		pump_let_go(&command->pumps[0]);
+	for (int signal = 1; command->early; signal++, command->early >>= 1) {
+		if (command->early & 2)
+			command_pass_on(command, signal);
+	}
 }
 
 static void command_on_exited(struct command *command, const struct guest_exited *exited)
@@ -279,19 +296,20 @@ void command_check(struct command *command, uint64_t now)
 
 bool command_signal(struct command *command, int signal)
 {
-	struct guest_signal what = {.number = (uint32_t)signal,
-				    .group = signal != SIGUSR1 && signal != SIGUSR2};
-	struct guest_window window = command_window();
+	struct guest_window window;
 
 	if (signal == SIGWINCH) {
 		/* The start has the size; before it the guest takes nothing else. */
+		window = command_window();
 		if (command->terminal && command->state == COMMAND_RUNNING)
 			guest_link_say(&command->link, GUEST_WINDOW, &window, sizeof(window));
 		return true;
 	}
 	if (command->state == COMMAND_RUNNING)
-		guest_link_say(&command->link, GUEST_SIGNAL, &what, sizeof(what));
-	return command->state == COMMAND_RUNNING;
+		command_pass_on(command, signal);
+	else if (command->state < COMMAND_RUNNING && command_is_its_own(signal))
+		command->early |= UINT32_C(1) << signal;
+	return command->state == COMMAND_RUNNING || command_is_its_own(signal);
 }
 
 /* ---- the end ---- */

@@ -57,6 +57,7 @@ struct command {
 	struct console_tail tail;
 	bool kernel_seen;
 	int status;
+	uint32_t early; /* signals for the command that came before it ran, bits of their numbers */
 	struct boot_watch boot;
 	uint64_t
 		gone_deadline; /* ms of CLOCK_MONOTONIC, for a machine whose init has gone; UINT64_MAX: none */
@@ -82,7 +83,7 @@ void command_serve(struct command *command, const struct pollfd fds[COMMAND_FDS]
 uint64_t command_deadline(const struct command *command);
 void command_check(struct command *command, uint64_t now);
 
-/* Passes a signal on. Returns false when there is no command to pass it on to. */
+/* Passes a signal on; one that is the command's alone waits until it runs. Returns false when there is no command to pass it on to. */
 bool command_signal(struct command *command, int signal);
 
 /* ---- the end ---- */

@@ -31,6 +31,9 @@
 /* How long the guest may take to power off after SIGTERM or SIGINT. */
 #define GRACE_MS 10000
 
+/* A command that is asked twice within this time is not asked two things. */
+#define AGAIN_MS 2000
+
 /* After this time a machine has started, and may stay for long. One that ends before need not be made smaller. */
 #define SETTLED_MS 2000
 
@@ -76,6 +79,17 @@ static int open_signals(bool command)
 	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
+/* What is for the command alone must not end us before it runs: it waits, and is then read as all others. */
+static void hold_command_signals(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGUSR1);
+	sigaddset(&set, SIGUSR2);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+}
+
 /* ---- the run ---- */
 
 struct run {
@@ -84,7 +98,8 @@ struct run {
 	struct command *command; /* NULL: none */
 	struct events *events;
 	int signal_fd;
-	int signal;	  /* the first that asked us to end; 0: none */
+	int signal;	  /* the last that asked us to end; 0: none */
+	uint64_t asked;	  /* when that was, in ms of CLOCK_MONOTONIC */
 	bool forced;	  /* the VM was ended without asking the guest (any more) */
 	bool timed_out;	  /* so was it, by --timeout */
 	bool refused;	  /* a thread was stopped by the sandbox, and its locks are held for ever */
@@ -105,22 +120,25 @@ static void run_tell_size(const struct run *run)
 
 /*
  * The command is asked as often as the user likes. Ours is the end when the terminal has hung up or a second request to end
- * is not obeyed in time, and at once for the third, or when there is no command.
+ * soon after the first is not obeyed in time, and at once for the third, or when there is no command.
  */
 static void run_on_command_signal(struct run *run, int number)
 {
 	bool ends = number == SIGTERM || number == SIGINT || number == SIGHUP;
-	bool again = run->signal != 0 || number == SIGHUP;
+	uint64_t now = now_ms();
+	bool again = (run->signal != 0 && now - run->asked <= AGAIN_MS) || number == SIGHUP;
 
 	if (command_signal(run->command, number) && !(ends && run->grace != UINT64_MAX)) {
 		if (ends && again)
-			run->grace = now_ms() + GRACE_MS;
+			run->grace = now + GRACE_MS;
 	} else {
 		run->forced = true;
 		vmm_stop(run->vm);
 	}
-	if (ends || run->forced)
+	if (ends || run->forced) {
 		run->signal = number;
+		run->asked = now;
+	}
 }
 
 static void run_on_signal(struct run *run)
@@ -383,6 +401,8 @@ static int run_vm(struct options *options, struct host_console *console, struct 
 			  .violation_fd = -1};
 	int status = EXIT_STATUS_FAILED;
 
+	if (run.command)
+		hold_command_signals();
 	if (make_vm(&run, options, console) < 0)
 		return status;
 	if (options->dump_dtb) {
