@@ -161,6 +161,9 @@ for user in "${users[@]}"; do
 	done
 done
 note "$tried acts were stopped or told"
+BREAKOUT_THREAD=vcpu BREAKOUT_ACT=0 "$breakout" "${hello[@]}" --events "$tmp/events" </dev/null >/dev/null 2>&1 || true
+[ "$(grep -c '"event":"ended","reason":"refused","status":159}$' "$tmp/events")" = 1 ] ||
+	fail "the events of a refusal: $(<"$tmp/events")"
 
 # The same without a sandbox: the test can fail.
 status=0

@@ -272,6 +272,7 @@ static int run_until_end(struct run *run)
 			continue;
 		if (fds[2].revents & POLLIN) {
 			run->refused = true;
+			sandbox_tell_refused(run->events);
 			return EXIT_STATUS_REFUSED;
 		}
 		if (fds[1].revents & POLLIN)
@@ -337,6 +338,7 @@ static int start(struct run *run, struct host_console *console, struct sandbox *
 	if (err == 0)
 		err = host_console_begin(console, options);
 	run->pagemap = footprint_open();
+	sandbox->events = run->events;
 	if (err == 0)
 		err = sandbox_enter(sandbox, run->vm, options, console->dir);
 	if (err < 0)

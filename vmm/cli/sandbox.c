@@ -11,6 +11,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "vmm/cli/exit_status.h"
 #include "vmm/cli/report.h"
 #include "vmm/cli/terminal.h"
 
@@ -72,6 +73,14 @@ static void close_inherited(struct sandbox *sandbox)
 /* ---- a refused call ---- */
 
 static int violation_fd = -1; /* for the handler */
+static struct events *violation_events;
+
+void sandbox_tell_refused(struct events *events)
+{
+	events_tell(events, 0, "ended", ",\"reason\":\"refused\",\"status\":%d",
+		    EXIT_STATUS_REFUSED);
+	events_close(events);
+}
 
 static void on_refusal(int sig, siginfo_t *info, void *context)
 {
@@ -80,6 +89,7 @@ static void on_refusal(int sig, siginfo_t *info, void *context)
 	char text[128];
 	ssize_t n;
 
+	(void)sig;
 	(void)context;
 	if (vmm_describe_violation(info, text, sizeof(text))) {
 		n = write(STDERR_FILENO, before, strlen(before));
@@ -91,8 +101,9 @@ static void on_refusal(int sig, siginfo_t *info, void *context)
 	/* main() restores the terminal and ends the program, unless it was main() itself, or it waits for this thread. */
 	if (gettid() != getpid())
 		poll(NULL, 0, PATIENCE_MS);
+	sandbox_tell_refused(violation_events);
 	terminal_restore();
-	_exit(128 + sig);
+	_exit(EXIT_STATUS_REFUSED);
 }
 
 static int watch_refusals(struct sandbox *sandbox)
@@ -107,6 +118,7 @@ static int watch_refusals(struct sandbox *sandbox)
 		return err;
 	}
 	violation_fd = sandbox->violation_fd;
+	violation_events = sandbox->events;
 	sigaction(SIGSYS, &action, NULL);
 	return 0;
 }

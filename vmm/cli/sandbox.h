@@ -8,12 +8,14 @@
 
 #include <stdbool.h>
 
+#include "vmm/cli/events.h"
 #include "vmm/cli/options.h"
 
 struct sandbox {
 	int *inherited; /* descriptors that were open when we started, but for the standard ones */
 	unsigned int n_inherited;
 	int violation_fd; /* polls readable once a thread was refused a call; -1: there is no sandbox */
+	struct events *events; /* are told of an end that main() cannot tell of; set before enter */
 };
 
 /* Notes what we have inherited. Before anything is opened. */
@@ -25,6 +27,9 @@ void sandbox_begin(struct sandbox *sandbox);
  */
 int sandbox_enter(struct sandbox *sandbox, struct vmm *vm, const struct options *options,
 		  int remove_in);
+
+/* Tells of the end after a refusal, once. */
+void sandbox_tell_refused(struct events *events);
 
 /* The same for this thread, after vmm_start(). Returns 0, or negative errno after a message. */
 int sandbox_enter_thread(const struct sandbox *sandbox, const struct options *options);
