@@ -543,6 +543,36 @@ START_TEST(event_lines)
 }
 END_TEST
 
+/* Returns what was said. */
+static void tell_some(void *arg)
+{
+	for (int i = 0; i < 2000; i++)
+		events_tell(arg, 0, "some", "%s", "");
+}
+
+START_TEST(events_that_nobody_reads)
+{
+	struct events events;
+	char what[32];
+	int ends[2];
+
+	/* Nobody reads them yet, or ever. */
+	ck_assert_int_eq(pipe(ends), 0);
+	snprintf(what, sizeof(what), "fd=%d", ends[1]);
+	ck_assert_int_eq(events_open(&events, what), 0);
+	capture(STDERR_FILENO, said, sizeof(said), tell_some, &events);
+	ck_assert_str_eq(
+		said, "vmm: cannot write to --events: nobody reads them, and the pipe is full\n");
+	ck_assert_int_eq(events.fd, -1);
+	/* Nobody reads them any more. */
+	close(ends[0]);
+	ck_assert_int_eq(events_open(&events, what), 0);
+	capture(STDERR_FILENO, said, sizeof(said), tell_some, &events);
+	ck_assert_str_eq(said, "vmm: cannot write to --events: Broken pipe\n");
+	close(ends[1]);
+}
+END_TEST
+
 /* ---- a guest that boots ---- */
 
 /* Looks whenever that is wanted, at a guest that runs so much of the time. Returns the ms until the time is up; 0: never. */
@@ -624,6 +654,7 @@ int main(void)
 	tcase_add_test(tc, last_lines);
 	tcase_add_loop_test(tc, quoting, 0, COUNT(quotes));
 	tcase_add_test(tc, event_lines);
+	tcase_add_test(tc, events_that_nobody_reads);
 	tcase_add_loop_test(tc, boot_silence, 0, COUNT(silences));
 	tcase_add_test(tc, boot_words);
 	runner = srunner_create(suite);

@@ -2,6 +2,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -31,6 +33,7 @@ int events_open(struct events *events, const char *what)
 	*events = (struct events){.fd = -1, .began = events_now(CLOCK_MONOTONIC)};
 	if (!what)
 		return 0;
+	signal(SIGPIPE, SIG_IGN); /* whoever reads them may go */
 	if (strncmp(what, "fd=", 3) == 0) {
 		/* A duplicate: what we have inherited is closed in the sandbox. */
 		if (value_number(what + 3, 0, 1 << 20, &number) == 0)
@@ -54,14 +57,29 @@ int events_open(struct events *events, const char *what)
 	return 0;
 }
 
+/* A pipe that is full, for nobody reads it, is an error, not something to wait for: there is room for a line when it polls writable. */
+static ssize_t events_try(int fd, const char *line, size_t len)
+{
+	struct pollfd pfd = {.fd = fd, .events = POLLOUT};
+
+	if (poll(&pfd, 1, 0) > 0)
+		return write(fd, line, len);
+	errno = EAGAIN;
+	return -1;
+}
+
 static void events_write(struct events *events, const char *line, size_t len)
 {
+	int err;
+
 	/* What was there before is lost when there is something new, and not for a start that is refused. */
 	if (events->fresh && ftruncate(events->fd, 0) == 0)
 		events->fresh = false;
-	if (write(events->fd, line, len) == (ssize_t)len)
+	if (events_try(events->fd, line, len) == (ssize_t)len)
 		return;
-	report("cannot write to --events: %s", strerror(errno));
+	err = errno;
+	report("cannot write to --events: %s",
+	       err == EAGAIN ? "nobody reads them, and the pipe is full" : strerror(err));
 	events_close(events);
 }
 

@@ -4,7 +4,7 @@
  *	{"time":1700000000.123456,"elapsed":0.004321,"event":"created"}
  *
  * time is that of the host's clock, elapsed are seconds since the program began; both are of the step itself, which may be some
- * time before its line. What cannot be written is said once, and the machine goes on.
+ * time before its line. What cannot be written without waiting is said once, and the machine goes on without them.
  *
  * Owner: main(). One thread.
  */
