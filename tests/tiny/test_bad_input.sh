@@ -111,6 +111,7 @@ refused 'a root that is not there' "cannot open root 'missing'" "${good[@]}" --r
 refused 'a root that is no image' 'no image of an ext4, squashfs or erofs' "${good[@]}" --root initrd -- ls
 refused 'a directory to be kept' 'cannot be kept' "${good[@]}" --root directory,rw -- ls
 refused '--boot-timeout' '--boot-timeout takes a number of seconds' "${good[@]}" --boot-timeout soon
+refused '--boot-timeout alone' '--boot-timeout goes with a command' "${good[@]}" --boot-timeout 5
 refused '--env' '--env takes NAME' "${good[@]}" --env =x -- ls
 
 # A failed start neither leaves a new console file nor empties the one that is there.

@@ -306,6 +306,12 @@ static int options_check(struct options *o)
 		       "give one of them");
 		return -EINVAL;
 	}
+	if (!o->command && (o->seen & options_bit("boot-timeout"))) {
+		report("--boot-timeout goes with a command: vmm ... -- COMMAND; there is --timeout "
+		       "for "
+		       "a machine without one");
+		return -EINVAL;
+	}
 	/* The standard streams are the command's. */
 	if (o->command && !(o->seen & options_bit("console")))
 		o->console = OPTIONS_CONSOLE_NONE;
