@@ -249,6 +249,9 @@ if [ "$(id -u)" = 0 ] && unshare -m sh -ec 'mount -t tmpfs none /boot' 2>/dev/nu
 	with_boot() {
 		run unshare -m sh -ec 'mount -t tmpfs -o mode=755 none /boot; '"$1"'; shift; exec "$@"' sh "$@"
 	}
+	with_boot : "$vmm" doctor
+	has 'no kernel to take' '^fail  kernel: which kernel\? There is no /boot/vmlinuz'
+	[ "$status" = 1 ] || fail "no kernel to take: doctor's status is $status"
 	with_boot : "$vmm"
 	[ "$status" = 125 ] && grep -q "^vmm: which kernel? There is no /boot/vmlinuz-$(uname -r): .*--kernel FILE" "$tmp/err" ||
 		fail "no kernel: status $status, $(cat "$tmp/err")"

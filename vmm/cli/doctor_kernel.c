@@ -75,6 +75,6 @@ void doctor_check_kernel(struct doctor *d, const char *kernel)
 
 	if (kernel_choose(kernel, "", &k) == 0)
 		doctor_look_at(d, &k);
-	else /* another may be given by --kernel */
-		doctor_find(d, DOCTOR_WARN, "kernel", k.mend[0] ? k.mend : NULL, "%s", k.problem);
+	else
+		doctor_find(d, DOCTOR_FAIL, "kernel", k.mend[0] ? k.mend : NULL, "%s", k.problem);
 }
