@@ -413,6 +413,16 @@ START_TEST(says_what_a_kernel_lacks)
 	ck_assert_int_eq(prepare(), 0);
 	ck_assert_str_eq(said, "");
 	ck_assert_ptr_nonnull(strstr(list_archive(), "02-virtio-pci.ko="));
+	/* What is neither a file nor in a list that cannot be read may be built in. */
+	kernel.config[0] = '\0';
+	ck_assert_int_eq(prepare(), -ENOTSUP);
+	ck_assert_ptr_nonnull(strstr(said, "lacks virtio sockets (CONFIG_VIRTIO_VSOCKETS): "));
+	ck_assert_int_eq(unlink(at("modules.builtin")), 0);
+	ck_assert_int_eq(prepare(), 0);
+	ck_assert_ptr_nonnull(strstr(list_archive(), "virtio-pci.ko="));
+	strcpy(kernel.config, at("config"));
+	put("config", "CONFIG_VIRTIO_VSOCKETS=m\nCONFIG_BLK_DEV_INITRD=y\n");
+	ck_assert_int_eq(prepare(), -ENOTSUP);
 }
 END_TEST
 

@@ -24,6 +24,7 @@ struct modules {
 	const char *dir;
 	size_t n_names;
 	struct modules_name names[MODULES_MAX_NAMES];
+	bool knows_builtin; /* the list of those was read */
 	size_t n_files;
 	const char *files[MODULES_MAX]; /* parts of lines, in load order */
 };
@@ -183,7 +184,7 @@ static int modules_find(struct modules *m, const struct module *modules, size_t 
 		modules_read(m, "modules.alias", modules_on_alias, &n_soft);
 	for (size_t i = 0; i < n; i++)
 		modules_add_name(m, modules[i].name);
-	modules_read(m, "modules.builtin", modules_on_builtin, NULL);
+	m->knows_builtin = modules_read(m, "modules.builtin", modules_on_builtin, NULL) == 0;
 	err = modules_read(m, "modules.dep", modules_on_dep, NULL);
 	if (err == -ENOENT)
 		report("there is no '%s/modules.dep', which tells what modules the kernel has; "
@@ -204,9 +205,11 @@ static enum module_state modules_state(const struct modules *m, const char *name
 			continue;
 		if (n->builtin)
 			return MODULE_BUILTIN;
-		return n->line ? MODULE_FILE : MODULE_MISSING;
+		if (n->line)
+			return MODULE_FILE;
+		break;
 	}
-	return MODULE_MISSING;
+	return m->knows_builtin ? MODULE_MISSING : MODULE_UNKNOWN;
 }
 
 /* ---- the archive ---- */

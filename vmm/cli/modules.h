@@ -10,6 +10,7 @@
 #include <stdio.h>
 
 enum module_state {
+	MODULE_UNKNOWN, /* no file, and what is part of the kernel cannot be read */
 	MODULE_MISSING,
 	MODULE_BUILTIN, /* a part of the kernel */
 	MODULE_FILE,
