@@ -61,6 +61,25 @@ static long net_route(int fd, uint32_t to, uint32_t gateway, unsigned short flag
 	return SYS3(ioctl, fd, SIOCADDRT, &route);
 }
 
+/* A root's file may be a symlink to one that some service would have made below /run, which is empty yet. */
+static void net_make_way(void)
+{
+	char path[256];
+	long n = SYS3(readlink, NET_ETC, path, sizeof(path) - 1);
+
+	if (n <= 0 || SYS1(chdir, "/etc") < 0)
+		return;
+	path[n] = '\0';
+	for (char *c = path + 1; *c; c++) {
+		if (*c != '/')
+			continue;
+		*c = '\0';
+		SYS2(mkdir, path, 0755);
+		*c = '/';
+	}
+	SYS1(chdir, "/");
+}
+
 /* The root's own file stays as it is, below ours, for what is written to the root may be kept. */
 static void net_name_servers(const struct dhcp_lease *lease)
 {
@@ -80,6 +99,7 @@ static void net_name_servers(const struct dhcp_lease *lease)
 	fd = (int)SYS3(open, NET_RUN, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
 	SYS3(write, fd, text, len);
 	SYS1(close, fd);
+	net_make_way();
 	fd = (int)SYS3(open, NET_ETC, O_RDONLY | O_CREAT | O_CLOEXEC, 0644);
 	SYS1(close, fd);
 	SYS5(mount, NET_RUN, NET_ETC, 0, MS_BIND, 0);

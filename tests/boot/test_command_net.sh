@@ -33,6 +33,12 @@ check 'route' "$(grep -m 1 UG "$tmp/net.out")" grep -qE '^0\.0\.0\.0 +192\.0\.2\
 equal 'a connection' 'over there' "$(tail -n 1 "$tmp/net.out")"
 note "name servers: $(grep nameserver "$tmp/net.out" | tr '\n' ' ')"
 
+# As systemd-resolved has it: the file is made by a service that does not run in the guest.
+ln -sf ../run/systemd/resolve/stub-resolv.conf "$tmp/root/etc/resolv.conf"
+run resolved --net user --root "$tmp/root" -- cat /etc/resolv.conf
+equal 'resolv.conf as a symlink into /run: status' 0 "$status"
+equal 'resolv.conf as a symlink into /run' "$(grep nameserver "$tmp/net.out")" "$(grep nameserver "$tmp/resolved.out")"
+
 # Nobody answers on a TAP, and nobody waits for it.
 chmod 666 /dev/net/tun
 ip tuntap add dev boot1 mode tap user 1000
