@@ -293,8 +293,13 @@ static int overlay_open_kept(struct overlay *o, const struct overlay_config *con
 	o->fd = overlay_file_open_kept(config->path, &id, config->base_name, &made);
 	if (o->fd < 0)
 		return o->fd;
-	if (made && fstat(o->fd, &st) == 0)
-		kept_name_open(&o->made, config->path, &st);
+	if (made)
+		ret = fstat(o->fd, &st) < 0 ? -errno : kept_name_open(&o->made, config->path, &st);
+	if (ret < 0) {
+		log_error("cannot keep the name of overlay '%s': %s", config->path, strerror(-ret));
+		unlink(config->path);
+		return ret;
+	}
 	ret = overlay_file_load(o->fd, &o->bitmap);
 	if (ret < 0)
 		log_error("cannot read overlay '%s': %s", config->path, strerror(-ret));

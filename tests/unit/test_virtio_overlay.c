@@ -144,6 +144,27 @@ START_TEST(unused_files_go)
 }
 END_TEST
 
+/* Whichever descriptor is one too many, no file is left. */
+START_TEST(few_descriptors)
+{
+	struct rlimit limit;
+	int ret, next = dup(STDIN_FILENO);
+
+	ck_assert_int_ge(next, 0);
+	ck_assert_int_eq(close(next), 0);
+	getrlimit(RLIMIT_NOFILE, &limit);
+	limit.rlim_cur = (rlim_t)next;
+	do {
+		limit.rlim_cur++; /* the base has the first */
+		ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+		ret = try_open(true);
+		ck_assert(ret == 0 || ret == -EMFILE);
+		ck_assert_int_eq(access(top_path, F_OK), ret == 0 ? 0 : -1);
+	} while (ret < 0);
+	close_overlay();
+}
+END_TEST
+
 START_TEST(unflushed_changes_show_the_base)
 {
 	open_overlay(true);
@@ -465,6 +486,7 @@ int main(void)
 	tcase_add_loop_test(tc, temporary_changes_are_found, 0, 5);
 	tcase_add_loop_test(tc, kept_changes_are_found_again, 0, 3);
 	tcase_add_test(tc, unused_files_go);
+	tcase_add_test(tc, few_descriptors);
 	tcase_add_test(tc, unflushed_changes_show_the_base);
 	tcase_add_test(tc, reads_are_split_where_sectors_differ);
 	tcase_add_test(tc, discard_gives_storage_back);
