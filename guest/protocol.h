@@ -34,8 +34,11 @@
 #define GUEST_PORT_STDERR  UINT32_C(0x766d6d03)
 #define GUEST_PORTS	   4
 
-/* Where the first program and its modules are in the initramfs. Modules are loaded in the order of their names. */
-#define GUEST_DIR     "/vmm"
+/*
+ * Where the first program and its modules are in the initramfs, a name that no root has by chance. Modules are loaded in the order of
+ * their names.
+ */
+#define GUEST_DIR     "/.vmm"
 #define GUEST_INIT    GUEST_DIR "/init"
 #define GUEST_MODULES GUEST_DIR "/modules"
 

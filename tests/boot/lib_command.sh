@@ -18,10 +18,37 @@ prepare() {
 	if declare -F prepare_more >/dev/null; then prepare_more; fi
 }
 
+# Here: stage_modules KIND... - the same modules as files of each kind that distributions have (plain, xz, zst, gz), in $stage/modules-KIND;
+# only those that guests of commands may want.
+stage_modules() {
+	local from=$VMM_IMAGES/kernel-cloud/modules kind file tree
+	for kind; do
+		tree=$stage/modules-$kind
+		[ ! -e "$tree/modules.dep" ] || continue
+		rm -rf "$tree"
+		mkdir -p "$tree"
+		cp "$from"/modules.{alias,builtin,softdep} "$tree/"
+		(cd "$from" && find . -name 'virtio*.ko' -o -name '*vsock*.ko' -o -name 'crc*.ko' -o -name 'failover.ko' -o -name 'net_failover.ko') |
+			while read -r file; do
+				mkdir -p "$tree/${file%/*}"
+				case $kind in
+				plain) cp "$from/$file" "$tree/$file" ;;
+				xz) make_or_skip sh -c "xz -c --check=crc32 --lzma2=dict=1MiB '$from/$file' >'$tree/$file.xz'" ;;
+				zst) make_or_skip sh -c "zstd -q -19 -c '$from/$file' >'$tree/$file.zst'" ;;
+				gz) gzip -9nc "$from/$file" >"$tree/$file.gz" ;;
+				esac
+			done
+		case $kind in
+		plain) cp "$from/modules.dep" "$tree/modules.dep" ;;
+		*) sed "s/\\.ko/&.$kind/g" "$from/modules.dep" >"$tree/modules.dep" ;;
+		esac
+	done
+}
+
 # There: an ordinary user, who may use KVM.
 begin_command() {
 	cp -a "$stage/command-root" "$tmp/root"
-	cp "$VMM_IMAGES/modules-cloud.cpio" "$tmp/modules"
+	cp "$VMM_IMAGES/command-modules-cloud.cpio" "$tmp/modules"
 	user=()
 	if is_root; then
 		chmod 0666 /dev/kvm

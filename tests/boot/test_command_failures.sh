@@ -47,6 +47,11 @@ fails 'no driver' 125 '^vmm: the guest ended before its init reached vmm$' \
 	"^vmm: console: vmm: the guest's init: cannot reach the host: the guest's kernel has no AF_VSOCK"
 options=("${initrd[@]}")
 
+# Words behind "--" are for the guest's init, which ours has no use for.
+run 'words' --root "$tmp/root" --cmdline 'console=ttyS0 panic=-1 -- single' -- sh -c 'cat /proc/cmdline'
+equal 'words: status' 0 "$status"
+equal 'words: the command line' 'rdinit=/.vmm/init console=ttyS0 panic=-1 -- single' "$(text words.out)"
+
 # Guests that write nothing, and what one has written.
 for guest in spin idle; do
 	options=(--kernel "$stage/tiny/$guest.bz64")
@@ -73,9 +78,12 @@ check "console: what is in it" "$(grep -c . "$tmp/console") lines" grep -q 'Linu
 
 # ---- nothing is started ----
 
+mkdir -p "$tmp/named/.vmm"
 truncate -s 80M "$tmp/root/big"
 run 'too large' --root "$tmp/root,packed" -- true
 fails 'too large' 125 "^vmm: directory '$tmp/root' is too large to be packed into the guest: its 8[0-9] MiB need about 3[0-9]* MiB of guest memory, it has 256 MiB"
 rm "$tmp/root/big"
+run 'our name' --root "$tmp/named" -- true
+fails 'our name' 125 "^vmm: cannot pack '$tmp/named' for the guest: it has a '.vmm', where vmm's own files go\$"
 nothing_left 'all of these'
 finish

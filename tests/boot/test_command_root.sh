@@ -33,7 +33,8 @@ list='cd "$1" && busybox find . -mindepth 1 \( -path ./dev -o -path ./proc -o -p
 	[ ! -L "$name" ] || busybox readlink "$name"
 done'
 
-mkdir -p "$tmp/root/a/deep/tree/of directories" "$tmp/root/mode"
+mkdir -p "$tmp/root/a/deep/tree/of directories" "$tmp/root/mode" "$tmp/root/vmm"
+echo theirs >"$tmp/root/vmm/init"
 for mode in 0000 0400 0644 0755 1777 2755 4755 6711; do
 	echo "$mode" >"$tmp/root/mode/$mode"
 	chmod "$mode" "$tmp/root/mode/$mode"

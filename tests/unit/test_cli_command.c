@@ -140,9 +140,9 @@ START_TEST(init_part)
 
 	ck_assert_int_eq(guest_init_part(&part), 0);
 	ck_assert_uint_lt(part.size, 100000);
-	ck_assert(find(part.data, part.size, "vmm", &f));
+	ck_assert(find(part.data, part.size, ".vmm", &f));
 	ck_assert_uint_eq(f.field[MODE], 040755);
-	ck_assert(find(part.data, part.size, "vmm/init", &f));
+	ck_assert(find(part.data, part.size, ".vmm/init", &f));
 	ck_assert_uint_eq(f.field[MODE], 0100755);
 	ck_assert_mem_eq(f.body, "\177ELF", 4);
 	ck_assert(find(part.data, part.size, "TRAILER!!!", &f));
@@ -265,6 +265,29 @@ START_TEST(directory_that_changes)
 	ck_assert_int_eq(truncate("root/hole", (off_t)1 << 32), 0);
 	ck_assert_int_eq(scan(), -EFBIG);
 	ck_assert_ptr_nonnull(strstr(said, "'root/hole'"));
+}
+END_TEST
+
+/* Only what lies where vmm's own files go is refused. */
+START_TEST(directory_with_our_name)
+{
+	struct found f;
+
+	ck_assert_int_eq(mkdir("root", 0755), 0);
+	ck_assert_int_eq(mkdir("root/vmm", 0755), 0);
+	put_file("root/vmm/init", "theirs");
+	ck_assert_int_eq(mkdir("root/sub", 0755), 0);
+	put_file("root/sub" GUEST_DIR, "theirs");
+	ck_assert_int_eq(scan(), 0);
+	ck_assert_int_eq(pack(), 0);
+	ck_assert(find(packed, root.size, "vmm/init", &f));
+	ck_assert(find(packed, root.size, "sub" GUEST_DIR, &f));
+	forget();
+	put_file("root" GUEST_DIR, "theirs");
+	ck_assert_int_eq(scan(), -EEXIST);
+	ck_assert_str_eq(said,
+			 "vmm: cannot pack 'root' for the guest: it has a '.vmm', where vmm's own "
+			 "files go\n");
 }
 END_TEST
 
@@ -649,6 +672,7 @@ int main(void)
 	tcase_add_test(tc, init_part);
 	tcase_add_test(tc, directory);
 	tcase_add_test(tc, directory_that_changes);
+	tcase_add_test(tc, directory_with_our_name);
 	tcase_add_test(tc, link_hears);
 	tcase_add_test(tc, link_says);
 	tcase_add_test(tc, last_lines);

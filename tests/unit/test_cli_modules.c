@@ -150,11 +150,11 @@ START_TEST(packs_in_load_order)
 	ck_assert_int_eq(wanted[0].state, MODULE_FILE);
 	ck_assert_int_eq(wanted[1].state, MODULE_FILE);
 	ck_assert_str_eq(list_archive(),
-			 "vmm/ vmm/modules/ "
-			 "vmm/modules/00-virtio.ko=I am kernel/virtio/virtio.ko "
-			 "vmm/modules/01-virtio_ring.ko=I am kernel/virtio/virtio_ring.ko "
-			 "vmm/modules/02-virtio-pci.ko=I am kernel/virtio/virtio-pci.ko "
-			 "vmm/modules/03-virtio_blk.ko=I am kernel/block/virtio_blk.ko");
+			 ".vmm/ .vmm/modules/ "
+			 ".vmm/modules/00-virtio.ko=I am kernel/virtio/virtio.ko "
+			 ".vmm/modules/01-virtio_ring.ko=I am kernel/virtio/virtio_ring.ko "
+			 ".vmm/modules/02-virtio-pci.ko=I am kernel/virtio/virtio-pci.ko "
+			 ".vmm/modules/03-virtio_blk.ko=I am kernel/block/virtio_blk.ko");
 }
 END_TEST
 
@@ -179,11 +179,11 @@ START_TEST(loads_soft_dependencies_first)
 {
 	ck_assert_int_eq(GATHER("ext4"), 0);
 	ck_assert_str_eq(list_archive(),
-			 "vmm/ vmm/modules/ "
-			 "vmm/modules/00-crc32c-intel.ko=I am kernel/crypto/crc32c-intel.ko "
-			 "vmm/modules/01-crc32c_generic.ko=I am kernel/crypto/crc32c_generic.ko "
-			 "vmm/modules/02-crc16.ko=I am kernel/lib/crc16.ko "
-			 "vmm/modules/03-ext4.ko=I am kernel/fs/ext4.ko");
+			 ".vmm/ .vmm/modules/ "
+			 ".vmm/modules/00-crc32c-intel.ko=I am kernel/crypto/crc32c-intel.ko "
+			 ".vmm/modules/01-crc32c_generic.ko=I am kernel/crypto/crc32c_generic.ko "
+			 ".vmm/modules/02-crc16.ko=I am kernel/lib/crc16.ko "
+			 ".vmm/modules/03-ext4.ko=I am kernel/fs/ext4.ko");
 }
 END_TEST
 
@@ -195,7 +195,7 @@ START_TEST(unpacks_modules)
 	snprintf(command, sizeof(command), "printf hello | gzip >'%s/kernel/x.ko.gz'", dir);
 	ck_assert_int_eq(system(command), 0);
 	ck_assert_int_eq(GATHER("x"), 0);
-	ck_assert_str_eq(list_archive(), "vmm/ vmm/modules/ vmm/modules/00-x.ko=hello");
+	ck_assert_str_eq(list_archive(), ".vmm/ .vmm/modules/ .vmm/modules/00-x.ko=hello");
 }
 END_TEST
 
@@ -239,7 +239,7 @@ START_TEST(refuses_too_many)
 	*strrchr(line, ' ') = '\0';
 	put("modules.dep", "%s\n", line);
 	ck_assert_int_eq(GATHER("x"), 0);
-	ck_assert_ptr_nonnull(strstr(list_archive(), "vmm/modules/98-x.ko=x"));
+	ck_assert_ptr_nonnull(strstr(list_archive(), ".vmm/modules/98-x.ko=x"));
 }
 END_TEST
 

@@ -17,18 +17,14 @@
 /* Of the guest, when the user has given it none. */
 #define COMMAND_CID 3
 
-/* Ours come first, so that the user's words win. */
+/* Ours come first, so that the user's words win; what is behind "--" would be the init's. */
 static int command_make_cmdline(struct command *command, struct vmm_config *config)
 {
 	const char *user = config->cmdline ? config->cmdline : config->append ? config->append : "";
 	const char *quiet = command->console[0] >= 0 ? "quiet " : "";
-	int n;
 
-	if (config->cmdline)
-		n = asprintf(&command->cmdline, "%s rdinit=" GUEST_INIT, user);
-	else
-		n = asprintf(&command->cmdline, "%srdinit=" GUEST_INIT " %s", quiet, user);
-	if (n < 0) {
+	if (asprintf(&command->cmdline, "%srdinit=" GUEST_INIT " %s", config->cmdline ? "" : quiet,
+		     user) < 0) {
 		command->cmdline = NULL;
 		report("out of memory");
 		return -ENOMEM;

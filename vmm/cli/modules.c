@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "guest/protocol.h"
 #include "vmm/api/vmm.h"
 #include "vmm/cli/cpio.h"
 #include "vmm/cli/report.h"
@@ -300,7 +301,7 @@ static int modules_pack_file(const struct modules *m, size_t number, FILE *out)
 		       err == -EBADMSG ? "it is damaged" : strerror(-err));
 	if (err < 0)
 		return err;
-	snprintf(name, sizeof(name), "vmm/modules/%02zu-%.*s.ko", number,
+	snprintf(name, sizeof(name), "%s/%02zu-%.*s.ko", &GUEST_MODULES[1], number,
 		 end ? (int)(end - base) : (int)strlen(base), base);
 	err = modules_put(out, name, S_IFREG | 0644, bytes, size);
 	free(bytes);
@@ -313,9 +314,9 @@ static int modules_pack(struct modules *m, FILE *out)
 
 	if (err < 0 || m->n_files == 0)
 		return err;
-	err = modules_put(out, "vmm", S_IFDIR | 0755, NULL, 0);
+	err = modules_put(out, &GUEST_DIR[1], S_IFDIR | 0755, NULL, 0);
 	if (err == 0)
-		err = modules_put(out, "vmm/modules", S_IFDIR | 0755, NULL, 0);
+		err = modules_put(out, &GUEST_MODULES[1], S_IFDIR | 0755, NULL, 0);
 	for (size_t i = 0; i < m->n_files && err == 0; i++)
 		err = modules_pack_file(m, i, out);
 	modules_end(out);

@@ -26,7 +26,7 @@ struct module {
 
 /*
  * Looks for the n modules in dir, which is /lib/modules/RELEASE, and writes those that are files to out, an archive as the kernel
- * unpacks it to its first root (cpio "newc", Documentation/driver-api/early-userspace/buffer-format.rst): /vmm/modules/00-NAME.ko,
+ * unpacks it to its first root (cpio "newc", Documentation/driver-api/early-userspace/buffer-format.rst): /.vmm/modules/00-NAME.ko,
  * 01-NAME.ko and so on, unpacked, in the order in which finit_module(2) is to load them, with what they depend on before them. A
  * file that the guest's kernel refuses is none of those that were asked for, or has no hardware there (crc32c_intel). Nothing is
  * written when there is no such file. Errors of out are for the caller to see (ferror()).

@@ -10,8 +10,10 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "guest/protocol.h"
 #include "vmm/cli/cpio.h"
 #include "vmm/cli/report.h"
+
 
 struct root_dir_entry {
 	char *name;   /* below the directory */
@@ -143,6 +145,11 @@ static int root_dir_find(struct root_dir *root, const FTSENT *found, size_t pref
 	}
 	if (!*name)
 		return 0;
+	if (strcmp(name, &GUEST_DIR[1]) == 0) {
+		report("cannot pack '%s' for the guest: it has a '%s', where vmm's own files go",
+		       root->path, name);
+		return -EEXIST;
+	}
 	if (!root_dir_may_read(found->fts_path, found->fts_statp)) {
 		root_dir_miss(root, name);
 		return 0;
