@@ -13,6 +13,7 @@
 
 #include "vmm/cli/exit_status.h"
 #include "vmm/cli/kernel_parts.h"
+#include "vmm/cli/progress.h"
 #include "vmm/cli/report.h"
 #include "vmm/cli/terminal.h"
 
@@ -139,6 +140,7 @@ static void command_on_started(struct command *command)
 
 	command->state = COMMAND_RUNNING;
 	boot_watch_end(&command->boot);
+	progress_end();
 	events_tell(command->events, 0, "command-started", ",\"command\":%s",
 		    events_quote(name, sizeof(name), command_name(command)));
 	/* Not before: until then Ctrl-C ends us, and what is typed stays in the terminal. */
@@ -271,15 +273,18 @@ void command_serve(struct command *command, const struct pollfd fds[COMMAND_FDS]
 
 uint64_t command_deadline(const struct command *command)
 {
-	uint64_t boot = boot_watch_next(&command->boot);
+	uint64_t next = boot_watch_next(&command->boot);
 
-	return boot < command->gone_deadline ? boot : command->gone_deadline;
+	if (command->gone_deadline < next)
+		next = command->gone_deadline;
+	return progress_next() < next ? progress_next() : next;
 }
 
 void command_check(struct command *command, uint64_t now)
 {
 	uint64_t ran = 0;
 
+	progress_step("waiting for the guest to boot", "");
 	if (now >= command->gone_deadline) {
 		command->gone_deadline = UINT64_MAX;
 		vmm_stop(command->vm);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "vmm/cli/guest_init.h"
+#include "vmm/cli/progress.h"
 #include "vmm/cli/report.h"
 #include "vmm/cli/terminal.h"
 
@@ -114,6 +115,7 @@ int command_open(struct command *command, struct options *options, struct events
 {
 	int err;
 
+	progress_begin();
 	memset(command, 0, sizeof(*command));
 	command->options = options;
 	command->events = events;

@@ -285,6 +285,7 @@ static int run_until_end(struct run *run)
 	status = run_status(run, end);
 	/* What is said of the end are lines of an ordinary terminal. */
 	terminal_restore();
+	report_status_end();
 	if (run_wants_dump(run, end))
 		vmm_dump_guest(run->vm, run->options->config.dump_fd);
 	if (run->command)
@@ -378,6 +379,7 @@ static int make_vm(struct run *run, struct options *options, struct host_console
 	if (err == 0)
 		err = vmm_create(&options->config, &run->vm);
 	if (err < 0) {
+		report_status_end();
 		abandon(console, options);
 		events_tell(run->events, 0, "ended", ",\"reason\":\"failed\",\"status\":%d",
 			    EXIT_STATUS_FAILED);
@@ -489,6 +491,7 @@ int main(int argc, char **argv)
 		break;
 	}
 	vmm_log_set_level(options.log_level);
+	vmm_log_set_sink(report_log, NULL);
 	sandbox_begin(&sandbox);
 	allow_descriptors(&options);
 	if (!options.config.kernel && choose_kernel(&options) < 0)

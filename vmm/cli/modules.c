@@ -10,6 +10,7 @@
 #include "guest/protocol.h"
 #include "vmm/api/vmm.h"
 #include "vmm/cli/cpio.h"
+#include "vmm/cli/progress.h"
 #include "vmm/cli/report.h"
 
 /* The modules that were asked for, and before them what they want to be loaded first. */
@@ -287,6 +288,7 @@ static int modules_pack_file(const struct modules *m, size_t number, FILE *out)
 	size_t size;
 	int err;
 
+	progress_step("unpacking modules", "");
 	snprintf(path, sizeof(path), "%s%s%s", file[0] == '/' ? "" : m->dir,
 		 file[0] == '/' ? "" : "/", file);
 	base = base ? base + 1 : file;

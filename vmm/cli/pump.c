@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "vmm/api/vmm.h"
+#include "vmm/cli/report.h"
 
 #define PUMP_SIZE  65536
 #define PUMP_STACK (PUMP_SIZE + 64 * 1024)
@@ -52,6 +53,9 @@ static int pump_move(const struct pump *pump)
 			continue;
 		if (n <= 0)
 			return 0;
+		/* What the command writes may come before the word that it has started. */
+		if (pump->kind == PUMP_OUTPUT)
+			report_status_end();
 		err = pump_write(pump->to, buf, (size_t)n);
 		if (err < 0)
 			return err;

@@ -1,8 +1,16 @@
 #include "vmm/cli/report.h"
 
+#include <poll.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <termios.h>
+#include <unistd.h>
+
+#define REPORT_STATUS 79 /* columns */
 
 size_t report_character(const char *text)
 {
@@ -38,6 +46,61 @@ static void report_clean(char *line)
 	}
 }
 
+/* ---- the terminal ---- */
+
+/* stderr is one for the whole program. */
+static struct {
+	pthread_mutex_t lock;
+	size_t status; /* columns that the line of what we are at takes; 0: there is none */
+	bool over;     /* nor will there be */
+} report_terminal = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+/* Whether it can do more than write lines. */
+static bool report_is_able(void)
+{
+	const char *term = getenv("TERM");
+
+	return term && strcmp(term, "dumb") != 0;
+}
+
+static void report_write(const char *text, size_t len)
+{
+	ssize_t n = write(STDERR_FILENO, text, len);
+
+	(void)n;
+}
+
+/* The lock is held. */
+static void report_wipe(void)
+{
+	char text[REPORT_STATUS + 8];
+
+	if (report_terminal.status > 0)
+		report_write(text, (size_t)snprintf(text, sizeof(text), "\r%*s\r",
+						    (int)report_terminal.status, ""));
+	report_terminal.status = 0;
+}
+
+/* In one piece, which a pipe takes whole. */
+static void report_line(const char *line)
+{
+	struct termios mode;
+	bool terminal = tcgetattr(STDERR_FILENO, &mode) == 0;
+	const char *no_color = getenv("NO_COLOR");
+	bool bold = terminal && report_is_able() && !(no_color && *no_color);
+	char text[1100];
+	int len;
+
+	/* Without output processing a newline alone does not return to the first column. */
+	len = snprintf(text, sizeof(text), "%svmm:%s %s%s\n", bold ? "\033[1m" : "",
+		       bold ? "\033[0m" : "", line,
+		       terminal && !(mode.c_oflag & OPOST) ? "\r" : "");
+	pthread_mutex_lock(&report_terminal.lock);
+	report_wipe();
+	report_write(text, (size_t)len);
+	pthread_mutex_unlock(&report_terminal.lock);
+}
+
 void report(const char *fmt, ...)
 {
 	char line[1024];
@@ -47,5 +110,45 @@ void report(const char *fmt, ...)
 	vsnprintf(line, sizeof(line), fmt, ap);
 	va_end(ap);
 	report_clean(line);
-	fprintf(stderr, "vmm: %s\n", line);
+	report_line(line);
+}
+
+void report_log(void *arg, int level, const char *line)
+{
+	struct pollfd fd = {.fd = STDERR_FILENO, .events = POLLOUT};
+
+	(void)arg;
+	(void)level;
+	if (poll(&fd, 1, 0) == 1)
+		report_line(line);
+}
+
+bool report_status(const char *fmt, ...)
+{
+	char line[REPORT_STATUS + 1], text[2 * sizeof(line) + 8];
+	va_list ap;
+	int len;
+
+	if (!report_is_able() || !isatty(STDERR_FILENO))
+		return false;
+	va_start(ap, fmt);
+	vsnprintf(line, sizeof(line), fmt, ap);
+	va_end(ap);
+	report_clean(line);
+	pthread_mutex_lock(&report_terminal.lock);
+	if (!report_terminal.over) {
+		len = snprintf(text, sizeof(text), "\r%-*s\r", (int)report_terminal.status, line);
+		report_write(text, (size_t)len);
+		report_terminal.status = strlen(line);
+	}
+	pthread_mutex_unlock(&report_terminal.lock);
+	return true;
+}
+
+void report_status_end(void)
+{
+	pthread_mutex_lock(&report_terminal.lock);
+	report_wipe();
+	report_terminal.over = true;
+	pthread_mutex_unlock(&report_terminal.lock);
 }

@@ -12,8 +12,10 @@
 
 #include "guest/protocol.h"
 #include "vmm/cli/cpio.h"
+#include "vmm/cli/progress.h"
 #include "vmm/cli/report.h"
 
+#define ROOT_DIR_PIECE (UINT64_C(64) << 20) /* read at once, so that there is progress to be seen */
 
 struct root_dir_entry {
 	char *name;   /* below the directory */
@@ -175,6 +177,7 @@ static int root_dir_walk(struct root_dir *root, bool mounts)
 		root_dir_fail(root, "", err);
 	}
 	while (err == 0) {
+		progress_step("looking through", root->path);
 		errno = 0;
 		found = fts_read(fts);
 		if (!found) {
@@ -279,7 +282,11 @@ static int root_dir_read(const struct root_dir *root, const struct root_dir_entr
 	uint64_t done = 0;
 
 	while (done < e->size) {
-		ssize_t n = read(fd, to + done, e->size - done);
+		uint64_t left = e->size - done;
+		ssize_t n;
+
+		progress_step("packing", root->path);
+		n = read(fd, to + done, left < ROOT_DIR_PIECE ? left : ROOT_DIR_PIECE);
 
 		if (n < 0 && errno == EINTR)
 			continue;

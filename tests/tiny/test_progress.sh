@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# What a start is at is told on a terminal when it takes over a second, and wiped off again; elsewhere nothing is, and no colour.
+set -euo pipefail
+# shellcheck source=tests/tiny/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+command -v script >/dev/null || skip 'script is missing (Debian: bsdutils)'
+
+mkdir "$tmp/root"
+silent=("$vmm" --kernel "$guests/spin.bz64" --root "$tmp/root" --log-level error --boot-timeout 1.5)
+escape=$'\033'
+
+# on_terminal VARIABLE... - sets $screen to what vmm wrote to a terminal, up to the failure of a guest that says nothing
+on_terminal() {
+	script -qefc "env -u NO_COLOR $* ${silent[*]} -- true" "$tmp/screen" </dev/null >/dev/null || true
+	screen=$(tr -d '\n' <"$tmp/screen")
+}
+
+line=$'\rwaiting for the guest to boot (1 s)\r'
+# Then there are blanks, and the message stands in their place.
+on_terminal TERM=xterm
+[[ $screen == *"$line"*' s)'$'\r\r'+(' ')$'\r'"${escape}[1mvmm:${escape}[0m the guest was silent for 1.500 s"* ]] ||
+	fail "on a terminal: $(cat -v "$tmp/screen")"
+
+on_terminal TERM=xterm NO_COLOR=1
+[[ $screen == *"$line"* && $screen == *'vmm: the guest was silent'* && $screen != *"$escape"* ]] ||
+	fail "NO_COLOR: $(cat -v "$tmp/screen")"
+for variables in TERM=dumb '-u TERM'; do
+	on_terminal "$variables"
+	[[ $screen == *'vmm: the guest was silent'* && $screen != *"$escape"* && $screen != *waiting* ]] ||
+		fail "$variables: $(cat -v "$tmp/screen")"
+done
+
+# Whoever reads messages by a program gets them and nothing else.
+expect 125 'not on a terminal' env TERM=xterm "${silent[@]}" -- true
+[ "$(sed -n '1p;$p' "$tmp/err" | cut -c 1-5 | sort -u)" = 'vmm: ' ] && ! grep -q "waiting\|$escape"$'\|\r' "$tmp/err" ||
+	fail "not on a terminal: $(cat -v "$tmp/err")"
+finish
