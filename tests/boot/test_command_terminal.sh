@@ -104,6 +104,19 @@ type_ 'a line\n\004'
 closed 0
 equal 'streams: lines' 'a line' "$(text streams.cat)"
 
+# Ctrl-] is a key like others, but for three within a second, which end a guest that hears nothing.
+session deaf "vmm_ --root $tmp/root -- sh -c 'stty raw -echo; echo ready; cat -v'"
+shows '^ready' 60
+type_ '\035\n'
+shows '^\^\]'
+type_ '\035\035'
+sleep 3
+type_ '\035x\035\035y\n'
+shows '^\^\]\^\]\^\]x\^\]\^\]y'
+type_ '\035\035\035'
+shows 'the machine was ended (Ctrl-\] three times)'
+closed 130
+
 # Ctrl-C before there is a command, and a terminal that hangs up.
 session early "trap : INT; vmm_ --root $tmp/root -- sh"
 sleep 1.5

@@ -14,6 +14,7 @@
 #include "vmm/cli/events.h"
 #include "vmm/cli/guest_init.h"
 #include "vmm/cli/guest_link.h"
+#include "vmm/cli/pump.h"
 #include "vmm/cli/root_dir.h"
 
 static char dir[64];
@@ -659,6 +660,43 @@ START_TEST(boot_words)
 }
 END_TEST
 
+/* ---- keys ---- */
+
+static const struct {
+	const char *typed[5]; /* 400 ms from one to the next; "]" is the key */
+	bool out;
+} typings[] = {
+	{{"]]]"}, true},
+	{{"abc]]]"}, true},
+	{{"]", "]", "]"}, true},
+	{{"]", "]]"}, true},
+	{{"]", "", "]", "]"}, false}, /* the third comes too late, */
+	{{"]", "", "]", "]]"}, true}, /* but not its next */
+	{{"]]", "x]"}, false},
+	{{"]]x]]x]", "", "", "]]"}, false},
+	{{"]", "]x]", "]"}, false},
+	{{"plain"}, false},
+};
+
+START_TEST(three_times_the_key)
+{
+	struct pump_escape escape = {.times = 0};
+	bool out = false;
+
+	for (unsigned int i = 0; i < 5 && typings[_i].typed[i]; i++) {
+		char bytes[16];
+		size_t n = strlen(typings[_i].typed[i]);
+
+		for (size_t j = 0; j < n; j++)
+			bytes[j] = typings[_i].typed[i][j] == ']' ? PUMP_ESCAPE
+								  : typings[_i].typed[i][j];
+		ck_assert(!out);
+		out = pump_escape_look(&escape, bytes, n, 5000 + 400 * i);
+	}
+	ck_assert_int_eq(out, typings[_i].out);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("cli/command");
@@ -681,6 +719,7 @@ int main(void)
 	tcase_add_test(tc, events_that_nobody_reads);
 	tcase_add_loop_test(tc, boot_silence, 0, COUNT(silences));
 	tcase_add_test(tc, boot_words);
+	tcase_add_loop_test(tc, three_times_the_key, 0, COUNT(typings));
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_NORMAL);
 	failed = srunner_ntests_failed(runner);

@@ -51,13 +51,14 @@ int command_begin(struct command *command, uint64_t now, bool confined)
 
 	for (int i = 0; i < 3; i++)
 		command->pumps[i].confined = confined;
+	command->pumps[0].keys = command->terminal;
 	boot_watch_begin(&command->boot, command->options->boot_timeout_ms, now);
 	/* Who reads a terminal in the background would be stopped. */
 	if (isatty(STDIN_FILENO) && !terminal_is_ours(STDIN_FILENO))
 		shutdown(command->ours[1], SHUT_WR);
 	else
 		err = pump_start(&command->pumps[0], PUMP_INPUT, STDIN_FILENO, command->ours[1],
-				 -1);
+				 command->pumps_over);
 	for (int i = 1; i <= 2 && err == 0; i++)
 		err = pump_start(&command->pumps[i], PUMP_OUTPUT, command->ours[1 + i], i,
 				 command->pumps_over);
@@ -239,9 +240,14 @@ static void command_on_pump(struct command *command)
 	}
 }
 
+bool command_is_escaped(const struct command *command)
+{
+	return atomic_load(&command->pumps[0].escaped);
+}
+
 static bool command_is_over(const struct command *command)
 {
-	if (command->state == COMMAND_FAILED)
+	if (command->state == COMMAND_FAILED || command_is_escaped(command))
 		return true;
 	return command->state == COMMAND_DONE && pump_is_over(&command->pumps[1]) &&
 	       pump_is_over(&command->pumps[2]);
@@ -361,6 +367,10 @@ int command_end(struct command *command, enum vmm_end end, int status)
 	/* What it wrote did not arrive: no success, whatever it thinks itself. */
 	if (command->state == COMMAND_DONE)
 		return command->output_lost ? EXIT_STATUS_FAILED : command->status;
+	if (command_is_escaped(command)) {
+		report("the machine was ended (Ctrl-] three times)");
+		return EXIT_STATUS_SIGNAL + SIGINT;
+	}
 	if (command->boot_timed_out) {
 		report("the guest was silent for %llu.%03llu s and has not started the command "
 		       "(--boot-timeout)",

@@ -47,7 +47,7 @@ struct command {
 	struct vmm_vsock_port ports[GUEST_PORTS]; /* the guest's ends, until the machine was made */
 	int ours[GUEST_PORTS];
 	int console[2]; /* ours and the machine's; -1: the console goes elsewhere */
-	int pumps_over; /* eventfd: an output has come to its end */
+	int pumps_over; /* eventfd: an output has come to its end, or the user wants out */
 	/* immutable after begin */
 	struct vmm *vm;
 	struct pump pumps[3];
@@ -85,6 +85,9 @@ void command_check(struct command *command, uint64_t now);
 
 /* Passes a signal on; one that is the command's alone waits until it runs. Returns false when there is no command to pass it on to. */
 bool command_signal(struct command *command, int signal);
+
+/* The user has typed that the machine shall end. */
+bool command_is_escaped(const struct command *command);
 
 /* ---- the end ---- */
 

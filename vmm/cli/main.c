@@ -224,6 +224,8 @@ static const char *run_reason(const struct run *run, enum vmm_end end)
 			return "signal";
 		if (run->timed_out)
 			return "timeout";
+		if (command_is_escaped(run->command))
+			return "console-key";
 		return run->command->boot_timed_out ? "boot-timeout" : "command";
 	default:
 		return "failed";

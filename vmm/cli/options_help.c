@@ -116,7 +116,8 @@ static const struct help_section {
 	 "  --boot-timeout SECONDS\n"
 	 "                       how long a guest may be silent before its command starts\n"
 	 "                       (default 10; 0: without end)\n"
-	 "  --events FILE|fd=N   a line of JSON for each step (default none)\n"},
+	 "  --events FILE|fd=N   a line of JSON for each step (default none)\n"
+	 "On a terminal, Ctrl-] three times within a second ends a guest that hangs.\n"},
 	{"sandbox",
 	 "  --sandbox on|off|strict\n"
 	 "                       give up what is not needed before the guest runs\n"
@@ -189,8 +190,8 @@ void options_print_help(void)
 		help_print_brief(sections[i].text);
 	fputs("  --help, --version    print and end\n"
 	      "\n"
-	      "Ctrl-A x ends the machine. The manual is vmm(1). More is told by vmm help OPTION\n"
-	      "and by vmm help with one of\n",
+	      "Ctrl-A x ends the machine, Ctrl-] three times that of a command. The manual is\n"
+	      "vmm(1). More is told by vmm help OPTION and by vmm help with one of\n",
 	      stdout);
 	help_print_topics();
 	fputs(" all\n", stdout);

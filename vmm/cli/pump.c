@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "vmm/api/vmm.h"
@@ -41,8 +42,48 @@ static int pump_write(int fd, const char *bytes, size_t len)
 	return 0;
 }
 
-static int pump_move(const struct pump *pump)
+bool pump_escape_look(struct pump_escape *escape, const char *bytes, size_t n, uint64_t now)
 {
+	for (size_t i = 0; i < n; i++) {
+		if (bytes[i] != PUMP_ESCAPE) {
+			escape->times = 0;
+			continue;
+		}
+		if (escape->times == 2 && now - escape->at[0] <= PUMP_ESCAPE_MS)
+			return true;
+		escape->at[0] = escape->at[1];
+		escape->at[1] = now;
+		escape->times = escape->times == 0 ? 1 : 2;
+	}
+	return false;
+}
+
+static void pump_tell(const struct pump *pump)
+{
+	uint64_t one = 1;
+	ssize_t n = write(pump->signal, &one, sizeof(one));
+
+	(void)n;
+}
+
+static void pump_watch_keys(struct pump *pump, struct pump_escape *escape, const char *bytes,
+			    size_t n)
+{
+	struct timespec t;
+
+	if (!pump->keys)
+		return;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	if (!pump_escape_look(escape, bytes, n,
+			      (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000))
+		return;
+	atomic_store(&pump->escaped, true);
+	pump_tell(pump);
+}
+
+static int pump_move(struct pump *pump)
+{
+	struct pump_escape escape = {.times = 0};
 	char buf[PUMP_SIZE];
 
 	for (;;) {
@@ -56,6 +97,7 @@ static int pump_move(const struct pump *pump)
 		/* What the command writes may come before the word that it has started. */
 		if (pump->kind == PUMP_OUTPUT)
 			report_status_end();
+		pump_watch_keys(pump, &escape, buf, (size_t)n);
 		err = pump_write(pump->to, buf, (size_t)n);
 		if (err < 0)
 			return err;
@@ -74,6 +116,7 @@ static void *pump_thread(void *arg)
 		vmm_confine_thread();
 	if (pump->kind == PUMP_INPUT) {
 		n = read(pump->gate, &one, sizeof(one));
+		(void)n;
 		pump_move(pump);
 		shutdown(pump->to, SHUT_WR);
 		return NULL;
@@ -83,8 +126,7 @@ static void *pump_thread(void *arg)
 	shutdown(pump->from, SHUT_RDWR);
 	atomic_store(&pump->error, -err);
 	atomic_store(&pump->over, true);
-	n = write(pump->signal, &one, sizeof(one));
-	(void)n;
+	pump_tell(pump);
 	return NULL;
 }
 

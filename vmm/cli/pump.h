@@ -11,6 +11,12 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Ctrl-], three times within a second and no other key between them. They are passed on like all others. */
+#define PUMP_ESCAPE    0x1d
+#define PUMP_ESCAPE_MS 1000
 
 enum pump_kind {
 	PUMP_INPUT, /* waits until it is let go; the end of the input is passed on */
@@ -20,17 +26,28 @@ enum pump_kind {
 struct pump {
 	/* immutable after start */
 	bool confined; /* before start: the thread gives up what it does not need */
+	bool keys; /* before start: the input is a terminal's, where PUMP_ESCAPE means something */
 	enum pump_kind kind;
 	int from;
 	int to;
 	int gate;   /* eventfd that an input waits for */
-	int signal; /* eventfd that an output tells of its end; borrowed */
+	int signal; /* eventfd that is told of what follows; borrowed */
 	/* any thread; set once */
-	atomic_bool over;
-	atomic_int error; /* positive errno of writing; 0: none */
+	atomic_bool over;    /* an output has come to its end */
+	atomic_bool escaped; /* of keys: the user wants out */
+	atomic_int error;    /* positive errno of writing; 0: none */
 };
 
 /* Returns 0 or negative errno. */
 int pump_start(struct pump *pump, enum pump_kind kind, int from, int to, int signal);
 void pump_let_go(const struct pump *pump);
 bool pump_is_over(const struct pump *pump);
+
+/* How often PUMP_ESCAPE was typed last, up to twice, and when. */
+struct pump_escape {
+	unsigned int times;
+	uint64_t at[2];
+};
+
+/* Takes what was typed at a time in ms. Returns whether the user wants out. A pure function. */
+bool pump_escape_look(struct pump_escape *escape, const char *bytes, size_t n, uint64_t now);
