@@ -6,26 +6,8 @@ set -euo pipefail
 # shellcheck source=tests/boot/lib_command.sh
 . "$here/lib_command.sh"
 
-# The same modules as files of each kind that distributions have; only those that the guests below may want.
 prepare_more() {
-	local from=$VMM_IMAGES/kernel-cloud/modules kind file tree
-	for kind in xz zst gz; do
-		tree=$stage/modules-$kind
-		[ ! -e "$tree/modules.dep" ] || continue
-		rm -rf "$tree"
-		mkdir -p "$tree"
-		cp "$from"/modules.{alias,builtin,softdep} "$tree/"
-		(cd "$from" && find . -name 'virtio*.ko' -o -name '*vsock*.ko' -o -name 'crc*.ko' -o -name 'failover.ko' -o -name 'net_failover.ko') |
-			while read -r file; do
-				mkdir -p "$tree/${file%/*}"
-				case $kind in
-				xz) make_or_skip sh -c "xz -c --check=crc32 --lzma2=dict=1MiB '$from/$file' >'$tree/$file.xz'" ;;
-				zst) make_or_skip sh -c "zstd -q -19 -c '$from/$file' >'$tree/$file.zst'" ;;
-				gz) gzip -9nc "$from/$file" >"$tree/$file.gz" ;;
-				esac
-			done
-		sed "s/\\.ko/&.$kind/g" "$from/modules.dep" >"$tree/modules.dep"
-	done
+	stage_modules xz zst gz
 }
 enter_lab cloud
 begin_command
