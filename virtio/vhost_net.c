@@ -153,7 +153,7 @@ void vhost_net_start(struct vhost_net *v, unsigned int pairs)
 	pthread_mutex_lock(&v->lock);
 	v->halted = false;
 	pthread_mutex_unlock(&v->lock);
-	if (~v->dev->negotiated & VHOST_NET_NEEDED)
+	if (!v->owned || (~v->dev->negotiated & VHOST_NET_NEEDED))
 		return;
 	vhost_net_drain(v->error_fd);
 	err = evloop_add(v->dev->loop, &v->error, EPOLLIN);
@@ -269,16 +269,16 @@ void vhost_net_stop(struct vhost_net *v)
 
 /* ---- life ---- */
 
-static int vhost_net_refuse(const struct vhost_net_options *options, int err, const char *what,
-			    const char *why, const char *hint)
+static int vhost_net_refuse(const struct vhost_net *v, int err, const char *what, const char *why,
+			    const char *hint)
 {
-	void (*say)(const char *fmt, ...) = options->must ? log_error : log_info;
+	void (*say)(const char *fmt, ...) = v->must ? log_error : log_info;
 
-	say("cannot use vhost for TAP '%s': %s: %s%s", options->backend->name, what, why, hint);
+	say("cannot use vhost for TAP '%s': %s: %s%s", v->backend->name, what, why, hint);
 	return err;
 }
 
-static int vhost_net_refuse_open(const struct vhost_net_options *options, int err)
+static int vhost_net_refuse_open(const struct vhost_net *v, int err)
 {
 	const char *hint = "";
 
@@ -286,56 +286,29 @@ static int vhost_net_refuse_open(const struct vhost_net_options *options, int er
 		hint = "; load the driver with: modprobe vhost_net";
 	else if (err == -EACCES || err == -EPERM)
 		hint = "; let your user in with: sudo usermod -aG kvm $USER, then log in again";
-	return vhost_net_refuse(options, err, "cannot open " VHOST_NET_DEVICE, strerror(-err),
-				hint);
+	return vhost_net_refuse(v, err, "cannot open " VHOST_NET_DEVICE, strerror(-err), hint);
 }
 
-/* Makes the descriptor of the next pair ours, and checks that it can do all that the card may ask for. */
-static int vhost_net_open_pair(struct vhost_net *v, const struct vhost_net_options *options)
+/* A descriptor for the next pair, which can do all that the card may ask for. */
+static int vhost_net_open_pair(struct vhost_net *v)
 {
 	uint64_t features = 0;
 	int fd = v->host.open(v->host.arg);
 	int err;
 
 	if (fd < 0)
-		return vhost_net_refuse_open(options, fd);
+		return vhost_net_refuse_open(v, fd);
 	v->fd[v->n_pairs] = fd;
-	err = v->host.control(v->host.arg, fd, VHOST_SET_OWNER, NULL);
-	if (err == 0)
-		err = v->host.control(v->host.arg, fd, VHOST_GET_FEATURES, &features);
+	err = v->host.control(v->host.arg, fd, VHOST_GET_FEATURES, &features);
 	if (err < 0)
-		return vhost_net_refuse(options, err, VHOST_NET_DEVICE, strerror(-err), "");
+		return vhost_net_refuse(v, err, VHOST_NET_DEVICE, strerror(-err), "");
 	if (~features & VHOST_NET_FEATURES)
-		return vhost_net_refuse(options, -ENOTSUP, VHOST_NET_DEVICE,
-					"it is older than virtio 1", "");
+		return vhost_net_refuse(v, -ENOTSUP, VHOST_NET_DEVICE, "it is older than virtio 1",
+					"");
 	return 0;
 }
 
-static int vhost_net_show_memory(struct vhost_net *v, const struct vhost_net_options *options)
-{
-	struct {
-		struct vhost_memory head;
-		struct vhost_memory_region regions[GUEST_MEM_MAX_REGIONS];
-	} table = {.head = {.nregions = options->mem->n_regions}};
-	int err;
-
-	_Static_assert(offsetof(__typeof__(table), regions) ==
-			       offsetof(struct vhost_memory, regions),
-		       "the regions follow their head");
-	for (unsigned int i = 0; i < options->mem->n_regions; i++) {
-		const struct guest_mem_region *r = &options->mem->regions[i];
-
-		table.regions[i] =
-			(struct vhost_memory_region){.guest_phys_addr = r->base,
-						     .memory_size = r->size,
-						     .userspace_addr = (uintptr_t)r->host};
-	}
-	err = v->host.control(v->host.arg, v->fd[v->n_pairs], VHOST_SET_MEM_TABLE, &table);
-	return err < 0 ? vhost_net_refuse(options, err, "the guest's memory", strerror(-err), "")
-		       : 0;
-}
-
-static int vhost_net_make_fds(struct vhost_net *v, const struct vhost_net_options *options)
+static int vhost_net_make_fds(struct vhost_net *v)
 {
 	int err = 0;
 
@@ -347,7 +320,7 @@ static int vhost_net_make_fds(struct vhost_net *v, const struct vhost_net_option
 		if (v->queue[i].call_fd < 0)
 			err = -errno;
 	}
-	return err < 0 ? vhost_net_refuse(options, err, "its eventfds", strerror(-err), "") : 0;
+	return err < 0 ? vhost_net_refuse(v, err, "its eventfds", strerror(-err), "") : 0;
 }
 
 int vhost_net_open(struct vhost_net *v, const struct vhost_net_options *options)
@@ -358,20 +331,56 @@ int vhost_net_open(struct vhost_net *v, const struct vhost_net_options *options)
 	memset(v, 0, sizeof(*v));
 	v->host = options->host ? *options->host : vhost_net_kernel;
 	v->backend = options->backend;
+	v->mem = options->mem;
+	v->must = options->must;
 	v->error_fd = -1;
 	for (unsigned int i = 0; i < NET_MAX_PAIRS; i++)
 		v->fd[i] = v->queue[2 * i].call_fd = v->queue[2 * i + 1].call_fd = -1;
 	pthread_mutex_init(&v->lock, NULL);
-	for (; v->n_pairs < options->backend->n_queues && err == 0; v->n_pairs++) {
-		err = vhost_net_open_pair(v, options);
-		if (err == 0)
-			err = vhost_net_show_memory(v, options);
-	}
+	for (; v->n_pairs < options->backend->n_queues && err == 0; v->n_pairs++)
+		err = vhost_net_open_pair(v);
 	if (err == 0)
-		err = vhost_net_make_fds(v, options);
+		err = vhost_net_make_fds(v);
 	if (err < 0)
 		vhost_net_close(v);
 	return err;
+}
+
+/* From here on the kernel has a thread for the descriptor. */
+static int vhost_net_own_pair(struct vhost_net *v, unsigned int pair)
+{
+	struct {
+		struct vhost_memory head;
+		struct vhost_memory_region regions[GUEST_MEM_MAX_REGIONS];
+	} table = {.head = {.nregions = v->mem->n_regions}};
+	int err;
+
+	_Static_assert(offsetof(__typeof__(table), regions) ==
+			       offsetof(struct vhost_memory, regions),
+		       "the regions follow their head");
+	for (unsigned int i = 0; i < v->mem->n_regions; i++) {
+		const struct guest_mem_region *r = &v->mem->regions[i];
+
+		table.regions[i] =
+			(struct vhost_memory_region){.guest_phys_addr = r->base,
+						     .memory_size = r->size,
+						     .userspace_addr = (uintptr_t)r->host};
+	}
+	err = vhost_net_control(v, 2 * pair, VHOST_SET_OWNER, NULL);
+	if (err < 0)
+		return vhost_net_refuse(v, err, VHOST_NET_DEVICE, strerror(-err), "");
+	err = vhost_net_control(v, 2 * pair, VHOST_SET_MEM_TABLE, &table);
+	return err < 0 ? vhost_net_refuse(v, err, "the guest's memory", strerror(-err), "") : 0;
+}
+
+int vhost_net_own(struct vhost_net *v)
+{
+	int err = 0;
+
+	for (unsigned int i = 0; i < v->n_pairs && err == 0; i++)
+		err = vhost_net_own_pair(v, i);
+	v->owned = err == 0;
+	return v->must ? err : 0;
 }
 
 void vhost_net_attach(struct vhost_net *v, struct virtio_device *dev)

@@ -12,8 +12,8 @@
  * A malformed ring stops the kernel's work on it and is reported through an eventfd: then no queue of the card is served
  * any more, and the device needs a reset. The kernel sees guest memory alone, through the table of its regions.
  *
- * Owner: the machine. The device, memory and backend are borrowed. Threads: open, attach, detach and close by the owner, not
- * on a loop's thread; start and stop on the device's loop; take and release on the queue's loop; halt on any loop;
+ * Owner: the machine. The device, memory and backend are borrowed. Threads: open, attach, own, detach and close by the owner,
+ * not on a loop's thread; start and stop on the device's loop; take and release on the queue's loop; halt on any loop;
  * interrupt_moved on any thread. These calls may wait until the kernel has done one batch of packets.
  */
 #pragma once
@@ -57,10 +57,13 @@ struct vhost_net {
 	/* immutable after attach */
 	struct vhost_net_host host;
 	const struct net_backend *backend;
+	const struct guest_mem *mem;
+	bool must;
 	struct virtio_device *dev;
 	unsigned int n_pairs;
 	int fd[NET_MAX_PAIRS]; /* of vhost-net */
 	int error_fd;
+	bool owned; /* immutable after own: the kernel has the memory, and may be given queues */
 	/* owned by the device's loop thread */
 	struct evloop_fd error;
 	/* immutable from start to stop */
@@ -72,7 +75,7 @@ struct vhost_net {
 };
 
 /*
- * Opens a descriptor for each queue of the backend and shows it the memory. Returns 0 or negative errno, with one line
+ * Opens a descriptor for each queue of the backend. Returns 0 or negative errno, with one line
  * logged; nothing is left open then.
  */
 int vhost_net_open(struct vhost_net *vhost, const struct vhost_net_options *options);
@@ -80,6 +83,14 @@ int vhost_net_open(struct vhost_net *vhost, const struct vhost_net_options *opti
 /* For the card's init and fini. The device is initialized; its queues 2 * i and 2 * i + 1 are pair i. */
 void vhost_net_attach(struct vhost_net *vhost, struct virtio_device *dev);
 void vhost_net_detach(struct vhost_net *vhost);
+
+/*
+ * Makes the descriptors this process's and shows them the memory, before the loops run. Without it, or when it fails, the
+ * kernel gets no queue. Since Linux 6.4 the kernel's threads, which begin here, are threads of this process: so what the process
+ * can do only while it has one thread comes before. Returns 0, or negative errno after a line if it was a must; else a remark was
+ * made.
+ */
+int vhost_net_own(struct vhost_net *vhost);
 
 /* DRIVER_OK: the driver has so many pairs, if the kernel can serve it. */
 void vhost_net_start(struct vhost_net *vhost, unsigned int pairs);

@@ -133,6 +133,8 @@ static inline void net_open_on_tap(struct net_fixture *f)
 		options.vhost = &f->vhost;
 	}
 	ck_assert_int_eq(virtio_net_init(&f->net, &options), 0);
+	if (f->vhost_host)
+		ck_assert_int_eq(vhost_net_own(&f->vhost), 0);
 	f->net.dev.transport = (struct virtio_transport){.interrupt = net_on_interrupt,
 							 .config_changed = net_on_config,
 							 .needs_reset = net_on_needs_reset,

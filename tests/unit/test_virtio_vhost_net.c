@@ -72,6 +72,9 @@ START_TEST(test_open)
 
 	ck_assert_int_eq(bare_open(&b, PAIRS, true), 0);
 	ck_assert_uint_eq(kernel.n_open, PAIRS);
+	/* Nothing is the process's before it says so: then there may be threads. */
+	ck_assert(!kernel.owned[0] && !kernel.owned[1]);
+	ck_assert_int_eq(vhost_net_own(&b.vhost), 0);
 	for (unsigned int i = 0; i < PAIRS; i++) {
 		ck_assert(kernel.owned[i]);
 		ck_assert_uint_eq(kernel.region[i].guest_phys_addr, 0);
@@ -96,9 +99,7 @@ static const struct {
 	{-ENOENT, 0, 0, -ENOENT, "modprobe vhost_net"},
 	{-EACCES, 0, 0, -EACCES, "usermod -aG kvm"},
 	{-EMFILE, 0, 0, -EMFILE, "Too many open files"},
-	{0, VHOST_SET_OWNER, 0, -ENOMEM, "Cannot allocate memory"},
 	{0, VHOST_GET_FEATURES, 0, -ENOMEM, "Cannot allocate memory"},
-	{0, VHOST_SET_MEM_TABLE, 0, -ENOMEM, "memory"},
 	{0, 0, NET_V1, -ENOTSUP, "older than virtio 1"},
 	{0, 0, NET_MERGE, -ENOTSUP, "older than virtio 1"},
 	{0, 0, NET_EVENT, -ENOTSUP, "older than virtio 1"},
@@ -124,6 +125,48 @@ START_TEST(test_open_fails)
 	ck_assert_ptr_nonnull(strstr(b.log_last, refusals[_i % N_REFUSALS].says));
 	ck_assert_uint_eq(count_fds(), fds);
 	bare_close(&b);
+}
+END_TEST
+
+static const struct {
+	unsigned long fails;
+	const char *says;
+} losses[] = {{VHOST_SET_OWNER, "/dev/vhost-net: Cannot allocate memory"},
+	      {VHOST_SET_MEM_TABLE, "the guest's memory: Cannot allocate memory"}};
+
+#define N_LOSSES ((int)(sizeof(losses) / sizeof(losses[0])))
+
+/* An error for who insists; else a remark, and a card that goes on without. */
+START_TEST(test_own_fails)
+{
+	bool must = _i >= N_LOSSES;
+	struct bare b;
+
+	ck_assert_int_eq(bare_open(&b, PAIRS, must), 0);
+	kernel.fails = losses[_i % N_LOSSES].fails;
+	ck_assert_int_eq(vhost_net_own(&b.vhost), must ? -ENOMEM : 0);
+	ck_assert_uint_eq(b.log_lines, 1);
+	ck_assert_int_eq(b.log_level, must ? LOG_LEVEL_ERROR : LOG_LEVEL_INFO);
+	ck_assert_ptr_nonnull(strstr(b.log_last, "fake0"));
+	ck_assert_ptr_nonnull(strstr(b.log_last, losses[_i % N_LOSSES].says));
+	vhost_net_close(&b.vhost);
+	bare_close(&b);
+}
+END_TEST
+
+START_TEST(test_goes_on_unowned)
+{
+	struct net_fixture *f = open_card(SUITED);
+
+	net_reset(f);
+	kernel.fails = VHOST_SET_OWNER;
+	f->vhost.must = false;
+	ck_assert_int_eq(vhost_net_own(&f->vhost), 0);
+	kernel.fails = 0;
+	net_start(f, SUITED, 256);
+	ck_assert_int_eq(kernel.ring[0].backend, -1);
+	check_served_here(f);
+	net_close(f);
 }
 END_TEST
 
@@ -211,6 +254,8 @@ int main(void)
 	tcase_add_checked_fixture(tc, setup, NULL);
 	tcase_add_test(tc, test_open);
 	tcase_add_loop_test(tc, test_open_fails, 0, 2 * N_REFUSALS);
+	tcase_add_loop_test(tc, test_own_fails, 0, 2 * N_LOSSES);
+	tcase_add_test(tc, test_goes_on_unowned);
 	tcase_add_test(tc, test_start);
 	tcase_add_loop_test(tc, test_unsuited, 0, 3);
 	tcase_add_loop_test(tc, test_start_fails, 0,

@@ -257,6 +257,7 @@ START_TEST(test_pairs)
 	options.loop = &f->loop;
 	options.backend = &f->tap.be;
 	options.vhost = &f->vhost;
+	ck_assert_int_eq(vhost_net_own(&f->vhost), 0);
 	ck_assert_int_eq(virtio_net_init(&f->net, &options), 0);
 	f->net.dev.transport = transport;
 	for (unsigned int i = 0; i < 3; i++)

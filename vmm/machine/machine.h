@@ -203,6 +203,8 @@ struct machine_card {
 	/* starts and ends the card's own thread; reports errors itself; NULL: it has none */
 	int (*run)(struct machine_card *card, struct machine *machine);
 	void (*halt)(struct machine_card *card);
+	/* after machine_confine(), before any thread: what makes threads of the kernel's; as start */
+	int (*own)(struct machine_card *card);
 	void (*resized)(
 		struct machine_card
 			*card); /* main loop: its backing may have another size; NULL: none has */
@@ -401,6 +403,8 @@ int machine_add_card(struct machine *machine, struct machine_card *card, struct 
 int machine_plug_cards(struct machine *machine);
 /* What cards do that shall not be left behind by a program that is killed while it prepares. */
 int machine_start_cards(struct machine *machine);
+/* What they do when the process has given up all that one with more than one thread cannot. */
+int machine_own_cards(struct machine *machine);
 void machine_remove_cards(struct machine *machine);
 
 /* One file for each kind of card, machine_KIND.c. Each opens what the device needs and adds it as a card. */

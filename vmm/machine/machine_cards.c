@@ -231,6 +231,17 @@ int machine_start_cards(struct machine *machine)
 	return err;
 }
 
+int machine_own_cards(struct machine *machine)
+{
+	int err = 0;
+
+	for (unsigned int i = 0; i < machine->n_cards && err == 0; i++) {
+		if (machine->cards[i]->own)
+			err = machine->cards[i]->own(machine->cards[i]);
+	}
+	return err;
+}
+
 void machine_remove_cards(struct machine *machine)
 {
 	while (machine->n_cards > 0) {

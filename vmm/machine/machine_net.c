@@ -56,6 +56,14 @@ static int net_open_vhost(struct machine_net *n, const struct machine *machine,
 	return options.must ? err : 0;
 }
 
+/* Only if it was asked for it is an error; else the card goes on without. */
+static int machine_own_net(struct machine_card *card)
+{
+	struct machine_net *n = (struct machine_net *)card;
+
+	return n->has_vhost ? vhost_net_own(&n->vhost) : 0;
+}
+
 static void net_close_backend(struct machine_net *n)
 {
 	if (n->has_vhost)
@@ -104,6 +112,7 @@ int machine_add_net(struct machine *machine, const struct machine_net_config *co
 	err = net_open_backend(n, machine, config, cpus);
 	if (err < 0)
 		goto fail;
+	n->card.own = machine_own_net;
 	err = net_open_vhost(n, machine, config);
 	if (err == 0)
 		err = net_init_device(n, machine, config);

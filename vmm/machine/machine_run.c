@@ -137,6 +137,8 @@ int machine_start(struct machine *machine)
 
 	assert(!machine->started);
 	err = machine->prepared ? 0 : machine_prepare(machine);
+	if (err == 0)
+		err = machine_own_cards(machine);
 	if (err < 0)
 		return err;
 	machine->started = true;
