@@ -264,6 +264,11 @@ int vmm_confine_thread(void)
 	return filter_install(FILTER_OWNER);
 }
 
+int vmm_confine_stream_thread(void)
+{
+	return filter_install(FILTER_STREAM);
+}
+
 bool vmm_describe_violation(const siginfo_t *info, char *text, size_t size)
 {
 	return filter_describe(info, text, size);

@@ -342,6 +342,12 @@ int vmm_confine(struct vmm *vm, const struct vmm_confinement *confinement);
 int vmm_confine_thread(void);
 
 /*
+ * The same for a thread that does no more than read, write, poll and shut down what is open, and end: a narrower filter. Any
+ * time. Returns as that.
+ */
+int vmm_confine_stream_thread(void);
+
+/*
  * In a handler of SIGSYS (SA_SIGINFO), which the library does not install: writes which thread was refused which system call, in at
  * most size bytes. False when the signal was not raised by a filter. May be called in a handler.
  */

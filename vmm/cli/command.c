@@ -45,8 +45,29 @@ void command_created(struct command *command, struct vmm *vm)
 	command_kernel_free_modules(&command->kernel);
 }
 
+/* What moves the streams has given up the rest when the guest begins. Returns 0, or negative errno after a message. */
+static int command_await_pumps(struct command *command, int first)
+{
+	bool strict = command->options->config.sandbox == VMM_SANDBOX_STRICT;
+	int err = 0;
+
+	for (int i = first; i < 3; i++) {
+		int unconfined = pump_wait_begun(&command->pumps[i]);
+
+		if (unconfined < 0 && err == 0)
+			err = unconfined;
+	}
+	/* What this vmm was built without is no news of this host. */
+	if (err == 0 || (err == -ENOTSUP && !strict))
+		return 0;
+	report("sandbox: cannot filter the system calls of the command's streams: %s",
+	       strerror(-err));
+	return strict ? err : 0;
+}
+
 int command_begin(struct command *command, uint64_t now, bool confined)
 {
+	bool reads = !isatty(STDIN_FILENO) || terminal_is_ours(STDIN_FILENO);
 	int err = 0;
 
 	for (int i = 0; i < 3; i++)
@@ -54,16 +75,17 @@ int command_begin(struct command *command, uint64_t now, bool confined)
 	command->pumps[0].keys = command->terminal;
 	boot_watch_begin(&command->boot, command->options->boot_timeout_ms, now);
 	/* Who reads a terminal in the background would be stopped. */
-	if (isatty(STDIN_FILENO) && !terminal_is_ours(STDIN_FILENO))
-		shutdown(command->ours[1], SHUT_WR);
-	else
+	if (reads)
 		err = pump_start(&command->pumps[0], PUMP_INPUT, STDIN_FILENO, command->ours[1],
 				 command->pumps_over);
+	else
+		shutdown(command->ours[1], SHUT_WR);
 	for (int i = 1; i <= 2 && err == 0; i++)
 		err = pump_start(&command->pumps[i], PUMP_OUTPUT, command->ours[1 + i], i,
 				 command->pumps_over);
-	if (err < 0)
-		report("cannot start a thread for the command's streams: %s", strerror(-err));
+	if (err == 0)
+		return command_await_pumps(command, reads ? 0 : 1);
+	report("cannot start a thread for the command's streams: %s", strerror(-err));
 	return err;
 }
 

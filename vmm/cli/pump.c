@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdint.h>
 #include <sys/eventfd.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -111,9 +112,10 @@ static void *pump_thread(void *arg)
 	ssize_t n;
 	int err;
 
-	/* Where that fails it fails for the main thread too, which says so, and ends the start if it must. */
+	prctl(PR_SET_NAME, "vmm-pump");
 	if (pump->confined)
-		vmm_confine_thread();
+		pump->unconfined = vmm_confine_stream_thread();
+	sem_post(&pump->begun);
 	if (pump->kind == PUMP_INPUT) {
 		n = read(pump->gate, &one, sizeof(one));
 		(void)n;
@@ -145,6 +147,7 @@ int pump_start(struct pump *pump, enum pump_kind kind, int from, int to, int sig
 	pump->gate = kind == PUMP_INPUT ? eventfd(0, EFD_CLOEXEC) : -1;
 	if (kind == PUMP_INPUT && pump->gate < 0)
 		return -errno;
+	sem_init(&pump->begun, 0, 0);
 	sigfillset(&all);
 	/* What a crash raises still ends the program, which restores the terminal. */
 	for (size_t i = 0; i < sizeof(crashes) / sizeof(crashes[0]); i++)
@@ -157,6 +160,13 @@ int pump_start(struct pump *pump, enum pump_kind kind, int from, int to, int sig
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	pthread_attr_destroy(&attr);
 	return err;
+}
+
+int pump_wait_begun(struct pump *pump)
+{
+	while (sem_wait(&pump->begun) < 0)
+		;
+	return pump->unconfined;
 }
 
 void pump_let_go(const struct pump *pump)

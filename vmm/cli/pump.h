@@ -2,13 +2,15 @@
  * Threads that move the bytes of a command's standard streams between our own descriptors and the machine's sockets: they may
  * wait as long as it takes, and change no flags of descriptors that others have too.
  *
- * Life: init; start, before the machine runs; then they end by themselves, or with the process. Their signals are blocked.
+ * Life: init; start, and wait until they have begun, before the machine runs; then they end by themselves, or with the process.
+ * Their signals are blocked.
  *
  * Owner: struct command. Threads: functions are the owner's.
  */
 #pragma once
 
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -32,6 +34,8 @@ struct pump {
 	int to;
 	int gate;   /* eventfd that an input waits for */
 	int signal; /* eventfd that is told of what follows; borrowed */
+	int unconfined; /* immutable once begun: 0, or the negative errno for which the thread has no filter */
+	sem_t begun;
 	/* any thread; set once */
 	atomic_bool over;    /* an output has come to its end */
 	atomic_bool escaped; /* of keys: the user wants out */
@@ -40,6 +44,8 @@ struct pump {
 
 /* Returns 0 or negative errno. */
 int pump_start(struct pump *pump, enum pump_kind kind, int from, int to, int signal);
+/* After start, once: until the thread has given up what it does not need. Returns 0, or negative errno if it could not. */
+int pump_wait_begun(struct pump *pump);
 void pump_let_go(const struct pump *pump);
 bool pump_is_over(const struct pump *pump);
 

@@ -22,6 +22,7 @@ enum filter_kind {
 	FILTER_FS,	/* opens files in shared directories, and reads them */
 	FILTER_STARTER, /* starts threads of the kind before */
 	FILTER_OWNER,	/* of the program: waits for the machine, and takes it down */
+	FILTER_STREAM,	/* of the program: moves bytes between two descriptors */
 	FILTER_KINDS,
 };
 

@@ -248,8 +248,8 @@ static const struct rule rules_owner[] = {
 	IOCTL(TCSETSF),
 	IOCTL(TCSETSF2_NUMBER),
 	IOCTL(TIOCGWINSZ),
-	ANY(newfstatat),
-	ANY(unlinkat),
+	IF(newfstatat, EQUAL(3, AT_SYMLINK_NOFOLLOW)),
+	IF(unlinkat, EQUAL(2, 0)),
 	ANY(epoll_ctl),
 	IF(fcntl, EQUAL(1, F_OFD_SETLK)),
 	ANY(wait4),
@@ -261,6 +261,35 @@ static const struct rule rules_owner[] = {
 	IOCTL(VHOST_GET_VRING_BASE),
 	IOCTL(VHOST_SET_VRING_KICK),
 	ANY(io_uring_enter),
+	END,
+};
+
+/*
+ * From one descriptor to another, and nothing else; not even memory is asked for. The last ones are for a handler of signals, which
+ * restores the terminal, tells, and lets the program die.
+ */
+static const struct rule rules_stream[] = {
+	ANY(read),
+	ANY(write),
+	ANY(poll),
+	ANY(shutdown),
+	ANY(futex),
+	ANY(clock_gettime),
+	ANY(restart_syscall),
+	/* the end of a thread that nobody joins */
+	ANY(rt_sigprocmask),
+	ANY(madvise),
+	ANY(munmap),
+	ANY(exit),
+	ANY(exit_group),
+	IOCTL(TCSETS),
+	IOCTL(TCSETSW),
+	IOCTL(TCSETS2_NUMBER),
+	IOCTL(TCSETSW2_NUMBER),
+	ANY(getpid),
+	ANY(gettid),
+	IF(tgkill, EQUAL(0, FILTER_PID)),
+	ANY(rt_sigreturn),
 	END,
 };
 
@@ -286,6 +315,7 @@ static const struct kind {
 	[FILTER_OWNER] = {"owner",
 			  {rules_owner, rules_interrupts, rules_transfer, rules_registers,
 			   rules_base}},
+	[FILTER_STREAM] = {"stream", {rules_stream}},
 };
 
 static void check(int err, const char *what)
