@@ -254,7 +254,8 @@ int vmm_confine(struct vmm *vm, const struct vmm_confinement *c)
 					 .uid = c->uid,
 					 .gid = c->gid,
 					 .remove_in = c->remove_in,
-					 .n_remove_in = c->n_remove_in};
+					 .n_remove_in = c->n_remove_in,
+					 .starting_thread = c->starting_thread};
 
 	return machine_confine(vm->machine, &mc);
 }

@@ -322,6 +322,9 @@ struct vmm_confinement {
 	/* Directories in which the program itself will remove names later, by unlinkat() and these descriptors (O_PATH). */
 	const int *remove_in;
 	unsigned int n_remove_in;
+	/* vmm_start() does vmm_confine_thread() for its caller: then no thread of the process is without a filter when the guest
+	 * begins. What fails there is told, and is an error if vmm_config.sandbox is strict. */
+	bool starting_thread;
 };
 
 /*

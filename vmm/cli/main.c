@@ -354,8 +354,6 @@ static int start(struct run *run, struct host_console *console, struct sandbox *
 	if (err == 0)
 		err = vmm_start(run->vm);
 	if (err == 0)
-		err = sandbox_enter_thread(sandbox, options);
-	if (err == 0)
 		events_tell(run->events, 0, "first-instruction", "%s", "");
 	return err;
 }

@@ -134,7 +134,8 @@ int sandbox_enter(struct sandbox *sandbox, struct vmm *vm, const struct options 
 					      .uid = options->uid,
 					      .gid = options->gid,
 					      .remove_in = &remove_in,
-					      .n_remove_in = remove_in >= 0};
+					      .n_remove_in = remove_in >= 0,
+					      .starting_thread = true};
 	int err;
 
 	if (options->config.sandbox == VMM_SANDBOX_OFF)
@@ -142,17 +143,4 @@ int sandbox_enter(struct sandbox *sandbox, struct vmm *vm, const struct options 
 	close_inherited(sandbox);
 	err = watch_refusals(sandbox);
 	return err < 0 ? err : vmm_confine(vm, &confinement);
-}
-
-int sandbox_enter_thread(const struct sandbox *sandbox, const struct options *options)
-{
-	int err = sandbox->violation_fd < 0 ? 0 : vmm_confine_thread();
-
-	bool strict = options->config.sandbox == VMM_SANDBOX_STRICT;
-
-	/* What this vmm was built without is no news of this host. */
-	if (err == 0 || (err == -ENOTSUP && !strict))
-		return 0;
-	report("sandbox: cannot filter the main thread's system calls: %s", strerror(-err));
-	return strict ? err : 0;
 }

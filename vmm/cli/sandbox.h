@@ -30,6 +30,3 @@ int sandbox_enter(struct sandbox *sandbox, struct vmm *vm, const struct options 
 
 /* Tells of the end after a refusal, once. */
 void sandbox_tell_refused(struct events *events);
-
-/* The same for this thread, after vmm_start(). Returns 0, or negative errno after a message. */
-int sandbox_enter_thread(const struct sandbox *sandbox, const struct options *options);

@@ -83,6 +83,8 @@ static int make_loop(struct machine *machine, const struct machine_config *confi
 
 	(void)config;
 	pthread_mutex_init(&machine->lock, NULL);
+	pthread_mutex_init(&machine->gate_lock, NULL);
+	pthread_cond_init(&machine->gate_changed, NULL);
 	machine->end_task = (struct evloop_task){.fn = machine_on_end, .arg = machine};
 	machine->resize_task = (struct evloop_task){.fn = machine_on_disks_resized, .arg = machine};
 	machine->end_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -91,6 +93,8 @@ static int make_loop(struct machine *machine, const struct machine_config *confi
 		log_error("cannot make the main event loop: %s", strerror(-err));
 		if (machine->end_fd >= 0)
 			close(machine->end_fd);
+		pthread_cond_destroy(&machine->gate_changed);
+		pthread_mutex_destroy(&machine->gate_lock);
 		pthread_mutex_destroy(&machine->lock);
 	}
 	return err;
@@ -100,6 +104,8 @@ static void undo_loop(struct machine *machine)
 {
 	evloop_fini(&machine->loop);
 	close(machine->end_fd);
+	pthread_cond_destroy(&machine->gate_changed);
+	pthread_mutex_destroy(&machine->gate_lock);
 	pthread_mutex_destroy(&machine->lock);
 }
 

@@ -169,6 +169,7 @@ struct machine_confinement {
 	bool change_user;
 	uid_t uid;
 	gid_t gid;
+	bool starting_thread; /* so does the caller of machine_start(), by a filter */
 	const int *remove_in;
 	unsigned int n_remove_in;
 };
@@ -274,9 +275,15 @@ struct machine {
 	/* owned by the owner's thread */
 	bool prepared;
 	bool started;
+	bool owner_filtered; /* machine_start() filters its caller */
 	/* under lock: starting the vCPUs and stopping them exclude each other */
 	pthread_mutex_t lock;
 	bool stopped;
+	/* under gate_lock: no vCPU enters the guest before all threads have their filters */
+	pthread_mutex_t gate_lock;
+	pthread_cond_t gate_changed;
+	unsigned int gate_awaited; /* threads that have none yet */
+	bool gate_shut;		   /* nobody enters any more */
 	/* any thread */
 	_Atomic int end; /* enum machine_end, set once */
 	struct evloop_task end_task;
@@ -379,10 +386,16 @@ bool machine_find_kernel(const struct machine *machine, struct kvm_sregs *sregs)
 
 /* machine_sandbox.c */
 int machine_init_rights(struct machine *machine, const struct machine_config *config);
-/* For thread_start(); NULL: none are given up. */
+/* For thread_start(), of a thread for which the vCPUs wait (but for disks'); NULL: none are given up. After machine_shut_gate(). */
 const struct thread_rights *machine_rights(struct machine *machine, enum filter_kind kind);
 /* Reports errors itself. */
 int machine_start_starter(struct machine *machine);
+/* Before the first thread is started. */
+void machine_shut_gate(struct machine *machine);
+/* By the owner, when all were started: takes its own filter too, and lets the vCPUs go. Returns 0, or negative errno after a message. */
+int machine_open_gate(struct machine *machine);
+/* vCPUs that wait still end without having run. Any thread. */
+void machine_bar_gate(struct machine *machine);
 
 /* machine_memory.c */
 int machine_make_memory(struct machine *machine, const struct machine_config *config);

@@ -39,6 +39,7 @@ void machine_stop_vcpus(struct machine *machine)
 {
 	pthread_mutex_lock(&machine->lock);
 	machine->stopped = true;
+	machine_bar_gate(machine);
 	/* First all are told, then all are waited for. */
 	for (unsigned int i = 0; i < machine->n_vcpus; i++)
 		vcpu_request_stop(&machine->vcpus[i]);
@@ -142,6 +143,7 @@ int machine_start(struct machine *machine)
 	if (err < 0)
 		return err;
 	machine->started = true;
+	machine_shut_gate(machine);
 	console_start(&machine->console, &machine->serial);
 	machine->loop.rights = machine_rights(machine, FILTER_MAIN);
 	err = evloop_start(&machine->loop, "vmm-main");
@@ -152,9 +154,11 @@ int machine_start(struct machine *machine)
 	err = machine_start_io(machine);
 	if (err == 0)
 		err = machine_start_vcpus(machine);
-	/* Later there may be no way to get what it takes; and now the guest runs already. */
+	/* Later there may be no way to get what it takes. */
 	if (machine->quick_end)
 		vm_end_late(&machine->vm);
+	if (err == 0)
+		err = machine_open_gate(machine);
 	if (err < 0)
 		machine_end(machine, MACHINE_END_FAILED);
 	return err;

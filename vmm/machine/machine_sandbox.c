@@ -12,22 +12,87 @@ static const struct machine_rights *machine_rights_of(const struct thread_rights
 	return (const struct machine_rights *)rights;
 }
 
+/* ---- the gate ----
+ *
+ * Threads share their memory: a guest that breaks out of the first vCPU must not find another thread that can do more. So no
+ * vCPU runs before all have their filters.
+ */
+
+static void machine_pass(struct machine *machine, bool ok)
+{
+	pthread_mutex_lock(&machine->gate_lock);
+	machine->gate_awaited--;
+	machine->gate_shut = machine->gate_shut || !ok;
+	if (machine->gate_awaited == 0 || machine->gate_shut)
+		pthread_cond_broadcast(&machine->gate_changed);
+	pthread_mutex_unlock(&machine->gate_lock);
+}
+
+/* Returns whether the guest may run. */
+static bool machine_wait_gate(struct machine *machine)
+{
+	bool open;
+
+	pthread_mutex_lock(&machine->gate_lock);
+	while (machine->gate_awaited > 0 && !machine->gate_shut)
+		pthread_cond_wait(&machine->gate_changed, &machine->gate_lock);
+	open = !machine->gate_shut;
+	pthread_mutex_unlock(&machine->gate_lock);
+	return open;
+}
+
+void machine_shut_gate(struct machine *machine)
+{
+	machine->gate_awaited = 1; /* the owner */
+}
+
+void machine_bar_gate(struct machine *machine)
+{
+	pthread_mutex_lock(&machine->gate_lock);
+	machine->gate_shut = true;
+	pthread_cond_broadcast(&machine->gate_changed);
+	pthread_mutex_unlock(&machine->gate_lock);
+}
+
+/* ---- filters ---- */
+
+/* For the calling thread. Returns 0, or negative errno after a message if that ends the machine. */
+static int machine_filter(struct machine *machine, enum filter_kind kind)
+{
+	int err = filter_install(kind);
+
+	if (err == 0)
+		return 0;
+	if (machine->sandbox != MACHINE_SANDBOX_STRICT) {
+		log_warn("sandbox: a thread has no filter of system calls: %s", strerror(-err));
+		return 0;
+	}
+	log_error("sandbox: cannot filter a thread's system calls: %s", strerror(-err));
+	return err;
+}
+
 /* On the new thread. A loop goes on in any case, for the machine's end needs it; a vCPU does not. */
 static bool machine_drop(const struct thread_rights *rights)
 {
 	const struct machine_rights *r = machine_rights_of(rights);
 	struct machine *machine = r->machine;
-	int err = filter_install(r->kind);
+	int err = machine_filter(machine, r->kind);
 
-	if (err == 0)
-		return true;
-	if (machine->sandbox != MACHINE_SANDBOX_STRICT) {
-		log_warn("sandbox: a thread has no filter of system calls: %s", strerror(-err));
-		return true;
-	}
-	log_error("sandbox: cannot filter a thread's system calls: %s", strerror(-err));
-	machine_end(machine, MACHINE_END_FAILED);
-	return r->kind != FILTER_VCPU;
+	if (r->kind != FILTER_DISK)
+		machine_pass(machine, err == 0);
+	if (err < 0)
+		machine_end(machine, MACHINE_END_FAILED);
+	return r->kind != FILTER_VCPU || machine_wait_gate(machine);
+}
+
+int machine_open_gate(struct machine *machine)
+{
+	int err = 0;
+
+	if (machine->filtered && machine->owner_filtered)
+		err = machine_filter(machine, FILTER_OWNER);
+	machine_pass(machine, err == 0);
+	return err;
 }
 
 static const char *machine_why_no_filters(int err)
@@ -60,7 +125,15 @@ int machine_init_rights(struct machine *machine, const struct machine_config *co
 
 const struct thread_rights *machine_rights(struct machine *machine, enum filter_kind kind)
 {
-	return machine->filtered ? &machine->rights[kind].rights : NULL;
+	if (!machine->filtered)
+		return NULL;
+	/* Disks' threads come later. */
+	if (kind != FILTER_DISK) {
+		pthread_mutex_lock(&machine->gate_lock);
+		machine->gate_awaited++;
+		pthread_mutex_unlock(&machine->gate_lock);
+	}
+	return &machine->rights[kind].rights;
 }
 
 int machine_start_starter(struct machine *machine)
@@ -144,6 +217,7 @@ int machine_confine(struct machine *machine, const struct machine_confinement *c
 		log_error("out of memory");
 		return -ENOMEM;
 	}
+	machine->owner_filtered = c->starting_thread;
 	options.remove_in = dirs;
 	options.n_remove_in = machine_list_made(machine, c, dirs);
 	options.trees = trees;
