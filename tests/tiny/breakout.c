@@ -1,168 +1,245 @@
 /*
  * What a guest that has taken over one of vmm's threads would try. Linked with all of vmm; when the guest first writes to a port,
- * the thread named by $BREAKOUT_THREAD (vcpu, main, io or disk) makes the system call named by $BREAKOUT_ACT.
+ * the thread named by $BREAKOUT_THREAD makes forbidden system calls: each in turn, or with $BREAKOUT_ACT just the one of that number.
  *
- * A call that is not stopped is told on stderr, with status 99. With $BREAKOUT_LIST the calls are listed.
+ * In turn, a handler of SIGSYS takes note and goes on; the status is 42 when each was stopped, else 99, and stderr tells which were
+ * not. "ring" gives an I/O thread's live io_uring the orders that it must refuse: status 42, 99, or 77 when there is no such ring.
+ *
+ * With $BREAKOUT_SLOW the thread of that name takes its filter late: status 42 if the guest has waited for it, else 99.
  */
 #include <errno.h>
-#include <fcntl.h>
-#include <linux/kvm.h>
+#include <poll.h>
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
+#include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <sys/mman.h>
-#include <sys/ptrace.h>
-#include <sys/socket.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
-#include <sys/types.h>
-#include <sys/un.h>
 #include <unistd.h>
 
+#include "tests/tiny/breakout_acts.h"
+
+#include "vmm/api/vmm.h"
 #include "vmm/core/bus.h"
 #include "vmm/core/evloop.h"
 #include "vmm/core/thread.h"
+#include "vmm/sandbox/filter.h"
 
+#define STOPPED	    42
+#define CANNOT_TRY  77
 #define NOT_STOPPED 99
 
-static char page[4096];
-
-static const struct act {
-	const char *name;
-	long number;
-	long args[6];
-} acts[] = {
-#define PTR(p) (long)(uintptr_t)(p)
-	{"openat", SYS_openat, {AT_FDCWD, PTR("/etc/passwd"), O_RDONLY}},
-	{"open", SYS_open, {PTR("/etc/passwd"), O_RDONLY}},
-	{"creat", SYS_creat, {PTR("/tmp/breakout"), 0600}},
-	{"openat2", SYS_openat2, {AT_FDCWD, PTR("/etc/passwd"), PTR(page), 24}},
-	{"open_by_handle_at", SYS_open_by_handle_at, {0, PTR(page), O_RDONLY}},
-	{"execve", SYS_execve, {PTR("/bin/true"), 0, 0}},
-	{"execveat", SYS_execveat, {AT_FDCWD, PTR("/bin/true"), 0, 0, 0}},
-	{"fork", SYS_fork, {0}},
-	{"vfork", SYS_vfork, {0}},
-	{"clone", SYS_clone, {SIGCHLD}},
-	{"clone", SYS_clone, {CLONE_VM | CLONE_SIGHAND | CLONE_THREAD | CLONE_NEWUSER}},
-	{"socket", SYS_socket, {AF_INET, SOCK_STREAM, 0}},
-	{"socket", SYS_socket, {AF_UNIX, SOCK_DGRAM, 0}},
-	{"socket", SYS_socket, {AF_NETLINK, SOCK_RAW, 0}},
-	{"socketpair", SYS_socketpair, {AF_UNIX, SOCK_STREAM, 0, PTR(page)}},
-	{"bind", SYS_bind, {0, PTR(page), 2}},
-	{"listen", SYS_listen, {0, 1}},
-	{"recvmsg", SYS_recvmsg, {0, PTR(page), 0}},
-	{"ptrace", SYS_ptrace, {PTRACE_TRACEME, 0, 0, 0}},
-	{"process_vm_readv", SYS_process_vm_readv, {1, PTR(page), 1, PTR(page), 1, 0}},
-	{"process_vm_writev", SYS_process_vm_writev, {1, PTR(page), 1, PTR(page), 1, 0}},
-	{"kill", SYS_kill, {1, 0}},
-	{"kill", SYS_kill, {-1, SIGKILL}},
-	{"tkill", SYS_tkill, {1, 0}},
-	{"tgkill", SYS_tgkill, {1, 1, 0}},
-	{"rt_sigqueueinfo", SYS_rt_sigqueueinfo, {1, 0, PTR(page)}},
-	{"pidfd_open", SYS_pidfd_open, {1, 0}},
-	{"pidfd_getfd", SYS_pidfd_getfd, {0, 0, 0}},
-	{"mmap", SYS_mmap, {0, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0}},
-	{"mmap",
-	 SYS_mmap,
-	 {0, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_SHARED | MAP_ANONYMOUS, -1, 0}},
-	{"mprotect", SYS_mprotect, {PTR(page), 4096, PROT_READ | PROT_EXEC}},
-	{"pkey_mprotect", SYS_pkey_mprotect, {PTR(page), 4096, PROT_READ | PROT_EXEC, -1}},
-	{"memfd_create", SYS_memfd_create, {PTR("x"), 0}},
-	{"userfaultfd", SYS_userfaultfd, {0}},
-	{"ioctl", SYS_ioctl, {0, TIOCSTI, PTR(page)}},
-	{"ioctl", SYS_ioctl, {3, KVM_CREATE_VM, 0}},
-	{"ioctl", SYS_ioctl, {3, KVM_SET_USER_MEMORY_REGION, PTR(page)}},
-	{"ioctl", SYS_ioctl, {0, 0x7fffffffL << 32 | KVM_RUN, 0}},
-	{"fcntl", SYS_fcntl, {0, F_SETOWN, 1}},
-	{"fcntl", SYS_fcntl, {0, F_SETFL, O_ASYNC}},
-	{"io_uring_register",
-	 SYS_io_uring_register,
-	 {0, 12 /* IORING_REGISTER_ENABLE_RINGS */, 0, 0}},
-	{"rt_sigaction", SYS_rt_sigaction, {SIGSYS, PTR(page), 0, 8}},
-	{"io_uring_setup", SYS_io_uring_setup, {8, PTR(page)}},
-	{"unshare", SYS_unshare, {CLONE_NEWNS}},
-	{"setns", SYS_setns, {0, 0}},
-	{"mount", SYS_mount, {PTR("none"), PTR("/"), PTR("tmpfs"), 0, 0}},
-	{"umount2", SYS_umount2, {PTR("/"), 0}},
-	{"pivot_root", SYS_pivot_root, {PTR("."), PTR(".")}},
-	{"chroot", SYS_chroot, {PTR("/")}},
-	{"chdir", SYS_chdir, {PTR("/")}},
-	{"fchdir", SYS_fchdir, {0}},
-	{"unlink", SYS_unlink, {PTR("/tmp/breakout")}},
-	{"rename", SYS_rename, {PTR("/tmp/breakout"), PTR("/tmp/breakin")}},
-	{"mkdir", SYS_mkdir, {PTR("/tmp/breakout"), 0700}},
-	{"mknod", SYS_mknod, {PTR("/tmp/breakout"), 0, 0}},
-	{"symlink", SYS_symlink, {PTR("/"), PTR("/tmp/breakout")}},
-	{"linkat", SYS_linkat, {AT_FDCWD, PTR("/etc/passwd"), AT_FDCWD, PTR("/tmp/breakout"), 0}},
-	{"chmod", SYS_chmod, {PTR("/tmp/breakout"), 0777}},
-	{"fchmod", SYS_fchmod, {0, 0777}},
-	{"fchown", SYS_fchown, {0, 0, 0}},
-	{"truncate", SYS_truncate, {PTR("/tmp/breakout"), 0}},
-	{"readlink", SYS_readlink, {PTR("/proc/self/exe"), PTR(page), 4096}},
-	{"getdents64", SYS_getdents64, {0, PTR(page), 4096}},
-	{"setuid", SYS_setuid, {0}},
-	{"setgroups", SYS_setgroups, {0, 0}},
-	{"capset", SYS_capset, {PTR(page), PTR(page)}},
-	{"prctl", SYS_prctl, {4 /* PR_SET_DUMPABLE */, 1}},
-	{"seccomp", SYS_seccomp, {2 /* SECCOMP_GET_ACTION_AVAIL */, 0, PTR(page)}},
-	{"bpf", SYS_bpf, {0, PTR(page), 64}},
-	{"perf_event_open", SYS_perf_event_open, {PTR(page), 0, -1, -1, 0}},
-	{"keyctl", SYS_keyctl, {0, -3, 0}},
-	{"add_key", SYS_add_key, {PTR("user"), PTR("x"), PTR(page), 1, -3}},
-	{"init_module", SYS_init_module, {PTR(page), 4096, PTR("")}},
-	{"kexec_load", SYS_kexec_load, {0, 0, 0, 0}},
-	{"reboot", SYS_reboot, {0, 0, 0, 0}},
-	{"setrlimit", SYS_setrlimit, {4, PTR(page)}},
-	{"prlimit64", SYS_prlimit64, {1, 4, 0, PTR(page)}},
-	{"setpriority", SYS_setpriority, {0, 0, 19}},
-	{"sched_setaffinity", SYS_sched_setaffinity, {0, 8, PTR(page)}},
-	{"personality", SYS_personality, {0x0400000}},
-	{"shmget", SYS_shmget, {0, 4096, 01600}},
-	{"msgget", SYS_msgget, {0, 01600}},
-	{"mq_open", SYS_mq_open, {PTR("x"), O_RDWR | O_CREAT, 0600, 0}},
-	{"inotify_init", SYS_inotify_init, {0}},
-	{"fanotify_init", SYS_fanotify_init, {0, 0}},
-	{"signalfd4", SYS_signalfd4, {-1, PTR(page), 8, 0}},
-	{"timer_create", SYS_timer_create, {0, 0, PTR(page)}},
-	{"syslog", SYS_syslog, {3, PTR(page), 4096}},
-	{"sysinfo", SYS_sysinfo, {PTR(page)}},
-	{"uname", SYS_uname, {PTR(page)}},
-	{"getppid", SYS_getppid, {0}},
-	{"unknown", 0x3fff, {0}},
-};
-
-#define N_ACTS (sizeof(acts) / sizeof(acts[0]))
-
 static struct evloop *main_loop, *io_loop;
+static _Thread_local volatile sig_atomic_t
+	refused; /* the number of the call that the filter has stopped */
+static _Thread_local int kind = -1;
+static atomic_bool pump_may_act;
 
-static void *do_act(void *arg)
+static void say(const char *fmt, ...)
 {
-	const struct act *act = &acts[atoi(getenv("BREAKOUT_ACT"))];
-	long result = syscall(act->number, act->args[0], act->args[1], act->args[2], act->args[3],
-			      act->args[4], act->args[5]);
 	char text[128];
+	va_list args;
+	ssize_t n;
+
+	va_start(args, fmt);
+	vsnprintf(text, sizeof(text), fmt, args);
+	va_end(args);
+	n = write(STDERR_FILENO, text, strlen(text));
+	(void)n;
+}
+
+static bool is_thread(const char *name)
+{
+	const char *wanted = getenv("BREAKOUT_THREAD");
+
+	return wanted && strcmp(wanted, name) == 0;
+}
+
+/* ---- acts ---- */
+
+static long act_do(const struct act *act)
+{
+	return syscall(act->number, act->args[0], act->args[1], act->args[2], act->args[3],
+		       act->args[4], act->args[5]);
+}
+
+static void on_refusal(int sig, siginfo_t *info, void *context)
+{
+	(void)sig;
+	(void)context;
+	refused = info->si_syscall;
+}
+
+/* A call that is not stopped fails, for want of sensible arguments; or it is harmless. */
+static void act_all(void)
+{
+	unsigned int stopped = 0, not_stopped = 0, self = 0;
+
+	while (!is_thread(threads[self]))
+		self++;
+	for (size_t i = 0; i < N_ACTS; i++) {
+		long result;
+
+		if (acts[i].may & 1u << self)
+			continue;
+		refused = -1;
+		result = act_do(&acts[i]);
+		if (refused == acts[i].number) {
+			stopped++;
+			continue;
+		}
+		not_stopped++;
+		say("not stopped: act %zu, %s, gave %ld\n", i, acts[i].name, result);
+	}
+	say("%s: %u stopped\n", threads[self], stopped);
+	_exit(not_stopped == 0 ? STOPPED : NOT_STOPPED);
+}
+
+static void *act(void *arg)
+{
+	const char *one = getenv("BREAKOUT_ACT");
 
 	(void)arg;
-	snprintf(text, sizeof(text), "not stopped: %s gave %ld\n", act->name, result);
-	result = write(STDERR_FILENO, text, strlen(text));
+	if (!one)
+		act_all();
+	say("not stopped: %s gave %ld\n", acts[atoi(one)].name, act_do(&acts[atoi(one)]));
 	_exit(NOT_STOPPED);
 }
 
-static void do_act_on_loop(void *arg)
+static void act_on_loop(void *arg)
 {
-	do_act(arg);
+	act(arg);
 }
+
+/* ---- the ring of a disk ---- */
+
+#ifdef VMM_HAVE_URING
+#include <liburing.h>
+
+static struct io_uring *ring;
+
+int __real_io_uring_queue_init_params(unsigned int entries, struct io_uring *to,
+				      struct io_uring_params *params);
+int __wrap_io_uring_queue_init_params(unsigned int entries, struct io_uring *to,
+				      struct io_uring_params *params);
+
+int __wrap_io_uring_queue_init_params(unsigned int entries, struct io_uring *to,
+				      struct io_uring_params *params)
+{
+	int err = __real_io_uring_queue_init_params(entries, to, params);
+
+	if (err == 0)
+		ring = to;
+	return err;
+}
+
+/* By a descriptor that is none, so that what is not refused has no effect either. Returns the order's result. */
+static int ring_order(unsigned int op, unsigned int flags)
+{
+	struct io_uring_sqe *sqe = io_uring_get_sqe(ring);
+	struct io_uring_cqe *cqe;
+	int result;
+
+	if (!sqe)
+		return 0;
+	memset(sqe, 0, sizeof(*sqe));
+	sqe->opcode = (uint8_t)op;
+	sqe->flags = (uint8_t)flags;
+	sqe->fd = -1;
+	if (io_uring_submit_and_wait(ring, 1) < 0 || io_uring_peek_cqe(ring, &cqe) < 0)
+		return 0;
+	result = cqe->res;
+	io_uring_cqe_seen(ring, cqe);
+	return result;
+}
+
+/* The kernel refuses with EACCES what a ring is not for, and with EINVAL what no ring has. */
+static void ring_all(void *arg)
+{
+	static const unsigned int flags[] = {IOSQE_IO_DRAIN, IOSQE_IO_LINK, IOSQE_IO_HARDLINK,
+					     IOSQE_ASYNC, IOSQE_BUFFER_SELECT};
+	unsigned int stopped = 0, not_stopped = 0, unknown = 0;
+
+	(void)arg;
+	for (unsigned int op = 0; op < 128; op++) {
+		int result = ring_order(op, 0);
+		bool may = op == IORING_OP_READ || op == IORING_OP_WRITE || op == IORING_OP_READV ||
+			   op == IORING_OP_WRITEV;
+
+		if (may ? result == -EBADF : result == -EACCES && unknown == 0) {
+			stopped += !may;
+		} else if (result == -EINVAL && op > IORING_OP_SHUTDOWN) {
+			unknown++;
+		} else {
+			say("order %u gave %d\n", op, result);
+			not_stopped++;
+		}
+	}
+	for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
+		if (ring_order(IORING_OP_READ, flags[i]) == -EACCES)
+			stopped++;
+		else
+			not_stopped++;
+	}
+	say("ring: %u stopped, %u unknown to this kernel\n", stopped, unknown);
+	_exit(not_stopped == 0 && stopped > 30 ? STOPPED : NOT_STOPPED);
+}
+
+static bool has_ring(void)
+{
+	return ring != NULL;
+}
+#else
+static bool has_ring(void)
+{
+	return false;
+}
+
+static void ring_all(void *arg)
+{
+	(void)arg;
+}
+#endif
+
+/* ---- who acts ---- */
 
 static void start_disk_thread(void *arg)
 {
 	pthread_t thread;
 
 	(void)arg;
-	if (thread_starter_run(io_loop->starter, &thread, "vmm-disk", do_act, NULL) < 0)
+	if (thread_starter_run(io_loop->starter, &thread, "vmm-disk", act, NULL) < 0)
 		_exit(1);
+}
+
+/* On the vCPU's thread, when the guest is there. */
+static void begin(void)
+{
+	static struct evloop_task task = {.fn = act_on_loop}, start = {.fn = start_disk_thread},
+				  orders = {.fn = ring_all};
+
+	/* What the others do while this one waits is to be seen. */
+	usleep(2000);
+	if (is_thread("vcpu"))
+		act(NULL);
+	else if (is_thread("main"))
+		evloop_post(main_loop, &task);
+	else if (is_thread("io") || is_thread("sockets"))
+		evloop_post(io_loop, &task);
+	else if (is_thread("disk") || is_thread("starter"))
+		evloop_post(io_loop, &start);
+	else if (is_thread("owner"))
+		syscall(SYS_tgkill, getpid(), getpid(), SIGUSR1);
+	else if (is_thread("pump"))
+		atomic_store(&pump_may_act, true);
+	else if (is_thread("ring") && has_ring())
+		evloop_post(io_loop, &orders);
+	else
+		_exit(CANNOT_TRY);
+	sleep(5); /* the guest must not end the machine first */
 }
 
 /* ---- in place of vmm's own functions, by the linker's --wrap ---- */
@@ -171,6 +248,18 @@ int __real_evloop_start(struct evloop *loop, const char *name);
 int __wrap_evloop_start(struct evloop *loop, const char *name);
 void __real_bus_write(const struct bus *bus, uint64_t address, unsigned int size, uint64_t value);
 void __wrap_bus_write(const struct bus *bus, uint64_t address, unsigned int size, uint64_t value);
+int __real_filter_install(enum filter_kind kind);
+int __wrap_filter_install(enum filter_kind kind);
+int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*fn)(void *),
+			  void *arg);
+int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*fn)(void *),
+			  void *arg);
+ssize_t __real_read(int fd, void *buf, size_t size);
+ssize_t __wrap_read(int fd, void *buf, size_t size);
+int __real_sigaction(int sig, const struct sigaction *new, struct sigaction *old);
+int __wrap_sigaction(int sig, const struct sigaction *new, struct sigaction *old);
+void __real_vmm_disks_resized(struct vmm *vm);
+void __wrap_vmm_disks_resized(struct vmm *vm);
 
 int __wrap_evloop_start(struct evloop *loop, const char *name)
 {
@@ -181,32 +270,73 @@ int __wrap_evloop_start(struct evloop *loop, const char *name)
 	return __real_evloop_start(loop, name);
 }
 
+static atomic_bool slow_is_done;
+
+int __wrap_filter_install(enum filter_kind filter)
+{
+	const char *slow = getenv("BREAKOUT_SLOW");
+	char name[16] = "";
+	int err;
+
+	prctl(PR_GET_NAME, name);
+	slow = slow && strcmp(slow, name) == 0 ? slow : NULL;
+	if (slow)
+		usleep(300000);
+	err = __real_filter_install(filter);
+	kind = (int)filter;
+	if (slow)
+		atomic_store(&slow_is_done, err == 0);
+	return err;
+}
+
+/* The first of the guest. */
 void __wrap_bus_write(const struct bus *bus, uint64_t address, unsigned int size, uint64_t value)
 {
-	static struct evloop_task act = {.fn = do_act_on_loop}, start = {.fn = start_disk_thread};
-	static _Atomic bool done;
-	const char *thread = getenv("BREAKOUT_THREAD");
+	static atomic_bool done;
 
-	if (thread && !atomic_exchange(&done, true)) {
-		/* The others have their filters by now; what they do while this one waits is to be seen. */
-		usleep(2000);
-		if (strcmp(thread, "vcpu") == 0)
-			do_act(NULL);
-		else if (strcmp(thread, "main") == 0)
-			evloop_post(main_loop, &act);
-		else
-			evloop_post(io_loop, strcmp(thread, "io") == 0 ? &act : &start);
-		sleep(5); /* the guest must not end the machine first */
+	if (!atomic_exchange(&done, true)) {
+		if (getenv("BREAKOUT_SLOW"))
+			_exit(atomic_load(&slow_is_done) ? STOPPED : NOT_STOPPED);
+		if (getenv("BREAKOUT_THREAD"))
+			begin();
 	}
 	__real_bus_write(bus, address, size, value);
 }
 
-/* Before main(): the list for the test. */
-__attribute__((constructor)) static void list(void)
+/* The starter's work. */
+int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*fn)(void *),
+			  void *arg)
 {
-	if (!getenv("BREAKOUT_LIST"))
-		return;
-	for (size_t i = 0; i < N_ACTS; i++)
-		printf("%zu %s %ld\n", i, acts[i].name, acts[i].number);
-	exit(0);
+	if (kind == FILTER_STARTER && is_thread("starter"))
+		act(NULL);
+	return __real_pthread_create(thread, attr, fn, arg);
+}
+
+/* The pumps' work. */
+ssize_t __wrap_read(int fd, void *buf, size_t size)
+{
+	static atomic_bool taken;
+
+	if (kind == FILTER_STREAM && is_thread("pump")) {
+		while (!atomic_load(&pump_may_act) || atomic_exchange(&taken, true))
+			poll(NULL, 0, 5);
+		act(NULL);
+	}
+	return __real_read(fd, buf, size);
+}
+
+/* The owner's, when it gets SIGUSR1. */
+void __wrap_vmm_disks_resized(struct vmm *vm)
+{
+	if (is_thread("owner"))
+		act(NULL);
+	__real_vmm_disks_resized(vm);
+}
+
+int __wrap_sigaction(int sig, const struct sigaction *new, struct sigaction *old)
+{
+	struct sigaction note = {.sa_sigaction = on_refusal, .sa_flags = SA_SIGINFO | SA_NODEFER};
+	bool in_turn = getenv("BREAKOUT_THREAD") && !getenv("BREAKOUT_ACT");
+
+	return __real_sigaction(sig, sig == SIGSYS && new &&in_turn ? &note : new, old);
 }
