@@ -83,6 +83,21 @@ for user in "${users[@]}"; do
 	stop_idle
 done
 
+# Without /proc nobody knows what the parent has left open: that is told, and refused if all layers are asked for.
+if [ "$(id -u)" = 0 ] && unshare -m true 2>/dev/null; then
+	# shellcheck disable=SC2034 # become() has its name
+	no_proc=(unshare -m sh -c 'mount -t tmpfs none /proc && exec "$0" "$@"')
+	become no_proc
+	status=0
+	"${as[@]}" "$vmm" "${hello[@]}" --log-level info 7<"$vmm" </dev/null >/dev/null 2>"$tmp/err" || status=$?
+	[ "$status" = 0 ] && grep -q 'sandbox: .*; without closed descriptors (No such file or directory)' "$tmp/err" ||
+		fail "no /proc: status $status, $(<"$tmp/err")"
+	status=0
+	"${as[@]}" "$vmm" "${hello[@]}" --sandbox strict --log-level error </dev/null >/dev/null 2>"$tmp/err" || status=$?
+	[ "$status" = 125 ] && [ "$(<"$tmp/err")" = 'vmm: sandbox: cannot get closed descriptors: No such file or directory' ] ||
+		fail "no /proc, strict: status $status, $(<"$tmp/err")"
+fi
+
 become caller
 start_idle --sandbox off
 [ "$(status_of "$pid" Seccomp)" = 0 ] || fail 'off: there is a filter'

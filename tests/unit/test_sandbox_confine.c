@@ -217,10 +217,26 @@ static int child_strict(void)
 	return 0;
 }
 
+static int child_left_open(void)
+{
+	struct confine_options options = {.still_open = -EMFILE};
+	struct confine_result result;
+	char line[256] = "";
+
+	EXPECT(confine_process(&options, &result) == 0);
+	EXPECT(strstr(result.missing, "closed descriptors (Too many open files)"));
+	log_set_sink(quiet, line);
+	options.strict = true;
+	EXPECT(confine_process(&options, &result) == -EMFILE);
+	EXPECT(strstr(line, "sandbox: cannot get closed descriptors: Too many open files"));
+	return 0;
+}
+
 START_TEST(test_misses_a_layer)
 {
 	ck_assert_int_eq(in_child(child_misses_a_layer), 0);
 	ck_assert_int_eq(in_child(child_strict), 0);
+	ck_assert_int_eq(in_child(child_left_open), 0);
 }
 END_TEST
 

@@ -255,7 +255,8 @@ int vmm_confine(struct vmm *vm, const struct vmm_confinement *c)
 					 .gid = c->gid,
 					 .remove_in = c->remove_in,
 					 .n_remove_in = c->n_remove_in,
-					 .starting_thread = c->starting_thread};
+					 .starting_thread = c->starting_thread,
+					 .still_open = c->still_open};
 
 	return machine_confine(vm->machine, &mc);
 }

@@ -325,6 +325,9 @@ struct vmm_confinement {
 	/* vmm_start() does vmm_confine_thread() for its caller: then no thread of the process is without a filter when the guest
 	 * begins. What fails there is told, and is an error if vmm_config.sandbox is strict. */
 	bool starting_thread;
+	/* 0, or the negative errno for which the program could not close descriptors that it has from its parent: a layer that is
+	 * missing. */
+	int still_open;
 };
 
 /*

@@ -34,8 +34,10 @@ static void note(struct sandbox *sandbox, int fd)
 	int *more = realloc(sandbox->inherited,
 			    (sandbox->n_inherited + 1) * sizeof(*sandbox->inherited));
 
-	if (!more)
+	if (!more) {
+		sandbox->unlisted = -ENOMEM;
 		return;
+	}
 	sandbox->inherited = more;
 	more[sandbox->n_inherited++] = fd;
 }
@@ -44,9 +46,9 @@ void sandbox_begin(struct sandbox *sandbox)
 {
 	int dir = open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	_Alignas(struct entry) char buf[1024];
-	long n;
+	long n = 0;
 
-	*sandbox = (struct sandbox){.violation_fd = -1};
+	*sandbox = (struct sandbox){.violation_fd = -1, .unlisted = dir < 0 ? -errno : 0};
 	while (dir >= 0 && (n = syscall(SYS_getdents64, dir, buf, sizeof(buf))) > 0) {
 		for (const char *at = buf; at < buf + n;) {
 			const struct entry *entry = (const struct entry *)(const void *)at;
@@ -57,6 +59,8 @@ void sandbox_begin(struct sandbox *sandbox)
 			at += entry->size;
 		}
 	}
+	if (dir >= 0 && n < 0)
+		sandbox->unlisted = -errno;
 	if (dir >= 0)
 		close(dir);
 }
@@ -135,7 +139,8 @@ int sandbox_enter(struct sandbox *sandbox, struct vmm *vm, const struct options 
 					      .gid = options->gid,
 					      .remove_in = &remove_in,
 					      .n_remove_in = remove_in >= 0,
-					      .starting_thread = true};
+					      .starting_thread = true,
+					      .still_open = sandbox->unlisted};
 	int err;
 
 	if (options->config.sandbox == VMM_SANDBOX_OFF)

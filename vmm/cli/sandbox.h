@@ -14,6 +14,7 @@
 struct sandbox {
 	int *inherited; /* descriptors that were open when we started, but for the standard ones */
 	unsigned int n_inherited;
+	int unlisted;	  /* 0, or the negative errno for which more of them may be open */
 	int violation_fd; /* polls readable once a thread was refused a call; -1: there is no sandbox */
 	struct events *events; /* are told of an end that main() cannot tell of; set before enter */
 };

@@ -170,6 +170,7 @@ struct machine_confinement {
 	uid_t uid;
 	gid_t gid;
 	bool starting_thread; /* so does the caller of machine_start(), by a filter */
+	int still_open;
 	const int *remove_in;
 	unsigned int n_remove_in;
 };

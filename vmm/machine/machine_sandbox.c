@@ -208,6 +208,7 @@ int machine_confine(struct machine *machine, const struct machine_confinement *c
 					  .change_user = c->change_user,
 					  .uid = c->uid,
 					  .gid = c->gid,
+					  .still_open = c->still_open,
 					  .socket_dir = sockets ? sockets->socket_dir : NULL};
 	struct confine_result result;
 	int *dirs = calloc(machine->n_cards + c->n_remove_in + 1, sizeof(*dirs));

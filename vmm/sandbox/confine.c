@@ -58,6 +58,12 @@ static int confine_map_user(uid_t uid, gid_t gid)
 	return err == 0 ? confine_write("/proc/self/gid_map", map) : err;
 }
 
+/* Who has made the process knows which they are, and has closed them or not. */
+static int confine_descriptors(struct confine *c)
+{
+	return c->options->still_open;
+}
+
 /*
  * First, while all names mean what they did. A network namespace is not among them: it would cost more than all the other
  * layers together, and no thread can make a socket but a unix one. A PID namespace holds children only, and there will be none.
@@ -266,6 +272,7 @@ static const struct confine_stage {
 	int (*apply)(struct confine *c);
 	bool required; /* an error even if not strict */
 } confine_stages[] = {
+	{"closed descriptors", confine_descriptors, false},
 	{"namespaces", confine_namespaces, false},
 	{"an empty root", confine_root, false},
 	{"another user", confine_user, true},
@@ -296,7 +303,8 @@ int confine_process(const struct confine_options *options, struct confine_result
 			log_error("sandbox: cannot get %s: %s", stage->name, strerror(-err));
 			return err;
 		}
-		if (stage->apply == confine_user && !options->change_user)
+		if ((stage->apply == confine_user && !options->change_user) ||
+		    (stage->apply == confine_descriptors && err == 0))
 			continue;
 		if (err < 0)
 			confine_note(result->missing, sizeof(result->missing), stage->name, err);

@@ -21,7 +21,8 @@ struct confine_tree {
 };
 
 struct confine_options {
-	bool strict; /* a layer that this host cannot have is an error */
+	bool strict;	/* a layer that this host cannot have is an error */
+	int still_open; /* negative errno: why the process could not close what its parent left open */
 	bool change_user;
 	uid_t uid; /* with change_user */
 	gid_t gid;
