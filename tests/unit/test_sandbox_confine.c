@@ -118,6 +118,36 @@ START_TEST(test_removes_its_own)
 }
 END_TEST
 
+/* What a thread with that descriptor could find: other names above, and their files' owners and sizes. */
+static int child_sees_nothing_above(void)
+{
+	struct confine_options options = {.strict = false, .n_remove_in = 1};
+	struct confine_result result;
+	struct stat st, up;
+	int fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	EXPECT(fd >= 0 && symlink("..", path) == 0);
+	options.remove_in = &fd;
+	EXPECT(fstatat(fd, "../../proc", &up, AT_SYMLINK_NOFOLLOW) == 0);
+	EXPECT(confine_process(&options, &result) == 0);
+	EXPECT(holds(&result, "without a way up") == holds(&result, "namespaces"));
+	EXPECT(fcntl(fd, F_GETFD) == FD_CLOEXEC && fstat(fd, &st) == 0);
+	if (holds(&result, "without a way up")) {
+		EXPECT(fstatat(fd, "..", &up, 0) == 0 && up.st_ino == st.st_ino);
+		EXPECT(fstatat(fd, "../../proc", &up, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT);
+		EXPECT(fstatat(fd, "name/..", &up, 0) == 0 && up.st_ino == st.st_ino);
+	}
+	EXPECT(unlinkat(fd, "name", 0) == 0);
+	return 0;
+}
+
+START_TEST(test_sees_nothing_above)
+{
+	ck_assert_int_eq(in_child(child_sees_nothing_above), 0);
+	ck_assert_int_lt(readlink(path, (char[8]){0}, 8), 0);
+}
+END_TEST
+
 /* A listener outside, which is connected to from inside by its last name. */
 static int child_connects(void)
 {
@@ -250,6 +280,7 @@ int main(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, test_without_files);
 	tcase_add_test(tc, test_removes_its_own);
+	tcase_add_test(tc, test_sees_nothing_above);
 	tcase_add_test(tc, test_connects);
 	tcase_add_test(tc, test_changes_user);
 	tcase_add_test(tc, test_may_not_change_user);

@@ -319,7 +319,8 @@ struct vmm_confinement {
 	bool change_user; /* to uid and gid, without other groups: needs the rights of root, and is an error without */
 	uint32_t uid;
 	uint32_t gid;
-	/* Directories in which the program itself will remove names later, by unlinkat() and these descriptors (O_PATH). */
+	/* Directories in which the program itself will remove names later, by unlinkat() and these descriptors (O_PATH); those
+	 * are replaced under their numbers by others, from which ".." leads nowhere. */
 	const int *remove_in;
 	unsigned int n_remove_in;
 	/* vmm_start() does vmm_confine_thread() for its caller: then no thread of the process is without a filter when the guest

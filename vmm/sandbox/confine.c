@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <limits.h>
 #include <linux/capability.h>
 #include <sched.h>
 #include <stdint.h>
@@ -83,6 +84,43 @@ static int confine_namespaces(struct confine *c)
 		c->result->alone = true;
 	}
 	c->own_mounts = err == 0;
+	return err;
+}
+
+/* The same directory as the root of a mount that is attached nowhere: ".." stays there. */
+static int confine_cut(int dir)
+{
+	char link[32], path[PATH_MAX];
+	struct stat st, cut_st;
+	int cut, err = 0;
+	ssize_t n;
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", dir);
+	n = readlink(link, path, sizeof(path) - 1);
+	if (n < 0)
+		return -errno;
+	path[n] = '\0';
+	/* By name, for the descriptor's own mount is none of our namespace; with those below, which a user namespace locks. */
+	cut = open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
+	if (cut < 0)
+		return -errno;
+	if (fstat(dir, &st) < 0 || fstat(cut, &cut_st) < 0)
+		err = -errno;
+	else if (st.st_dev != cut_st.st_dev || st.st_ino != cut_st.st_ino)
+		err = -ESTALE;
+	else if (dup3(cut, dir, O_CLOEXEC) < 0)
+		err = -errno;
+	close(cut);
+	return err;
+}
+
+/* After the namespaces, and before the root, while names lead to them. */
+static int confine_directories(struct confine *c)
+{
+	int err = c->own_mounts ? 0 : -EPERM;
+
+	for (unsigned int i = 0; i < c->options->n_remove_in && err == 0; i++)
+		err = confine_cut(c->options->remove_in[i]);
 	return err;
 }
 
@@ -211,8 +249,6 @@ static int confine_user(struct confine *c)
 {
 	const struct confine_options *o = c->options;
 
-	if (!o->change_user)
-		return 0;
 	if (setgroups(0, NULL) < 0 || setresgid(o->gid, o->gid, o->gid) < 0 ||
 	    setresuid(o->uid, o->uid, o->uid) < 0)
 		return -errno;
@@ -274,6 +310,7 @@ static const struct confine_stage {
 } confine_stages[] = {
 	{"closed descriptors", confine_descriptors, false},
 	{"namespaces", confine_namespaces, false},
+	{"directories without a way up", confine_directories, false},
 	{"an empty root", confine_root, false},
 	{"another user", confine_user, true},
 	{"no capabilities", confine_capabilities, false},
@@ -290,6 +327,16 @@ static void confine_note(char *text, size_t size, const char *name, int err)
 		 err < 0 ? " (" : "", err < 0 ? strerror(-err) : "", err < 0 ? ")" : "");
 }
 
+/* What is not there to be given up is neither held nor missed. */
+static bool confine_wants(const struct confine *c, const struct confine_stage *stage)
+{
+	if (stage->apply == confine_descriptors)
+		return c->options->still_open < 0;
+	if (stage->apply == confine_directories)
+		return c->options->n_remove_in > 0;
+	return stage->apply != confine_user || c->options->change_user;
+}
+
 int confine_process(const struct confine_options *options, struct confine_result *result)
 {
 	struct confine c = {.options = options, .result = result};
@@ -297,15 +344,15 @@ int confine_process(const struct confine_options *options, struct confine_result
 	*result = (struct confine_result){.moved = false};
 	for (size_t i = 0; i < sizeof(confine_stages) / sizeof(confine_stages[0]); i++) {
 		const struct confine_stage *stage = &confine_stages[i];
-		int err = stage->apply(&c);
+		int err;
 
+		if (!confine_wants(&c, stage))
+			continue;
+		err = stage->apply(&c);
 		if (err < 0 && (stage->required || options->strict)) {
 			log_error("sandbox: cannot get %s: %s", stage->name, strerror(-err));
 			return err;
 		}
-		if ((stage->apply == confine_user && !options->change_user) ||
-		    (stage->apply == confine_descriptors && err == 0))
-			continue;
 		if (err < 0)
 			confine_note(result->missing, sizeof(result->missing), stage->name, err);
 		else

@@ -26,7 +26,8 @@ struct confine_options {
 	bool change_user;
 	uid_t uid; /* with change_user */
 	gid_t gid;
-	/* Directories in which names may be removed later, by these descriptors (O_PATH). */
+	/* Directories in which names may be removed later, by these descriptors (O_PATH). They keep their numbers, but become
+	 * others, from which no way leads up. */
 	const int *remove_in;
 	unsigned int n_remove_in;
 	const struct confine_tree *const *trees; /* none twice */
