@@ -44,10 +44,18 @@ int vsock_host_connect(struct vsock_host *host, int fd, uint32_t port)
 	char path[VSOCK_HOST_MAX_PATH + 12];
 	struct sockaddr_un addr;
 	socklen_t len;
+	int err;
 
 	snprintf(path, sizeof(path), "%s_%u", host->path, port);
 	len = vsock_host_address(&addr, path);
-	return connect(fd, (const struct sockaddr *)&addr, len) < 0 ? -errno : 0;
+	if (connect(fd, (const struct sockaddr *)&addr, len) == 0)
+		return 0;
+	err = -errno;
+	/* That nobody listens, or too many wait, is for the guest alone to know. */
+	if (err != -ENOENT && err != -ECONNREFUSED && err != -EAGAIN)
+		log_guest(&host->log, "%s: cannot connect to socket '%s': %s", host->name, path,
+			  strerror(-err));
+	return err;
 }
 
 /* Whether the file at the path is a socket that nobody listens on. */

@@ -119,6 +119,31 @@ if [ "$(id -u)" = 0 ]; then
 	done
 fi
 
+# What the guest needs by name is told when it cannot be had, or when all other names can be had too.
+# told WHAT PATTERN OPTION... - one warning, and the machine runs
+told() {
+	local status=0
+	"${as[@]}" "$vmm" "${hello[@]}" "${@:3}" </dev/null >/dev/null 2>"$tmp/err" || status=$?
+	sed -i '/neither VT-x nor AMD-V/d' "$tmp/err"
+	[ "$status" = 0 ] && grep -qE -- "$2" "$tmp/err" && [ "$(wc -l <"$tmp/err")" -le 1 ] ||
+		fail "$1: status $status, $(<"$tmp/err")"
+}
+if [ "$(id -u)" = 0 ]; then
+	mkdir -m 700 "$tmp/private"
+	told 'a directory that the user may not enter' "^vmm: the guest's connections .*'$tmp/private': Permission denied" \
+		--vsock "cid=5,socket=$tmp/private/vsock" --user 12345
+	rm "$tmp/private/vsock"
+	# shellcheck disable=SC2034 # become() has its name
+	no_mounts=(unshare -U -r sh -c 'echo 0 >/proc/sys/user/max_mnt_namespaces && exec "$0" "$@"')
+	if "${no_mounts[@]}" true 2>/dev/null; then
+		become no_mounts
+		told 'no empty root' '^vmm: sandbox: without an empty root .* all unix sockets' --vsock "cid=5,socket=$tmp/private/vsock"
+		[ -z "$(ls "$tmp/private")" ] || fail "no empty root: left behind: $(ls "$tmp/private")"
+		become caller
+	else
+		note 'no user namespaces here: a machine without an empty root is not tried'
+	fi
+fi
 # bad TEXT OPTION... - vmm refuses the options with a line that has TEXT
 bad() {
 	local status=0

@@ -4,11 +4,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <sched.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -174,6 +178,48 @@ START_TEST(test_connects)
 }
 END_TEST
 
+/* From now on every call of that number fails with EPERM. */
+static int forbid(unsigned int call)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+	struct sock_fprog program = {.len = sizeof(code) / sizeof(code[0]), .filter = code};
+
+	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+	return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program);
+}
+
+/* The root cannot be exchanged at the last moment: names mean what they did, also those that begin in the working directory. */
+static int child_keeps_its_root(void)
+{
+	struct sockaddr_un addr = {.sun_family = AF_UNIX, .sun_path = "name"};
+	struct confine_options options = {.strict = false, .socket_dir = "."};
+	struct confine_result result;
+	int listener = socket(AF_UNIX, SOCK_STREAM, 0);
+
+	EXPECT(chdir(dir) == 0);
+	EXPECT(bind(listener, (struct sockaddr *)&addr, sizeof(addr)) == 0 &&
+	       listen(listener, 2) == 0);
+	EXPECT(forbid(SYS_move_mount) == 0);
+	EXPECT(confine_process(&options, &result) == 0);
+	EXPECT(!result.moved && strstr(result.missing, "an empty root ("));
+	EXPECT(connect(socket(AF_UNIX, SOCK_STREAM, 0), (struct sockaddr *)&addr, sizeof(addr)) ==
+	       0);
+	memcpy(addr.sun_path, path, sizeof(path));
+	EXPECT(connect(socket(AF_UNIX, SOCK_STREAM, 0), (struct sockaddr *)&addr, sizeof(addr)) ==
+	       0);
+	return 0;
+}
+
+START_TEST(test_keeps_its_root)
+{
+	ck_assert_int_eq(in_child(child_keeps_its_root), 0);
+}
+END_TEST
+
 static int child_changes_user(void)
 {
 	struct confine_options options = {
@@ -282,6 +328,7 @@ int main(void)
 	tcase_add_test(tc, test_removes_its_own);
 	tcase_add_test(tc, test_sees_nothing_above);
 	tcase_add_test(tc, test_connects);
+	tcase_add_test(tc, test_keeps_its_root);
 	tcase_add_test(tc, test_changes_user);
 	tcase_add_test(tc, test_may_not_change_user);
 	tcase_add_test(tc, test_misses_a_layer);

@@ -105,6 +105,31 @@ START_TEST(refusals)
 }
 END_TEST
 
+static void keep_line(void *arg, int level, const char *line)
+{
+	(void)level;
+	snprintf(arg, 256, "%s", line);
+}
+
+/* That nobody listens is for the guest alone to know; what somebody here can mend is told. */
+START_TEST(connections_that_cannot_be)
+{
+	struct sockaddr_un addr = address(7);
+	char line[256] = "";
+
+	log_set_sink(keep_line, line);
+	send_op(VIRTIO_VSOCK_OP_REQUEST, 6, 1000);
+	expect(VIRTIO_VSOCK_OP_RST, 6, 1000);
+	ck_assert_str_eq(line, "");
+	ck_assert_int_eq(symlink(addr.sun_path, addr.sun_path), 0);
+	send_op(VIRTIO_VSOCK_OP_REQUEST, 7, 1000);
+	expect(VIRTIO_VSOCK_OP_RST, 7, 1000);
+	ck_assert_ptr_nonnull(strstr(line, "_7': Too many levels of symbolic links"));
+	log_set_sink(NULL, NULL);
+	unlink(addr.sun_path);
+}
+END_TEST
+
 /* The line may come in pieces, and what is behind it belongs to the stream. */
 START_TEST(line_in_pieces)
 {
@@ -381,6 +406,7 @@ int main(void)
 	tcase_add_test(tc, guest_to_host_and_back);
 	tcase_add_test(tc, host_to_guest);
 	tcase_add_test(tc, refusals);
+	tcase_add_test(tc, connections_that_cannot_be);
 	tcase_add_test(tc, line_in_pieces);
 	tcase_add_test(tc, silent_clients);
 	tcase_add_test(tc, client_leaves_early);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "vmm/sandbox/confine.h"
 
@@ -200,6 +201,18 @@ static void machine_tell_cards(struct machine *machine, const struct confine_res
 	}
 }
 
+/* The guest's connections to the host need names, when all other names are given up. */
+static void machine_check_sockets(const struct machine_card *sockets, bool moved)
+{
+	if (!moved)
+		log_warn("sandbox: without an empty root a guest that breaks out could connect to "
+			 "all unix sockets of this host that its user can");
+	if (access(moved ? "." : sockets->socket_dir, X_OK) < 0)
+		log_warn("the guest's connections to the host will fail: cannot enter directory "
+			 "'%s': %s",
+			 sockets->socket_dir, strerror(errno));
+}
+
 int machine_confine(struct machine *machine, const struct machine_confinement *c)
 {
 	const struct confine_tree *trees[2 * MACHINE_MAX_SHARES];
@@ -229,6 +242,8 @@ int machine_confine(struct machine *machine, const struct machine_confinement *c
 		return err;
 	if (result.moved)
 		sockets->sockets_moved(sockets);
+	if (sockets)
+		machine_check_sockets(sockets, result.moved);
 	machine_tell_cards(machine, &result);
 	log_info("sandbox: %s%s%s%s", result.held,
 		 machine->filtered ? ", filters of system calls" : "",

@@ -29,6 +29,7 @@ struct confine {
 	const struct confine_options *options;
 	struct confine_result *result;
 	bool own_mounts; /* there is a mount namespace of our own */
+	bool entered;	 /* its root is the empty one */
 };
 
 static int confine_write(const char *path, const char *text)
@@ -208,39 +209,67 @@ static int confine_mount_empty(void)
 			    "size=4k,nr_inodes=4,mode=0711") < 0
 			      ? -errno
 			      : 0;
-		if (err == 0 && chdir(places[i]) < 0)
-			return -errno;
+		if (err == 0 && chdir(places[i]) < 0) {
+			err = -errno;
+			umount2(places[i], MNT_DETACH);
+			return err;
+		}
 	}
 	return err;
+}
+
+/* The working directory, an empty file system, becomes all that there is. */
+static int confine_replace_root(struct confine *c, int sockets)
+{
+	int err = confine_show_sockets(sockets);
+
+	if (err == 0)
+		err = confine_enter();
+	if (err < 0)
+		return err;
+	c->entered = true;
+	if (mount(NULL, "/", NULL,
+		  MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
+		err = -errno;
+	if (sockets >= 0 && chdir(CONFINE_SOCKETS) < 0)
+		err = -errno;
+	c->result->moved = sockets >= 0;
+	return err;
+}
+
+/* As it was: the sockets may lie where it was mounted, or have names that begin in the working directory. */
+static void confine_restore_root(int here)
+{
+	umount2(".", MNT_DETACH);
+	if (here >= 0 && fchdir(here) < 0)
+		log_warn("sandbox: cannot return to the working directory: %s", strerror(errno));
 }
 
 /* After the namespaces: needs rights that only a mount namespace of our own gives, and nobody else shall see it. */
 static int confine_root(struct confine *c)
 {
-	int tree, err;
+	int here, sockets, err;
 
 	if (!c->own_mounts)
 		return -EPERM;
 	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
 		return -errno;
-	err = confine_take_sockets(c, &tree);
-	if (err == 0)
-		err = confine_cut_off_all(c);
+	err = confine_take_sockets(c, &sockets);
+	if (err < 0)
+		return err;
+	here = sockets >= 0 ? open(".", O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
+	err = confine_cut_off_all(c);
 	if (err == 0)
 		err = confine_mount_empty();
-	if (err == 0)
-		err = confine_show_sockets(tree);
-	if (err == 0)
-		err = confine_enter();
-	if (err == 0 &&
-	    mount(NULL, "/", NULL,
-		  MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
-		err = -errno;
-	if (err == 0 && tree >= 0 && chdir(CONFINE_SOCKETS) < 0)
-		err = -errno;
-	c->result->moved = err == 0 && tree >= 0;
-	if (tree >= 0)
-		close(tree);
+	if (err == 0) {
+		err = confine_replace_root(c, sockets);
+		if (!c->entered)
+			confine_restore_root(here);
+	}
+	if (here >= 0)
+		close(here);
+	if (sockets >= 0)
+		close(sockets);
 	return err;
 }
 
