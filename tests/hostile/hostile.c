@@ -5,7 +5,8 @@
  *	hostile GUEST DIR pci|mmio SEED ROUNDS THEME...
  *
  * DIR has base (an image of 2048 sectors, each beginning with its number), and hostile.raw and hostile.limited of the
- * same size.
+ * same size. With $HOSTILE_IMAGES the hostile machine's disks are others: base.qcow2, which holds changes to base, and base, each
+ * below an overlay, and packed.qcow2. $HOSTILE_TAP is the interface of its network card, $HOSTILE_VHOST has the kernel serve that.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -200,7 +201,10 @@ int main(int argc, char **argv)
 			       .mmio = strcmp(argv[3], "mmio") == 0,
 			       .seed = strtoull(argv[4], NULL, 0),
 			       .rounds = (unsigned int)atoi(argv[5]),
-			       .cpus = 2};
+			       .cpus = 2,
+			       .images = getenv("HOSTILE_IMAGES") != NULL,
+			       .tap = getenv("HOSTILE_TAP"),
+			       .vhost = getenv("HOSTILE_VHOST") != NULL};
 	log_watch();
 	violations_watch();
 	before = usage_now();

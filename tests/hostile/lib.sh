@@ -77,7 +77,7 @@ make_disks() {
 	truncate -s 1M "$tmp/$1.raw" "$tmp/$1.limited"
 }
 
-# attack TRANSPORT - all themes, with each library
+# attack TRANSPORT - all $themes, with each library
 attack() {
 	local transport=$1 library status
 	make_base
@@ -85,6 +85,7 @@ attack() {
 	for library in $(libraries); do
 		make_programs "$library"
 		[ -S "$tmp/hostile.vsock_5" ] || start_peer
+		rm -f "$tmp"/hostile.{first,second}
 		status=0
 		"$tmp/bin/hostile" "$tmp/bin/guest" "$tmp" "$transport" "$seed" "$rounds" "${themes[@]}" || status=$?
 		[ "$status" = 0 ] || fail "$transport with $library: status $status"

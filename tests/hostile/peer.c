@@ -3,6 +3,7 @@
  *
  *	passt ...		in passt(1)'s place: sends every frame back, and others of all sizes
  *	peer vsock PATH		at a unix socket: swallows what comes, and sends as much as it can
+ *	peer udp ADDRESS	behind a TAP: datagrams of all sizes to ADDRESS, one every half a millisecond
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -156,10 +157,33 @@ static int run_vsock(const char *path)
 	}
 }
 
+/* ---- datagrams ---- */
+
+static int run_udp(const char *address)
+{
+	static uint8_t bytes[65507];
+	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(9)};
+	int fd = socket(AF_INET, SOCK_DGRAM, 0);
+	unsigned int n = 0;
+
+	if (fd < 0 || inet_pton(AF_INET, address, &to.sin_addr) != 1)
+		return 1;
+	for (;;) {
+		size_t size = n % 16 == 0 ? sizeof(bytes) : (n * 97) % 2000;
+
+		/* It fails while the interface has no carrier, as it does when there is no machine. */
+		sendto(fd, bytes, size, 0, (struct sockaddr *)&to, sizeof(to));
+		n++;
+		usleep(500);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	signal(SIGPIPE, SIG_IGN);
 	if (argc == 3 && strcmp(argv[1], "vsock") == 0)
 		return run_vsock(argv[2]);
+	if (argc == 3 && strcmp(argv[1], "udp") == 0)
+		return run_udp(argv[2]);
 	return run_passt();
 }

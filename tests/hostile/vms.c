@@ -45,32 +45,65 @@ static void start(struct machine *m, struct vmm_config *config)
 	exit(1);
 }
 
+/* In the place's directory. */
+static char *file(const struct place *place, const char *name, const char *suffix)
+{
+	char *path;
+
+	if (asprintf(&path, "%s/%s%s", place->dir, name, suffix) < 0)
+		abort();
+	return path;
+}
+
+/* What lies in a file of its own, in one that all share, and in one with a limit; or what a format says. Returns how many. */
+static unsigned int choose_disks(struct vmm_disk *disks, const struct place *place,
+				 const char *name)
+{
+	if (!place->images) {
+		disks[0] = (struct vmm_disk){
+			.path = file(place, name, ".raw"), .serial = "hostile", .queues = 2};
+		disks[1] = (struct vmm_disk){.path = file(place, "base", ""), .overlay = true};
+		disks[2] = (struct vmm_disk){
+			.path = file(place, name, ".limited"), .iops = 50000, .bps = 500000000};
+		return 3;
+	}
+	disks[0] = (struct vmm_disk){.path = file(place, "base", ".qcow2"),
+				     .serial = "hostile",
+				     .format = VMM_DISK_QCOW2,
+				     .backing = file(place, "base", ""),
+				     .overlay = true,
+				     .overlay_file = file(place, name, ".first"),
+				     .queues = 2};
+	disks[1] = (struct vmm_disk){.path = file(place, "base", ""),
+				     .overlay = true,
+				     .overlay_file = file(place, name, ".second"),
+				     .queues = 2};
+	disks[2] = (struct vmm_disk){.path = file(place, "packed", ".qcow2"),
+				     .format = VMM_DISK_QCOW2,
+				     .readonly = true};
+	return 3;
+}
+
 void hostile_start(struct machine *m, const struct place *place, const char *theme,
 		   const char *name)
 {
-	char raw[256], limited[256], base[256], socket[256], cmdline[128];
-	const struct vmm_disk disks[] = {
-		{.path = raw, .serial = "hostile", .queues = 2},
-		{.path = base, .overlay = true},
-		{.path = limited, .iops = 50000, .bps = 500000000},
-	};
-	const struct vmm_net net = {.user = true};
-	const struct vmm_vsock vsock = {.cid = 3, .path = socket};
+	struct vmm_disk disks[3];
+	struct vmm_net net = {.user = !place->tap,
+			      .tap = place->tap,
+			      .vhost = place->vhost ? VMM_VHOST_ON : VMM_VHOST_OFF};
+	struct vmm_vsock vsock = {.cid = 3, .path = file(place, name, ".vsock")};
 	struct vmm_config config;
+	char cmdline[128];
 
-	snprintf(raw, sizeof(raw), "%s/%s.raw", place->dir, name);
-	snprintf(limited, sizeof(limited), "%s/%s.limited", place->dir, name);
-	snprintf(base, sizeof(base), "%s/base", place->dir);
-	snprintf(socket, sizeof(socket), "%s/%s.vsock", place->dir, name);
-	snprintf(cmdline, sizeof(cmdline), "theme=%s seed=%llu rounds=%u", theme,
-		 (unsigned long long)place->seed, place->rounds);
+	snprintf(cmdline, sizeof(cmdline), "theme=%s seed=%llu rounds=%u vhost=%u", theme,
+		 (unsigned long long)place->seed, place->rounds, (unsigned int)place->vhost);
 	make_pipes(m);
 	vmm_config_init(&config);
 	config.kernel = place->guest;
 	config.cmdline = cmdline;
 	config.cpus = place->cpus;
 	config.disks = disks;
-	config.n_disks = 3;
+	config.n_disks = choose_disks(disks, place, name);
 	config.nets = &net;
 	config.n_nets = 1;
 	config.vsock = &vsock;
@@ -78,6 +111,12 @@ void hostile_start(struct machine *m, const struct place *place, const char *the
 				0; /* what is typed goes to one of the two */
 	config.mmio_transport = place->mmio;
 	start(m, &config);
+	for (unsigned int i = 0; i < config.n_disks; i++) {
+		free((void *)(uintptr_t)disks[i].path);
+		free((void *)(uintptr_t)disks[i].backing);
+		free((void *)(uintptr_t)disks[i].overlay_file);
+	}
+	free((void *)(uintptr_t)vsock.path);
 }
 
 void healthy_start(struct machine *m, const struct place *place, const char *theme)

@@ -19,6 +19,9 @@ struct place {
 	uint64_t seed;
 	unsigned int rounds;
 	unsigned int cpus; /* of a hostile machine */
+	bool images;	   /* its disks are qcow2 images and overlays */
+	const char *tap;   /* its network card's interface; NULL: passt */
+	bool vhost;	   /* with tap: the host's kernel serves it */
 };
 
 struct machine {
