@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -224,6 +225,18 @@ static int tap_attach_queue(const struct tap *tap, short flags, int *out)
 	return err == -EINVAL ? err : tap_refuse_attach(tap, err);
 }
 
+/*
+ * While this has no limit at all, vhost hands frames over in another way, in which one that the guest has made wrong (shorter than its
+ * header, or with a checksum behind its end) stays in the ring and is tried again for ever by a thread that never sleeps (seen
+ * with 6.1 and 6.12). With one it is dropped.
+ */
+static int tap_bound_sends(int fd)
+{
+	int bytes = INT_MAX - 1;
+
+	return ioctl(fd, TUNSETSNDBUF, &bytes) < 0 ? -errno : 0;
+}
+
 /* The others of an interface made with multi_queue, as many as it gives. Detached until the guest asks for them. */
 static void tap_attach_more(struct tap *tap, unsigned int want)
 {
@@ -237,7 +250,8 @@ static void tap_attach_more(struct tap *tap, unsigned int want)
 
 		if (fd < 0)
 			return;
-		if (ioctl(fd, TUNSETIFF, &ifr) < 0 || ioctl(fd, TUNSETQUEUE, &detach) < 0) {
+		if (ioctl(fd, TUNSETIFF, &ifr) < 0 || tap_bound_sends(fd) < 0 ||
+		    ioctl(fd, TUNSETQUEUE, &detach) < 0) {
 			close(fd);
 			return;
 		}
@@ -344,6 +358,10 @@ static int tap_set_header(struct tap *tap)
 	int size = sizeof(struct virtio_net_hdr_v1);
 	int little = 1;
 
+	int err = tap_bound_sends(be->fd[0]);
+
+	if (err < 0)
+		return tap_refuse(tap, err, strerror(-err));
 	if (ioctl(be->fd[0], TUNSETVNETHDRSZ, &size) < 0 ||
 	    ioctl(be->fd[0], TUNSETVNETLE, &little) < 0)
 		return tap_refuse(tap, -errno, strerror(errno));

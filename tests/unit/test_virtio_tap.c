@@ -34,6 +34,9 @@ START_TEST(test_open)
 	ck_assert_int_eq(ifr.ifr_flags & (VNET | IFF_PERSIST), VNET | IFF_PERSIST);
 	ck_assert_int_eq(ioctl(tap.be.fd[0], TUNGETVNETHDRSZ, &value), 0);
 	ck_assert_int_eq(value, 12);
+	/* What vhost needs to drop a bad frame. */
+	ck_assert_int_eq(ioctl(tap.be.fd[0], TUNGETSNDBUF, &value), 0);
+	ck_assert_int_eq(value, INT32_MAX - 1);
 	ck_assert_int_eq(ioctl(tap.be.fd[0], TUNGETVNETLE, &value), 0);
 	ck_assert_int_eq(value, 1);
 	ck_assert(fcntl(tap.be.fd[0], F_GETFD) & FD_CLOEXEC);

@@ -134,6 +134,27 @@ START_TEST(test_frames)
 }
 END_TEST
 
+/* Frames that cannot be sent are used all the same, and the next one is sent. */
+START_TEST(test_bad_frames)
+{
+	static const uint32_t sizes[] = {1, NET_HDR - 1, NET_HDR, NET_HDR + 13, 200};
+	struct net_fixture *f = open_card("v1", SUITED);
+
+	for (unsigned int i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		struct virtio_net_hdr_v1 hdr = {.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
+						.csum_start = 1000};
+		uint8_t packet[200] = {0};
+
+		memcpy(packet, &hdr, sizeof(hdr));
+		queue_packet(f, packet, sizes[i], false);
+		AWAIT(f, virtq_driver_n_used(&f->tx) == 1);
+		ck_assert(virtq_driver_used(&f->tx, NULL, NULL));
+	}
+	check_serves(f, 300);
+	close_card(f);
+}
+END_TEST
+
 enum damage {
 	MANY,	  /* more chains than the ring holds */
 	OUTSIDE,  /* a buffer that is no memory */
@@ -235,6 +256,7 @@ int main(void)
 	tc = tcase_create("vhost");
 	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, test_frames);
+	tcase_add_test(tc, test_bad_frames);
 	tcase_add_loop_test(tc, test_malformed, 0, N_DAMAGES);
 	tcase_add_test(tc, test_tap_gone);
 	suite_add_tcase(s, tc);
