@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define VSOCK_HOST_BACKLOG 1024
@@ -55,52 +54,6 @@ int vsock_host_connect(struct vsock_host *host, int fd, uint32_t port)
 	if (err != -ENOENT && err != -ECONNREFUSED && err != -EAGAIN)
 		log_guest(&host->log, "%s: cannot connect to socket '%s': %s", host->name, path,
 			  strerror(-err));
-	return err;
-}
-
-/* Whether the file at the path is a socket that nobody listens on. */
-static bool vsock_host_stale(const struct sockaddr_un *addr, socklen_t len)
-{
-	struct stat st;
-	bool stale;
-	int fd;
-
-	if (lstat(addr->sun_path, &st) < 0 || !S_ISSOCK(st.st_mode))
-		return false;
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	stale = fd >= 0 && connect(fd, (const struct sockaddr *)addr, len) < 0 &&
-		errno == ECONNREFUSED;
-	if (fd >= 0)
-		close(fd);
-	return stale;
-}
-
-/* bind() makes the file with the mode of the socket, so that it is never open to others. */
-static int vsock_host_bind(struct vsock_host *host)
-{
-	int fd = host->listener.fd;
-	struct sockaddr_un addr;
-	socklen_t len = vsock_host_address(&addr, host->path);
-	struct stat st;
-	int err;
-
-	if (fchmod(fd, 0600) < 0)
-		return -errno;
-	err = bind(fd, (const struct sockaddr *)&addr, len) < 0 ? -errno : 0;
-	if (err == -EADDRINUSE && vsock_host_stale(&addr, len)) {
-		unlink(addr.sun_path);
-		err = bind(fd, (const struct sockaddr *)&addr, len) < 0 ? -errno : 0;
-	}
-	if (err < 0)
-		return err;
-	if (lstat(addr.sun_path, &st) < 0 || listen(fd, VSOCK_HOST_BACKLOG) < 0) {
-		err = -errno;
-		unlink(addr.sun_path);
-		return err;
-	}
-	err = kept_name_open(&host->made, host->path, &st);
-	if (err < 0)
-		unlink(addr.sun_path);
 	return err;
 }
 
@@ -307,7 +260,7 @@ int vsock_host_listen(struct vsock_host *host)
 
 	if (!*host->path)
 		return 0;
-	err = vsock_host_bind(host);
+	err = kept_name_listen(&host->made, host->listener.fd, host->path, VSOCK_HOST_BACKLOG);
 	if (err < 0) {
 		log_error("cannot listen on socket '%s': %s%s", host->path, strerror(-err),
 			  vsock_host_hint(err));

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "vmm/core/kept_name.h"
@@ -104,6 +105,62 @@ START_TEST(test_directories)
 }
 END_TEST
 
+static int listen_at(struct kept_name *kept, const char *at, int *fd)
+{
+	int err;
+
+	*fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	ck_assert_int_ge(*fd, 0);
+	err = kept_name_listen(kept, *fd, at, 1);
+	ck_assert_int_eq(err < 0, kept->dir < 0);
+	return err;
+}
+
+START_TEST(test_socket)
+{
+	struct kept_name kept, other;
+	int fd, second;
+
+	unlink(path);
+	ck_assert_int_eq(listen_at(&kept, path, &fd), 0);
+	ck_assert_int_eq(stat(path, &made), 0);
+	ck_assert(S_ISSOCK(made.st_mode));
+	ck_assert_uint_eq(made.st_mode & 07777, 0600);
+	/* in use */
+	ck_assert_int_eq(listen_at(&other, path, &second), -EADDRINUSE);
+	close(second);
+	ck_assert_int_eq(access(path, F_OK), 0);
+	/* left behind */
+	close(fd);
+	kept_name_close(&kept);
+	ck_assert_int_eq(listen_at(&kept, path, &fd), 0);
+	kept_name_remove(&kept);
+	ck_assert_int_lt(access(path, F_OK), 0);
+	kept_name_close(&kept);
+	close(fd);
+}
+END_TEST
+
+START_TEST(test_no_socket)
+{
+	char too_long[200];
+	struct kept_name kept;
+	int fd;
+
+	ck_assert_int_eq(listen_at(&kept, path, &fd), -EADDRINUSE);
+	close(fd);
+	ck_assert_int_eq(access(path, F_OK), 0);
+	ck_assert_int_eq(listen_at(&kept, "", &fd), -EINVAL);
+	close(fd);
+	ck_assert_int_eq(listen_at(&kept, "/tmp/none/none/none", &fd), -ENOENT);
+	close(fd);
+	memset(too_long, 'x', sizeof(too_long) - 1);
+	too_long[sizeof(too_long) - 1] = 0;
+	ck_assert_int_eq(listen_at(&kept, too_long, &fd), -ENAMETOOLONG);
+	close(fd);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("kept_name");
@@ -117,6 +174,8 @@ int main(void)
 	tcase_add_test(tc, test_somebody_else_s_file_stays);
 	tcase_add_test(tc, test_no_directory);
 	tcase_add_test(tc, test_directories);
+	tcase_add_test(tc, test_socket);
+	tcase_add_test(tc, test_no_socket);
 	suite_add_tcase(suite, tc);
 	srunner_run_all(runner, CK_NORMAL);
 	failed = srunner_ntests_failed(runner);

@@ -27,6 +27,13 @@ char *kept_name_directory(const char *path);
 /* file is what is at path now. Returns 0, or negative errno with nothing kept. */
 int kept_name_open(struct kept_name *kept, const char *path, const struct stat *file);
 
+/*
+ * Names a unix socket, which is bound to nothing yet, and has it listen. The name is for this user alone. One that is in the way is
+ * replaced when it is a socket that nobody listens on, left by a program that was killed. Returns 0, or negative errno with nothing
+ * made or kept; -ENAMETOOLONG, for one.
+ */
+int kept_name_listen(struct kept_name *kept, int fd, const char *path, int backlog);
+
 /* Removes the name if it still is that file's. */
 void kept_name_remove(struct kept_name *kept);
 
