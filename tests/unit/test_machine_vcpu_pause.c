@@ -183,6 +183,57 @@ START_TEST(a_pause_before_the_start)
 }
 END_TEST
 
+/* All but one run. */
+static void only_stands(unsigned int held)
+{
+	unsigned long before = atomic_load(&steps[held]);
+
+	for (unsigned int i = 0; i < N; i++) {
+		unsigned long now = atomic_load(&steps[i]);
+
+		while (i != held && atomic_load(&steps[i]) == now)
+			wait_ms(1);
+	}
+	ck_assert_uint_eq(atomic_load(&steps[held]), before);
+}
+
+START_TEST(a_held_vcpu_stands_when_the_others_run)
+{
+	must_run();
+	for (unsigned int held = 0; held < N; held++) {
+		vcpu_pause_begin(&pause_);
+		vcpu_pause_wait(&pause_);
+		for (unsigned int i = 0; i < N; i++)
+			vcpu_pause_hold(&vcpus[i], i == held);
+		vcpu_pause_end(&pause_);
+		only_stands(held);
+		/* another's pause does not let it go */
+		vcpu_pause_begin(&pause_);
+		vcpu_pause_wait(&pause_);
+		must_stand();
+		vcpu_pause_end(&pause_);
+		only_stands(held);
+	}
+	vcpu_pause_begin(&pause_);
+	vcpu_pause_wait(&pause_);
+	vcpu_pause_hold(&vcpus[N - 1], false);
+	vcpu_pause_end(&pause_);
+	must_run();
+}
+END_TEST
+
+START_TEST(the_end_passes_one_that_is_held)
+{
+	must_run();
+	vcpu_pause_begin(&pause_);
+	vcpu_pause_wait(&pause_);
+	vcpu_pause_hold(&vcpus[1], true);
+	vcpu_pause_end(&pause_);
+	only_stands(1);
+	end();
+}
+END_TEST
+
 static void *pause_often(void *arg)
 {
 	(void)arg;
@@ -231,6 +282,8 @@ int main(void)
 	tcase_add_test(tc, a_vcpu_stops_all_and_itself);
 	tcase_add_test(tc, the_end_passes_a_pause);
 	tcase_add_test(tc, a_pause_before_the_start);
+	tcase_add_test(tc, a_held_vcpu_stands_when_the_others_run);
+	tcase_add_test(tc, the_end_passes_one_that_is_held);
 	tcase_add_loop_test(tc, two_pausers_and_the_end, 0, 8);
 	suite_add_tcase(suite, tc);
 	runner = srunner_create(suite);

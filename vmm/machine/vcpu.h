@@ -53,6 +53,7 @@ struct vcpu {
 	uint32_t last_exit; /* its reason; 0: none yet */
 	/* under pause.lock */
 	bool inside; /* may be in the guest; then self is set */
+	bool held;   /* stands, whoever pauses or not */
 	pthread_t self;
 	/* any thread; set once */
 	_Atomic bool stop;

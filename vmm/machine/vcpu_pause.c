@@ -64,6 +64,13 @@ void vcpu_pause_let_out(struct vcpu_pause *pause)
 	pthread_mutex_unlock(&pause->lock);
 }
 
+void vcpu_pause_hold(struct vcpu *vcpu, bool hold)
+{
+	pthread_mutex_lock(&vcpu->host.pause->lock);
+	vcpu->held = hold;
+	pthread_mutex_unlock(&vcpu->host.pause->lock);
+}
+
 /* ---- on the vCPU's thread ---- */
 
 static void vcpu_pause_go_out(struct vcpu *vcpu)
@@ -82,7 +89,7 @@ void vcpu_pause_pass(struct vcpu *vcpu)
 	struct vcpu_pause *pause = vcpu->host.pause;
 
 	pthread_mutex_lock(&pause->lock);
-	while (pause->n_pausers > 0 && !vcpu_must_stop(vcpu)) {
+	while ((pause->n_pausers > 0 || vcpu->held) && !vcpu_must_stop(vcpu)) {
 		vcpu_pause_go_out(vcpu);
 		pthread_cond_wait(&pause->changed, &pause->lock);
 	}

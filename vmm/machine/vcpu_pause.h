@@ -44,12 +44,18 @@ void vcpu_pause_end(struct vcpu_pause *pause);
 /* Any thread, after vcpu_request_stop() on all vCPUs. Those that wait here go, and end. */
 void vcpu_pause_let_out(struct vcpu_pause *pause);
 
+/*
+ * A vCPU that is held stands when the others run again: a thread that debugs the machine lets one of them step. On any thread while all
+ * vCPUs are paused; on that vCPU's own when it shall wait, which it does in vcpu_pause_pass().
+ */
+void vcpu_pause_hold(struct vcpu *vcpu, bool hold);
+
 /* The vCPUs' threads have ended, and nobody pauses. */
 void vcpu_pause_fini(struct vcpu_pause *pause);
 
 /* ---- on the vCPU's thread ---- */
 
-/* Before the first KVM_RUN, and whenever one was interrupted: waits while somebody pauses. */
+/* Before the first KVM_RUN, and whenever one was interrupted: waits while somebody pauses, or holds this vCPU. */
 void vcpu_pause_enter(struct vcpu *vcpu);
 void vcpu_pause_pass(struct vcpu *vcpu);
 /* After the last KVM_RUN. */
