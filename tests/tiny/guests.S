@@ -107,4 +107,14 @@
 3:	reset
 .endm
 
+/* Counts at 2 MiB, until somebody writes to what lies 8 bytes behind, and powers off. */
+.macro counter
+	mov $0x200000, %ebx
+1:	addl $1, (%ebx)
+	nop
+	cmpl $0, 8(%ebx)
+	je 1b
+	sleep_s5
+.endm
+
 #include "tiny.S"

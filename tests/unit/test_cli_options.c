@@ -142,10 +142,10 @@ START_TEST(test_no_kernel)
 END_TEST
 
 static const char *const valued[] = {
-	"--kernel",    "--initrd",     "--cmdline",   "--append",  "--disk",	"--net",
-	"--cpus",      "--memory",     "--transport", "--timeout", "--console", "--events",
-	"--log-level", "--io-threads", "--kaslr",     "--rng",	   "--balloon", "--vsock",
-	"--tables",    "--dump-dtb",   "--dump-guest"};
+	"--kernel",    "--initrd",     "--cmdline",    "--append",  "--disk",	 "--net",
+	"--cpus",      "--memory",     "--transport",  "--timeout", "--console", "--events",
+	"--log-level", "--io-threads", "--kaslr",      "--rng",	    "--balloon", "--vsock",
+	"--tables",    "--dump-dtb",   "--dump-guest", "--gdb"};
 
 START_TEST(test_missing_value)
 {
@@ -192,6 +192,7 @@ static const struct {
 	{"--tables", "dtb"},
 	{"--dump-dtb", "f"},
 	{"--dump-guest", "f"},
+	{"--gdb", "1234"},
 };
 
 START_TEST(test_repeated)

@@ -253,6 +253,30 @@ START_TEST(test_switches)
 }
 END_TEST
 
+START_TEST(test_gdb)
+{
+	ck_assert_int_eq(PARSE("--kernel", "k"), 0);
+	ck_assert_ptr_null(o.config.gdb);
+	ck_assert_int_eq(PARSE("--kernel", "k", "--gdb", "1234"), 0);
+	ck_assert_str_eq(o.config.gdb, "1234");
+	ck_assert(!o.config.gdb_wait);
+	/* Addresses are those of the symbols, and time is the debugger's, unless told otherwise. */
+	ck_assert(!o.config.kaslr);
+	ck_assert_uint_eq(o.boot_timeout_ms, 0);
+	ck_assert_int_eq(PARSE("--kernel", "k", "--gdb=a,,b,wait", "--kaslr", "on",
+			       "--boot-timeout", "7", "--root", "r", "--", "x"),
+			 0);
+	ck_assert_str_eq(o.config.gdb, "a,b");
+	ck_assert(o.config.gdb_wait);
+	ck_assert(o.config.kaslr);
+	ck_assert_uint_eq(o.boot_timeout_ms, 7000);
+	REFUSED("--gdb takes a port or", "--kernel", "k", "--gdb", "");
+	REFUSED("--gdb takes a port or", "--kernel", "k", "--gdb", ",wait");
+	REFUSED("--gdb has no option 'now'; there is wait", "--kernel", "k", "--gdb", "1,now");
+	REFUSED("--gdb has no option ''", "--kernel", "k", "--gdb", "1,");
+}
+END_TEST
+
 START_TEST(test_vsock)
 {
 	static const char *const bad[] = {"",
@@ -393,6 +417,7 @@ int main(void)
 	tcase_add_test(tc, test_io_threads);
 	tcase_add_test(tc, test_transport);
 	tcase_add_test(tc, test_tables);
+	tcase_add_test(tc, test_gdb);
 	tcase_add_test(tc, test_items);
 	tcase_add_test(tc, test_cache_dir);
 	tcase_add_test(tc, test_value_of);

@@ -71,6 +71,8 @@ static struct machine_config vmm_translate(const struct vmm_config *c)
 		.quick_end = c->quick_end,
 		.kaslr = c->kaslr,
 		.sandbox = (enum machine_sandbox)c->sandbox,
+		.gdb = c->gdb,
+		.gdb_wait = c->gdb_wait,
 		.console_in = c->console_in,
 		.console_out = c->console_out,
 		.console_keys = c->console_keys,
@@ -417,6 +419,7 @@ SAME(VMM_END_CRASH, MACHINE_END_CRASH);
 SAME(VMM_END_STOPPED, MACHINE_END_STOPPED);
 SAME(VMM_END_CONSOLE_KEY, MACHINE_END_CONSOLE_KEY);
 SAME(VMM_END_FAILED, MACHINE_END_FAILED);
+SAME(VMM_END_DEBUGGER, MACHINE_END_DEBUGGER);
 
 void vmm_log_set_level(enum vmm_log_level level)
 {

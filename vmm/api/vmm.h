@@ -262,6 +262,12 @@ struct vmm_config {
 	 * Intel's CPUs a page or two of address space is lost for each VM. Default false. */
 	bool quick_end;
 	enum vmm_sandbox sandbox; /* default VMM_SANDBOX_ON */
+	/* Where gdb may connect (target remote) and debug the guest, each vCPU a thread: a number is a TCP port of 127.0.0.1, all else the
+	 * path of a unix socket, which vmm_prepare() makes for the user alone and vmm_destroy() removes; one that nobody uses is
+	 * replaced. Who connects has the guest in his hand, and a port is open to all users of this host. Addresses are those of
+	 * the kernel's own symbols without kaslr alone. -ENOTSUP: this KVM cannot. NULL (default): no debugger. */
+	const char *gdb;
+	bool gdb_wait; /* the vCPUs stand before the first instruction until it lets them go; default false */
 	/* The console is hvc0, a virtio console, which is fast; default false: the serial port. The serial port is there in
 	 * any case; what the guest writes to it goes to the same place. */
 	bool console_virtio;
@@ -285,6 +291,7 @@ enum vmm_end {
 	VMM_END_STOPPED,     /* vmm_stop() */
 	VMM_END_CONSOLE_KEY, /* Ctrl-A x */
 	VMM_END_FAILED,	     /* KVM or the host failed; the reason was logged */
+	VMM_END_DEBUGGER,    /* "kill" of gdb */
 };
 
 struct vmm;
@@ -307,7 +314,7 @@ int vmm_create(const struct vmm_config *config, struct vmm **vm);
 int vmm_device_tree(const struct vmm *vm, void **tree, size_t *size);
 
 /*
- * Makes the socket of a socket device: the last thing that may be refused, for a caller who has something of their own to
+ * Makes the sockets of a socket device and for a debugger: the last thing that may be refused, for a caller who has something of their own to
  * do when all is known to be right and nothing runs yet. vmm_start() does it otherwise. Once. Returns 0 or negative errno;
  * after a failure only vmm_destroy() is useful.
  */

@@ -219,6 +219,8 @@ static const char *run_reason(const struct run *run, enum vmm_end end)
 		return "crash";
 	case VMM_END_CONSOLE_KEY:
 		return "console-key";
+	case VMM_END_DEBUGGER:
+		return "debugger";
 	case VMM_END_STOPPED:
 		if (run->forced)
 			return "signal";
@@ -238,6 +240,7 @@ static int run_status(const struct run *run, enum vmm_end end)
 	case VMM_END_POWER_OFF:
 	case VMM_END_REBOOT:
 	case VMM_END_CONSOLE_KEY:
+	case VMM_END_DEBUGGER:
 		return EXIT_STATUS_OK;
 	case VMM_END_CRASH:
 		return EXIT_STATUS_CRASHED;

@@ -25,6 +25,8 @@ int options_check_command(const struct options *o);
 int option_console(struct options *o, char *value);
 /* options_disk.c */
 int option_disk(struct options *o, char *value);
+/* options_gdb.c */
+int option_gdb(struct options *o, char *value);
 /* options_image.c; returns 1 when item was one of its own, 0 when not, or -EINVAL */
 int option_disk_image(struct vmm_disk *disk, char *item);
 /* options_memory.c */

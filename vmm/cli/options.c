@@ -205,6 +205,7 @@ static const struct option {
 	{"io-threads", option_io_threads, true, false},
 	{"rng", option_rng, true, false},
 	{"balloon", option_balloon, true, false},
+	{"gdb", option_gdb, true, false},
 	{"unpack", option_unpack, true, false},
 	{"kernel-cache", option_kernel_cache, true, false},
 	{"transport", option_transport, true, false},
@@ -288,9 +289,18 @@ static int options_parse_one(struct options *o, int argc, char **argv, int *at)
 	return opt->fn(o, value);
 }
 
-static uint64_t options_bit(const char *name)
+static bool options_has(const struct options *o, const char *name)
 {
-	return UINT64_C(1) << (options_find(name, strlen(name)) - options_table);
+	return o->seen >> (options_find(name, strlen(name)) - options_table) & 1;
+}
+
+/* Addresses shall be those of the symbols, and time is the debugger's. */
+static void options_prepare_gdb(struct options *o)
+{
+	if (!options_has(o, "kaslr"))
+		o->config.kaslr = false;
+	if (!options_has(o, "boot-timeout"))
+		o->boot_timeout_ms = 0;
 }
 
 static int options_check(struct options *o)
@@ -306,15 +316,17 @@ static int options_check(struct options *o)
 		       "give one of them");
 		return -EINVAL;
 	}
-	if (!o->command && (o->seen & options_bit("boot-timeout"))) {
+	if (!o->command && options_has(o, "boot-timeout")) {
 		report("--boot-timeout goes with a command: vmm ... -- COMMAND; there is --timeout "
 		       "for "
 		       "a machine without one");
 		return -EINVAL;
 	}
 	/* The standard streams are the command's. */
-	if (o->command && !(o->seen & options_bit("console")))
+	if (o->command && !options_has(o, "console"))
 		o->console = OPTIONS_CONSOLE_NONE;
+	if (o->config.gdb)
+		options_prepare_gdb(o);
 	return options_check_command(o);
 }
 

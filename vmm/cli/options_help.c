@@ -23,7 +23,7 @@ static const struct help_section {
 	 "  --initrd FILE        initial RAM disk (default none)\n"
 	 "  --append TEXT        add to the built-in kernel command line (default nothing)\n"
 	 "  --cmdline TEXT       replace it (default: the built-in one, see vmm(1))\n"
-	 "  --kaslr on|off       random addresses for the kernel (default on)\n"
+	 "  --kaslr on|off       random addresses (default on; off with --gdb)\n"
 	 "  --unpack on|off      unpack the kernel, where vmm knows how (default on)\n"
 	 "  --kernel-cache on|off\n"
 	 "                       keep unpacked kernels in ~/.cache/vmm (default on)\n"},
@@ -82,6 +82,8 @@ static const struct help_section {
 	 "                       (default one for each disk, card and vsock, no more than\n"
 	 "                       the host's CPUs)\n"
 	 "  --rng on|off         entropy source (default on)\n"
+	 "  --gdb PORT|PATH      port or unix socket by which gdb debugs (default none)\n"
+	 "      ,wait            stand at the first instruction (default: run)\n"
 	 "  --transport pci|mmio how the guest finds its devices (default pci)\n"
 	 "  --tables acpi|dtb    ACPI tables or a device tree (default acpi)\n"
 	 "                       that tell of the machine; the tree is for kernels with\n"
@@ -113,8 +115,7 @@ static const struct help_section {
 	 "  --env NAME[=VALUE]   a variable for the command, or one of yours\n"
 	 "                       (default: your language and terminal alone; may be\n"
 	 "                       repeated)\n"
-	 "  --boot-timeout SECONDS\n"
-	 "                       how long a guest may be silent before its command starts\n"
+	 "  --boot-timeout SEC   how long a guest may be silent before its command starts\n"
 	 "                       (default 10; 0: without end)\n"
 	 "  --events FILE|fd=N   a line of JSON for each step (default none)\n"
 	 "On a terminal, Ctrl-] three times within a second ends a guest that hangs.\n"},

@@ -285,6 +285,8 @@ static int make_vcpus(struct machine *machine, const struct machine_config *conf
 				 .eoi = machine_on_eoi,
 				 .triple_fault = machine_on_triple_fault,
 				 .failed = machine_on_failure,
+				 .debug = machine_gdb_on_exit,
+				 .break_at_port = machine_gdb_on_port,
 				 .arg = machine};
 	struct kvm_cpuid2 *cpuid;
 	int err = 0;
@@ -352,6 +354,7 @@ static const struct machine_part {
 	{make_cards, machine_remove_cards},
 	{make_vcpus, undo_vcpus},
 	{load_kernel, machine_unload},
+	{machine_make_gdb, machine_undo_gdb},
 };
 
 #define N_PARTS (sizeof(machine_parts) / sizeof(machine_parts[0]))

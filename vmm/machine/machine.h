@@ -5,7 +5,7 @@
  * machine_cards.c plugs in virtio devices, of which each kind has a file (machine_disk.c, machine_net.c); machine_boot.c loads the kernel and describes the machine
  * to it, machine_run.c starts and ends it.
  *
- * Threads: one for each vCPU; one event loop for the console, the power button and the ending; I/O threads, each with an
+ * Threads: one for each vCPU; one for a debugger (machine_gdb.h); one event loop for the console, the power button and the ending; I/O threads, each with an
  * event loop, which share the queues of all virtio devices among themselves. See vmm/core/thread.h for their signals, vmm/sandbox/filter.h for what they may do. machine_power_button(), machine_stop() and
  * machine_end_fd() may be called by any thread, all else by the owner's, one at a time.
  *
@@ -62,6 +62,7 @@ enum machine_end {
 	MACHINE_END_STOPPED,
 	MACHINE_END_CONSOLE_KEY,
 	MACHINE_END_FAILED,
+	MACHINE_END_DEBUGGER,
 };
 
 struct machine_disk_config {
@@ -157,6 +158,8 @@ struct machine_config {
 	bool device_tree; /* describes the machine to the kernel, instead of ACPI and MP tables */
 	bool kaslr;	  /* random addresses for the kernel */
 	enum machine_sandbox sandbox; /* of the machine's threads; see also machine_confine() */
+	const char *gdb;	      /* see vmm_config.gdb; NULL: no debugger */
+	bool gdb_wait;
 	int console_in;
 	int console_out;
 	bool console_keys;
@@ -255,6 +258,7 @@ struct machine {
 	struct machine_card *cards[MACHINE_MAX_CARDS];
 	struct machine_balloon *balloon;	/* one of the cards; NULL: none */
 	struct machine_console *virtio_console; /* the same */
+	struct machine_gdb *gdb;		/* NULL: no debugger */
 	/* devices, with their own locking */
 	struct ioapic ioapic;
 	struct serial serial;
@@ -452,6 +456,20 @@ unsigned int machine_make_e820(const struct machine *machine, struct boot_e820 *
 bool machine_reset_was_panic(const struct machine *machine);
 /* Whether the guest announced a reset to the firmware at all. */
 bool machine_reset_was_announced(const struct machine *machine);
+
+/* machine_gdb.c. Without a debugger in the configuration they do nothing. Those that return an int report errors themselves. */
+int machine_make_gdb(struct machine *machine, const struct machine_config *config);
+void machine_undo_gdb(struct machine *machine);
+int machine_listen_gdb(struct machine *machine);
+/* Before the vCPUs start. */
+int machine_start_gdb(struct machine *machine);
+/* The machine has ended: the debugger is told, soon. Any thread. */
+void machine_end_gdb(struct machine *machine);
+/* For machine_confine(); NULL: none. */
+const struct kept_name *machine_gdb_made(const struct machine *machine);
+/* machine_gdb_run.c; see struct vcpu_host. */
+void machine_gdb_on_exit(void *arg, unsigned int cpu);
+bool machine_gdb_on_port(void *arg, unsigned int cpu);
 
 /* machine_tree.c. Hands the device tree to the kernel, which was loaded. Returns 0, or negative errno after a message. */
 int machine_write_tree(struct machine *machine);

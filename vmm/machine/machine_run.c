@@ -19,6 +19,7 @@ static const char *const machine_end_words[] = {
 	[MACHINE_END_STOPPED] = "it was stopped",
 	[MACHINE_END_CONSOLE_KEY] = "it was ended from the console",
 	[MACHINE_END_FAILED] = "it failed",
+	[MACHINE_END_DEBUGGER] = "it was ended by its debugger",
 };
 
 void machine_end(struct machine *machine, enum machine_end reason)
@@ -57,6 +58,7 @@ void machine_on_end(void *arg)
 	ssize_t n;
 
 	machine_stop_vcpus(machine);
+	machine_end_gdb(machine);
 	/* The loop has nothing else to do any more, so it may wait for the console's reader. */
 	console_flush(&machine->console, MACHINE_FLUSH_MS);
 	n = write(machine->end_fd, &one, sizeof(one));
@@ -127,9 +129,12 @@ static int machine_start_vcpus(struct machine *machine)
 
 int machine_prepare(struct machine *machine)
 {
+	int err;
+
 	assert(!machine->prepared);
 	machine->prepared = true;
-	return machine_start_cards(machine);
+	err = machine_start_cards(machine);
+	return err < 0 ? err : machine_listen_gdb(machine);
 }
 
 int machine_start(struct machine *machine)
@@ -152,6 +157,8 @@ int machine_start(struct machine *machine)
 		return err;
 	}
 	err = machine_start_io(machine);
+	if (err == 0)
+		err = machine_start_gdb(machine);
 	if (err == 0)
 		err = machine_start_vcpus(machine);
 	/* Later there may be no way to get what it takes. */

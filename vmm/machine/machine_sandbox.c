@@ -167,8 +167,11 @@ static struct machine_card *machine_find_sockets(const struct machine *machine)
 static unsigned int machine_list_made(const struct machine *machine,
 				      const struct machine_confinement *c, int *dirs)
 {
+	const struct kept_name *gdb = machine_gdb_made(machine);
 	unsigned int n = 0;
 
+	if (gdb && gdb->dir >= 0)
+		dirs[n++] = gdb->dir;
 	for (unsigned int i = 0; i < c->n_remove_in; i++)
 		dirs[n++] = c->remove_in[i];
 	for (unsigned int i = 0; i < machine->n_cards; i++) {

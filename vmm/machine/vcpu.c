@@ -20,12 +20,17 @@ enum vcpu_next {
 
 /* ---- exits ---- */
 
+static enum vcpu_next vcpu_exit_debug(struct vcpu *vcpu);
+
 static enum vcpu_next vcpu_exit_io(struct vcpu *vcpu)
 {
 	struct kvm_run *run = vcpu->run;
 	uint8_t *data = (uint8_t *)run + run->io.data_offset;
 	unsigned int size = run->io.size;
 
+	if (vcpu->port_breaks && run->io.direction == KVM_EXIT_IO_IN &&
+	    vcpu->host.break_at_port(vcpu->host.arg, vcpu->index))
+		return vcpu_exit_debug(vcpu);
 	for (uint32_t i = 0; i < run->io.count; i++, data += size) {
 		uint64_t value = 0;
 
@@ -91,6 +96,15 @@ static enum vcpu_next vcpu_exit_interrupted(struct vcpu *vcpu)
 	return VCPU_CONTINUE;
 }
 
+/* A debugger asked for it (vcpu_debug_x86.h), looks at it, and lets it go. */
+static enum vcpu_next vcpu_exit_debug(struct vcpu *vcpu)
+{
+	vcpu_pause_hold(vcpu, true);
+	vcpu->host.debug(vcpu->host.arg, vcpu->index);
+	vcpu_pause_pass(vcpu);
+	return VCPU_CONTINUE;
+}
+
 static enum vcpu_next vcpu_fail(struct vcpu *vcpu, const char *why, uint64_t detail)
 {
 	struct kvm_regs regs = {0};
@@ -124,6 +138,7 @@ static vcpu_exit_fn *const vcpu_exits[] = {
 	[KVM_EXIT_IOAPIC_EOI] = vcpu_exit_eoi,
 	[KVM_EXIT_SHUTDOWN] = vcpu_exit_shutdown,
 	[KVM_EXIT_INTR] = vcpu_exit_interrupted,
+	[KVM_EXIT_DEBUG] = vcpu_exit_debug,
 	[KVM_EXIT_FAIL_ENTRY] = vcpu_exit_fail_entry,
 	[KVM_EXIT_INTERNAL_ERROR] = vcpu_exit_internal_error,
 };

@@ -36,6 +36,10 @@ struct vcpu_host {
 	void (*eoi)(void *arg, uint8_t vector);	       /* end of a level interrupt */
 	void (*triple_fault)(void *arg);	       /* KVM_EXIT_SHUTDOWN */
 	void (*failed)(void *arg, unsigned int index); /* cannot go on; said in the log */
+	void (*debug)(void *arg, unsigned int index);  /* KVM_EXIT_DEBUG: it is held */
+	bool (*break_at_port)(
+		void *arg,
+		unsigned int index); /* whether it was one, which is as an exit for debug then */
 	void *arg;
 };
 
@@ -54,6 +58,8 @@ struct vcpu {
 	/* under pause.lock */
 	bool inside; /* may be in the guest; then self is set */
 	bool held;   /* stands, whoever pauses or not */
+	/* set while all are paused */
+	bool port_breaks; /* a read of a port may be a breakpoint: host.break_at_port */
 	pthread_t self;
 	/* any thread; set once */
 	_Atomic bool stop;

@@ -21,6 +21,7 @@ enum filter_kind {
 	FILTER_DISK,	/* moves bytes between memory and files */
 	FILTER_FS,	/* opens files in shared directories, and reads them */
 	FILTER_STARTER, /* starts threads of the kind before */
+	FILTER_GDB,	/* debugs the guest, for whoever is connected */
 	FILTER_OWNER,	/* of the program: waits for the machine, and takes it down */
 	FILTER_STREAM,	/* of the program: moves bytes between two descriptors */
 	FILTER_KINDS,

@@ -150,6 +150,23 @@ static const struct rule rules_registers[] = {
 	END,
 };
 
+/* A debugger that comes and goes, and what it does with vCPUs that are paused. */
+static const struct rule rules_gdb[] = {
+	ANY(accept4),
+	ANY(recvfrom),
+	ANY(sendto),
+	IOCTL(KVM_SET_GUEST_DEBUG),
+	IOCTL(KVM_SET_REGS),
+	IOCTL(KVM_SET_SREGS),
+	IOCTL(KVM_GET_FPU),
+	IOCTL(KVM_GET_XSAVE),
+	IOCTL(KVM_SET_XSAVE),
+	IOCTL(KVM_GET_DEBUGREGS),
+	IOCTL(KVM_SET_DEBUGREGS),
+	IOCTL(KVM_KVMCLOCK_CTRL),
+	END,
+};
+
 /* Bytes between memory and files that are open. */
 static const struct rule rules_transfer[] = {
 	ANY(pread64), ANY(pwrite64), ANY(preadv), ANY(pwritev), ANY(preadv2), END,
@@ -312,6 +329,7 @@ static const struct kind {
 	[FILTER_DISK] = {"disk", {rules_transfer, rules_storage, rules_base}},
 	[FILTER_FS] = {"fs", {rules_loop, rules_fs, rules_interrupts, rules_base}},
 	[FILTER_STARTER] = {"starter", {rules_transfer, rules_storage, rules_base, rules_starter}},
+	[FILTER_GDB] = {"gdb", {rules_gdb, rules_registers, rules_base}},
 	[FILTER_OWNER] = {"owner",
 			  {rules_owner, rules_interrupts, rules_transfer, rules_registers,
 			   rules_base}},

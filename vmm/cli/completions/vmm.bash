@@ -8,6 +8,7 @@ _vmm_words() {
 	vsock) echo 'cid= socket=' ;;
 	memory) echo 'hugepages=thp hugepages=off hugepages=2M hugepages=1G prefault shared' ;;
 	root) echo 'rw shared packed mounts' ;;
+	gdb) echo 'wait' ;;
 	console) echo 'stdio none file= pty socket= virtio' ;;
 	kaslr | unpack | kernel-cache | rng | balloon) echo 'on off' ;;
 	transport) echo 'pci mmio' ;;
@@ -19,7 +20,7 @@ _vmm_words() {
 
 _vmm() {
 	local options='--kernel --initrd --append --cmdline --kaslr --disk --net --vsock --cpus --memory --unpack --kernel-cache
-		--io-threads --rng --balloon --transport --tables --dump-dtb --dump-guest --timeout --console --root --env --boot-timeout --events --sandbox --user --log-level --help --version'
+		--io-threads --rng --balloon --gdb --transport --tables --dump-dtb --dump-guest --timeout --console --root --env --boot-timeout --events --sandbox --user --log-level --help --version'
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} list before=''
 
 	# "--option=value" comes as three words; what a list has behind its last equals sign is no option's value
@@ -50,7 +51,7 @@ _vmm() {
 		return
 		;;
 	esac
-	if [[ $prev == --@(disk|root) && $cur != *,* ]]; then
+	if [[ $prev == --@(disk|root|gdb) && $cur != *,* ]]; then
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 		compopt -o filenames -o nospace
 	elif [[ -n $list ]]; then

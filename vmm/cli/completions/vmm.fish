@@ -8,6 +8,7 @@ function __vmm_words
         case vsock; echo 'cid= socket='
         case memory; echo 'hugepages=thp hugepages=off hugepages=2M hugepages=1G prefault shared'
         case root; echo 'rw shared packed mounts'
+        case gdb; echo 'wait'
         case console; echo 'stdio none file= pty socket= virtio'
     end
 end
@@ -16,7 +17,7 @@ end
 function __vmm_list
     set -l value (string replace -r -- '^--[a-z-]+=' '' (commandline -ct))
     set -l before (string match -r -- '^.*,' $value)
-    if contains $argv[1] disk root; and test -z "$before"
+    if contains $argv[1] disk root gdb; and test -z "$before"
         __fish_complete_path $value
         return
     end
@@ -56,6 +57,7 @@ complete -c vmm -n __vmm_runs -l kernel-cache -x -a 'on off' -d 'keep unpacked k
 complete -c vmm -n __vmm_runs -l io-threads -x -d 'threads that serve the devices'
 complete -c vmm -n __vmm_runs -l rng -x -a 'on off' -d 'entropy source'
 complete -c vmm -n __vmm_runs -l balloon -x -a 'on off' -d 'give freed memory to the host'
+complete -c vmm -n __vmm_runs -l gdb -x -a '(__vmm_list gdb)' -d 'debug the guest by this port or socket'
 complete -c vmm -n __vmm_runs -l transport -x -a 'pci mmio' -d 'how the guest finds its devices'
 complete -c vmm -n __vmm_runs -l tables -x -a 'acpi dtb' -d 'how the machine is described'
 complete -c vmm -n __vmm_runs -l dump-dtb -r -F -d 'write the device tree to a file'
