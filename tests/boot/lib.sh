@@ -14,7 +14,7 @@ build=$(cd "${1:?usage: $0 BUILD-DIR}" && pwd)
 stage=$build/boot-test # what the tests make for themselves, beside the images
 export VMM_IMAGES=${VMM_IMAGES:-$repo/build/images}
 PATH=$PATH:/usr/sbin:/sbin
-guest_programs=(load records tcp udp verify vsock) # of ours, on the root disk
+guest_programs=(load records tcp trap udp verify vsock) # of ours, on the root disk
 tmp='' root='' root_sectors=0 emulated='' vmm='' # set by enter_lab
 failures=0
 
