@@ -32,11 +32,11 @@
 #define CANNOT_TRY  77
 #define NOT_STOPPED 99
 
-static struct evloop *main_loop, *io_loop;
+static struct evloop *main_loop, *io_loop, *fs_loop;
 static _Thread_local volatile sig_atomic_t
 	refused; /* the number of the call that the filter has stopped */
 static _Thread_local int kind = -1;
-static atomic_bool pump_may_act;
+static atomic_bool pump_may_act, gdb_may_act;
 
 static void say(const char *fmt, ...)
 {
@@ -229,6 +229,10 @@ static void begin(void)
 		evloop_post(main_loop, &task);
 	else if (is_thread("io") || is_thread("sockets"))
 		evloop_post(io_loop, &task);
+	else if (is_thread("fs"))
+		evloop_post(fs_loop, &task);
+	else if (is_thread("gdb"))
+		atomic_store(&gdb_may_act, true);
 	else if (is_thread("disk") || is_thread("starter"))
 		evloop_post(io_loop, &start);
 	else if (is_thread("owner"))
@@ -256,6 +260,8 @@ int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(
 			  void *arg);
 ssize_t __real_read(int fd, void *buf, size_t size);
 ssize_t __wrap_read(int fd, void *buf, size_t size);
+int __real_poll(struct pollfd *fds, nfds_t n, int timeout);
+int __wrap_poll(struct pollfd *fds, nfds_t n, int timeout);
 int __real_sigaction(int sig, const struct sigaction *new, struct sigaction *old);
 int __wrap_sigaction(int sig, const struct sigaction *new, struct sigaction *old);
 void __real_vmm_disks_resized(struct vmm *vm);
@@ -265,6 +271,8 @@ int __wrap_evloop_start(struct evloop *loop, const char *name)
 {
 	if (strcmp(name, "vmm-main") == 0)
 		main_loop = loop;
+	else if (strcmp(name, "vmm-fs0") == 0)
+		fs_loop = loop;
 	else
 		io_loop = loop;
 	return __real_evloop_start(loop, name);
@@ -323,6 +331,21 @@ ssize_t __wrap_read(int fd, void *buf, size_t size)
 		act(NULL);
 	}
 	return __real_read(fd, buf, size);
+}
+
+/* That of gdb's thread, while nobody is connected. */
+int __wrap_poll(struct pollfd *fds, nfds_t n, int timeout)
+{
+	int ready = 0;
+
+	if (kind != FILTER_GDB || !is_thread("gdb"))
+		return __real_poll(fds, n, timeout);
+	while (ready == 0) {
+		ready = __real_poll(fds, n, 20);
+		if (atomic_load(&gdb_may_act))
+			act(NULL);
+	}
+	return ready;
 }
 
 /* The owner's, when it gets SIGUSR1. */

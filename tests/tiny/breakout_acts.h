@@ -30,11 +30,13 @@ enum {
 	STARTER = 1 << 5,
 	OWNER = 1 << 6, /* the program's own, main() */
 	PUMP = 1 << 7,
-	ALL = (1 << 8) - 1,
+	FS = 1 << 8, /* of a shared directory */
+	GDB = 1 << 9,
+	ALL = (1 << 10) - 1,
 };
 
-static const char *const threads[] = {"vcpu", "main",	 "io",	  "sockets",
-				      "disk", "starter", "owner", "pump"};
+static const char *const threads[] = {"vcpu",	 "main",  "io",	  "sockets", "disk",
+				      "starter", "owner", "pump", "fs",	     "gdb"};
 
 static char page[4096];
 
@@ -46,6 +48,10 @@ static const struct act {
 } acts[] = {
 #define PTR(p) (long)(uintptr_t)(p)
 	{NOBODY, "openat", SYS_openat, {AT_FDCWD, PTR("/etc/passwd"), O_RDONLY}},
+	{NOBODY, "openat", SYS_openat, {-1, PTR("passwd"), O_WRONLY}},
+	{NOBODY, "openat", SYS_openat, {-1, PTR("passwd"), O_RDWR}},
+	{NOBODY, "openat", SYS_openat, {-1, PTR("passwd"), O_CREAT, 0600}},
+	{FS, "openat", SYS_openat, {-1, PTR("passwd"), O_RDONLY}},
 	{NOBODY, "open", SYS_open, {PTR("/etc/passwd"), O_RDONLY}},
 	{NOBODY, "creat", SYS_creat, {PTR("/tmp/breakout"), 0600}},
 	{NOBODY, "openat2", SYS_openat2, {AT_FDCWD, PTR("/etc/passwd"), PTR(page), 24}},
@@ -119,7 +125,7 @@ static const struct act {
 	{NOBODY, "fchown", SYS_fchown, {0, 0, 0}},
 	{NOBODY, "truncate", SYS_truncate, {PTR("/tmp/breakout"), 0}},
 	{NOBODY, "readlink", SYS_readlink, {PTR("/proc/self/exe"), PTR(page), 4096}},
-	{NOBODY, "getdents64", SYS_getdents64, {0, PTR(page), 4096}},
+	{FS, "getdents64", SYS_getdents64, {0, PTR(page), 4096}},
 	{NOBODY, "setuid", SYS_setuid, {0}},
 	{NOBODY, "setgroups", SYS_setgroups, {0, 0}},
 	{NOBODY, "capset", SYS_capset, {PTR(page), PTR(page)}},
@@ -155,9 +161,9 @@ static const struct act {
 	{NOBODY, "prctl", SYS_prctl, {PR_SET_SECUREBITS, 0, 0, 0, 0}},
 	{SOCKETS, "socket", SYS_socket, {AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0}},
 	{SOCKETS, "connect", SYS_connect, {-1, PTR(page), 2}},
-	{MAIN | SOCKETS, "accept4", SYS_accept4, {-1, 0, 0, 0}},
+	{MAIN | SOCKETS | GDB, "accept4", SYS_accept4, {-1, 0, 0, 0}},
 	{NOBODY, "accept", SYS_accept, {-1, 0, 0}},
-	{MAIN | IO | SOCKETS | OWNER, "sendto", SYS_sendto, {-1, PTR(page), 1, 0, 0, 0}},
+	{MAIN | IO | SOCKETS | OWNER | GDB, "sendto", SYS_sendto, {-1, PTR(page), 1, 0, 0, 0}},
 	{IO | SOCKETS, "sendmsg", SYS_sendmsg, {-1, PTR(page), 0}},
 	{NOBODY, "sendmmsg", SYS_sendmmsg, {-1, PTR(page), 1, 0}},
 	{IO | SOCKETS | OWNER, "io_uring_enter", SYS_io_uring_enter, {-1, 0, 0, 0, 0, 0}},
@@ -183,11 +189,11 @@ static const struct act {
 	{IO | SOCKETS | OWNER, "wait4", SYS_wait4, {-1, 0, WNOHANG, 0}},
 	{OWNER, "wait4", SYS_wait4, {-1, 0, WUNTRACED | WNOHANG, 0}},
 	{OWNER, "pidfd_send_signal", SYS_pidfd_send_signal, {-1, 0, 0, 0}},
-	{MAIN | IO | SOCKETS | OWNER,
+	{FS | MAIN | IO | SOCKETS | OWNER,
 	 "epoll_ctl",
 	 SYS_epoll_ctl,
 	 {-1, EPOLL_CTL_ADD, 0, PTR(page)}},
-	{VCPU | MAIN | IO | SOCKETS | OWNER, "eventfd2", SYS_eventfd2, {0, EFD_CLOEXEC}},
+	{VCPU | MAIN | IO | SOCKETS | OWNER | FS, "eventfd2", SYS_eventfd2, {0, EFD_CLOEXEC}},
 	{IO | SOCKETS | DISK | STARTER, "fallocate", SYS_fallocate, {-1, 0, 0, 1}},
 	{MAIN | OWNER, "ftruncate", SYS_ftruncate, {-1, 0}},
 	{NOBODY, "copy_file_range", SYS_copy_file_range, {-1, 0, -1, 0, 1, 0}},
@@ -195,7 +201,7 @@ static const struct act {
 	{NOBODY, "sendfile", SYS_sendfile, {-1, -1, 0, 1}},
 	{NOBODY, "dup2", SYS_dup2, {-1, -1}},
 	{VCPU, "ioctl", SYS_ioctl, {-1, KVM_RUN, 0}},
-	{VCPU | MAIN | IO | SOCKETS | OWNER, "ioctl", SYS_ioctl, {-1, KVM_IRQFD, PTR(page)}},
+	{VCPU | MAIN | IO | SOCKETS | OWNER | FS, "ioctl", SYS_ioctl, {-1, KVM_IRQFD, PTR(page)}},
 	{IO | SOCKETS, "ioctl", SYS_ioctl, {-1, TUNSETOFFLOAD, 0}},
 	{NOBODY, "ioctl", SYS_ioctl, {-1, TUNSETIFF, PTR(page)}},
 	{IO | SOCKETS, "ioctl", SYS_ioctl, {-1, VHOST_SET_MEM_TABLE, PTR(page)}},

@@ -178,6 +178,8 @@ machine() {
 	case $1 in
 	sockets) options+=(--vsock "cid=5,socket=$tmp/$user/vsock") ;;
 	pump) options+=(--root "$tmp/root" -- true) ;;
+	fs) options+=(--root "$tmp/root,shared" -- true) ;;
+	gdb) options+=(--gdb "$tmp/$user/gdb") ;;
 	esac
 	status=0
 	"${as[@]}" "$breakout" "${options[@]}" </dev/null >/dev/null 2>"$tmp/err" || status=$?
@@ -186,7 +188,7 @@ machine() {
 mkdir "$tmp/root"
 for user in "${users[@]}"; do
 	become "$user"
-	for thread in vcpu main io sockets disk starter owner pump; do
+	for thread in vcpu main io sockets disk starter owner pump fs gdb; do
 		BREAKOUT_THREAD=$thread machine $thread
 		[ "$status" = 42 ] || fail "$user, $thread: status $status, $(<"$tmp/err")"
 		tried=$(sed -n "s/^$thread: \([0-9]*\) stopped$/\1/p" "$tmp/err")
@@ -198,6 +200,7 @@ for user in "${users[@]}"; do
 		vcpu) name='vmm-vcpu0' ;;
 		io | sockets) name='vmm-io0' ;;
 		owner) name='vmm_breakout' ;;
+		fs) name='vmm-fs0' ;;
 		*) name="vmm-$thread" ;;
 		esac
 		BREAKOUT_THREAD=$thread BREAKOUT_ACT=0 machine $thread
@@ -224,8 +227,10 @@ BREAKOUT_THREAD=vcpu BREAKOUT_ACT=90 machine vcpu --sandbox off
 [ "$status" = 99 ] || fail "without a sandbox: status $status, $(<"$tmp/err")"
 
 # No vCPU runs before every thread has its filter, whichever is slow.
-for name in vmm-main vmm-io0 vmm-starter vmm-vcpu1 vmm_breakout vmm-pump; do
-	BREAKOUT_SLOW=$name machine pump --cpus 2
+for name in vmm-main vmm-io0 vmm-starter vmm-vcpu1 vmm_breakout vmm-pump vmm-fs0 vmm-gdb; do
+	kind=${name#vmm-}
+	[[ $kind = @(fs0|gdb) ]] || kind=pump
+	BREAKOUT_SLOW=$name machine "${kind%0}" --cpus 2
 	[ "$status" = 42 ] || fail "the guest runs before $name has its filter: status $status, $(<"$tmp/err")"
 done
 finish

@@ -146,7 +146,12 @@ static const struct rule rules_registers[] = {
 	IOCTL(KVM_GET_REGS),
 	IOCTL(KVM_GET_SREGS),
 	IOCTL(KVM_GET_MP_STATE),
-	ANY(ftruncate), /* of a file that they are dumped into */
+	END,
+};
+
+/* The file that a guest is dumped into. */
+static const struct rule rules_dump[] = {
+	ANY(ftruncate),
 	END,
 };
 
@@ -319,7 +324,8 @@ static const struct kind {
 } kinds[] = {
 	[FILTER_VCPU] = {"vcpu", {rules_vcpu, rules_interrupts, rules_transfer, rules_base}},
 	[FILTER_MAIN] = {"main",
-			 {rules_loop, rules_interrupts, rules_main, rules_registers, rules_base}},
+			 {rules_loop, rules_interrupts, rules_main, rules_registers, rules_dump,
+			  rules_base}},
 	[FILTER_IO] = {"io",
 		       {rules_loop, rules_io, rules_transfer, rules_storage, rules_interrupts,
 			rules_base}},
@@ -332,7 +338,7 @@ static const struct kind {
 	[FILTER_GDB] = {"gdb", {rules_gdb, rules_registers, rules_base}},
 	[FILTER_OWNER] = {"owner",
 			  {rules_owner, rules_interrupts, rules_transfer, rules_registers,
-			   rules_base}},
+			   rules_dump, rules_base}},
 	[FILTER_STREAM] = {"stream", {rules_stream}},
 };
 
