@@ -148,6 +148,26 @@ START_TEST(test_call)
 }
 END_TEST
 
+/* A task of before the start may run before evloop_start() has returned. */
+static void on_call_again(void *arg)
+{
+	evloop_call(&loop, on_call, arg);
+}
+
+START_TEST(test_call_at_the_start)
+{
+	for (int i = 0; i < 100; i++) {
+		pthread_t who = pthread_self();
+		struct evloop_task task = {.fn = on_call_again, .arg = &who};
+
+		evloop_post(&loop, &task);
+		ck_assert_int_eq(evloop_start(&loop, "test-loop"), 0);
+		evloop_stop(&loop);
+		ck_assert(!pthread_equal(who, pthread_self()));
+	}
+}
+END_TEST
+
 static void on_count(void *arg)
 {
 	++*(unsigned int *)arg;
@@ -281,6 +301,7 @@ static Suite *suite(void)
 	tcase_add_test(tasks, test_post_twice);
 	tcase_add_test(tasks, test_post_from_itself);
 	tcase_add_test(tasks, test_call);
+	tcase_add_test(tasks, test_call_at_the_start);
 	tcase_add_test(tasks, test_call_many_threads);
 	tcase_add_test(tasks, test_stop_runs_queued);
 	tcase_add_test(tasks, test_restart);

@@ -143,10 +143,14 @@ void evloop_turn(struct evloop *loop)
 	evloop_run_timers(loop);
 }
 
+/* Whose thread this is. It may run before evloop_start() has noted which thread that is. */
+static _Thread_local const struct evloop *evloop_own;
+
 static void *evloop_thread(void *arg)
 {
 	struct evloop *loop = arg;
 
+	evloop_own = loop;
 	/* acquire: pairs with the release in evloop_stop() */
 	while (!atomic_load_explicit(&loop->stopping, memory_order_acquire))
 		evloop_turn(loop);
@@ -279,7 +283,7 @@ void evloop_call(struct evloop *loop, void (*fn)(void *arg), void *arg)
 				   .cond = PTHREAD_COND_INITIALIZER};
 	struct evloop_task task = {.fn = evloop_on_call, .arg = &call};
 
-	if (!loop->running || pthread_equal(pthread_self(), loop->thread)) {
+	if (evloop_own == loop || !loop->running) {
 		fn(arg);
 		return;
 	}
