@@ -227,6 +227,14 @@ static void guest_runs(const struct guest *g)
 	CHECK(!readable(vmm_fd(g->vm), 0), "it has ended");
 }
 
+static void guest_was_somewhere(const struct guest *g)
+{
+	uint64_t address = 0;
+
+	CHECK(vmm_last_instruction(g->vm, 0, &address) == 0 && address > 0, "no last instruction");
+	CHECK(vmm_last_instruction(g->vm, 1, &address) == -ENOENT, "a second vCPU");
+}
+
 static void play_round(char **argv, int round)
 {
 	struct guest hello, echo;
@@ -239,6 +247,7 @@ static void play_round(char **argv, int round)
 	guest_says(&echo, "abc");
 	guest_says(&hello, "hello\n");
 	guest_ends(&hello, VMM_END_REBOOT);
+	guest_was_somewhere(&hello);
 	if (round % 2)
 		guest_destroy(&hello);
 
