@@ -1,7 +1,7 @@
 /*
  * The kernel's command line, as it is put together from any words of the user: the kernel gets all of it, or nothing runs.
  *
- * The input is two bytes of what else the user asked for, then his words.
+ * The input is two bytes of what else the user asked for, then his words, and behind a 0 the sizes of parts of an initrd.
  *
  * Fuzzes: vmm/machine/machine_boot.c vmm/machine/machine_tree.c boot/device_tree.c
  */
@@ -16,6 +16,7 @@
 #define RAM	    (UINT64_C(4) << 20)
 #define KERNEL	    (UINT64_C(2) << 20)
 #define MAX_CMDLINE 2047
+#define MAX_PARTS   3
 
 enum {
 	CMDLINE_APPEND = 1, /* to the built-in one; else instead of it */
@@ -87,6 +88,8 @@ static void load(const struct machine_config *config, unsigned int n_cpus, unsig
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+	static const uint8_t zeros[UINT8_MAX];
+	struct machine_initrd_part parts[MAX_PARTS];
 	struct machine_disk_config disk = {.path = "d"};
 	struct bytes in = {data, size};
 	uint8_t how = bytes_u8(&in), n = bytes_u8(&in);
@@ -99,6 +102,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 					.initrd = how & CMDLINE_INITRD ? "i" : NULL,
 					.mmio_transport = how & CMDLINE_MMIO,
 					.device_tree = how & CMDLINE_TREE,
+					.initrd_parts = parts,
 					.unpack = n & 1};
 	char kernel[64], *words;
 
@@ -109,6 +113,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		config.initrd = kernel; /* any file does */
 	disk.readonly = how & CMDLINE_READONLY;
 	words = bytes_text(&in);
+	for (; config.n_initrd_parts < MAX_PARTS && in.left > 0; config.n_initrd_parts++)
+		parts[config.n_initrd_parts] = (struct machine_initrd_part){
+			.part = {.size = bytes_u8(&in), .data = zeros}, .name = "part"};
 	if (how & CMDLINE_APPEND)
 		config.append = words;
 	else

@@ -2,10 +2,12 @@
  * Where an initrd goes, and a kernel that may go anywhere: into RAM, beside one another, within the limits that the
  * kernel's file sets; or nowhere.
  *
- * The input is the memory map, then what the kernel's file says, then the user's command line.
+ * The input is the memory map, then what the kernel's file says, then the user's command line, then the parts of another initrd.
  *
  * Fuzzes: boot/initrd.c boot/kaslr.c
  */
+#include <errno.h>
+#include <fcntl.h>
 #include <sys/stat.h>
 
 #include "boot/initrd.h"
@@ -86,6 +88,86 @@ static void place_initrd(const struct guest_mem *mem, struct boot_config *cfg, u
 	cfg->initrd_fd = -1;
 }
 
+/* ---- an initrd of several parts ---- */
+
+#define MAX_PARTS 4
+
+static int fill_part(void *arg, void *to, size_t size)
+{
+	memset(to, 0xa5, size);
+	return *(const int *)arg;
+}
+
+/* A file of some size or none, or what is no file. */
+static int open_part(struct bytes *in)
+{
+	uint8_t kind = bytes_u8(in);
+	int fd = -1;
+
+	if (kind >= 0xfd)
+		return kind == 0xfd ? INT32_MAX
+				    : open(kind == 0xfe ? "/" : "/dev/null", O_RDONLY | O_CLOEXEC);
+	if (kind > 0) {
+		fd = memfd_create("initrd", MFD_CLOEXEC);
+		must(fd >= 0 && ftruncate(fd, (off_t)kind - 1) == 0);
+	}
+	return fd;
+}
+
+/* The parts are where they belong: each at the next multiple of four, with zeros before it. */
+static void check_parts(const struct guest_mem *mem, const struct boot_config *cfg,
+			const struct image *image, uint64_t at)
+{
+	for (unsigned int i = 0; i < cfg->n_initrd_parts; i++) {
+		const struct boot_initrd_part *part = &cfg->initrd_parts[i];
+		uint8_t first = 0;
+
+		if (part->size == 0)
+			continue;
+		for (; at % 4 != 0; at++)
+			must(guest_mem_read(mem, image->initrd + at, &first, 1) == 0 && first == 0);
+		must(guest_mem_read(mem, image->initrd + at, &first, 1) == 0 &&
+		     first == (part->data ? 0x5a : 0xa5));
+		at += part->size;
+	}
+	must(at <= image->initrd_size);
+}
+
+static void place_parts(struct bytes *in, const struct guest_mem *mem, struct boot_config *cfg,
+			struct image *image)
+{
+	static uint8_t data[256];
+	struct boot_initrd_part parts[MAX_PARTS];
+	int results[MAX_PARTS], fd, err, measured;
+	uint64_t size = 0;
+
+	memset(data, 0x5a, sizeof(data));
+	cfg->initrd_fd = fd = open_part(in);
+	cfg->initrd_parts = parts;
+	cfg->n_initrd_parts = bytes_u8(in) % (MAX_PARTS + 1);
+	for (unsigned int i = 0; i < cfg->n_initrd_parts; i++) {
+		results[i] = bytes_u8(in) == 1 ? -EIO : 0;
+		parts[i] = (struct boot_initrd_part){
+			.size = bytes_number(in), .fill = fill_part, .arg = &results[i]};
+		if (parts[i].size <= sizeof(data) && results[i] == 0)
+			parts[i].data = data;
+	}
+	measured = initrd_measure(cfg, &size);
+	err = initrd_load(mem, cfg, image);
+	must(measured == 0 || err == measured);
+	if (err == 0) {
+		struct stat st = {0};
+
+		must(image->initrd_size == size && (fd < 0 || fstat(fd, &st) == 0));
+		must(size == 0 || is_ram(cfg, image->initrd, size));
+		check_parts(mem, cfg, image, (uint64_t)st.st_size);
+	}
+	if (fd >= 0 && fd != INT32_MAX)
+		close(fd);
+	cfg->initrd_fd = -1;
+	cfg->n_initrd_parts = 0;
+}
+
 static void place_kernel(struct bytes *in, const struct boot_config *cfg, const struct image *image,
 			 uint64_t initrd_size)
 {
@@ -143,12 +225,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	initrd_size = bytes_number(&in);
 	place_initrd(&mem, &cfg, initrd_size, &image);
 	relocate(&in, &mem);
-	guest_mem_fini(&mem);
 	place_virtually(&in);
 	cmdline = bytes_text(&in);
 	cfg.cmdline = cmdline;
 	kaslr_is_wanted(cmdline);
 	place_kernel(&in, &cfg, &image, initrd_size);
+	place_parts(&in, &mem, &cfg, &image);
+	guest_mem_fini(&mem);
 	free(cmdline);
 	return 0;
 }

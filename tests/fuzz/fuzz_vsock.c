@@ -221,7 +221,9 @@ static struct virtio_device *vsock_open(struct fuzz_input *in)
 	limited = false;
 	if (how & 4)
 		refused(&options);
-	if (how & 2) /* of one that was killed */
+	if ((how & 0x28) == 0x28)
+		options.path = NULL; /* no other streams than those that there are from the start */
+	if (how & 2)		     /* of one that was killed */
 		close(make_listener(""));
 	FUZZ_CHECK(virtio_vsock_init(&vs, &options) == 0);
 	FUZZ_CHECK(virtio_vsock_listen(&vs) == 0);
