@@ -108,6 +108,12 @@ bool guest_mem_can_discard(const struct guest_mem *mem);
  */
 int guest_mem_discard(const struct guest_mem *mem, void *ptr, size_t len);
 
+/*
+ * From now on the guest runs, and it says who may touch which of its bytes when: it may give a page that one thread of ours has just read
+ * from to another. ThreadSanitizer cannot see what orders that, so it is told to let this memory be; nothing else comes of it.
+ */
+void guest_mem_hand_over(const struct guest_mem *mem);
+
 /* Total bytes of RAM. */
 uint64_t guest_mem_size(const struct guest_mem *mem);
 

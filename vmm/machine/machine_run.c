@@ -119,6 +119,7 @@ static int machine_start_vcpus(struct machine *machine)
 {
 	int err = 0;
 
+	guest_mem_hand_over(&machine->mem);
 	pthread_mutex_lock(&machine->lock);
 	/* machine_stop() may have been faster. */
 	for (unsigned int i = 0; i < machine->n_vcpus && err == 0 && !machine->stopped; i++)
