@@ -189,12 +189,19 @@ START_TEST(replaces_a_changed_kernel)
 }
 END_TEST
 
-/* A file that may be written again within one tick of its time is not kept. */
+/* A file that may be written again within one tick of its time is not kept. Where a boot takes longer than that, it is older by then. */
 START_TEST(does_not_keep_what_is_too_young)
 {
-	ck_assert_int_eq(pwrite(cfg.kernel_fd, bzi, 1, 0), 1);
-	boot_well();
-	ck_assert_int_eq(files(NULL, 0), 0);
+	bool kept = true;
+
+	for (int i = 0; i < 20 && kept; i++) {
+		ck_assert_int_eq(pwrite(cfg.kernel_fd, bzi, 1, 0), 1);
+		boot_well();
+		kept = files(NULL, 0) > 0;
+		if (kept)
+			unlink(only_file());
+	}
+	ck_assert(!kept);
 }
 END_TEST
 
