@@ -17,6 +17,7 @@ PATH=$PATH:/usr/sbin:/sbin
 guest_programs=(load records tcp trap udp verify vsock) # of ours, on the root disk
 tmp='' root='' root_sectors=0 emulated='' vmm='' # set by enter_lab
 failures=0
+slower=${VMM_TEST_SLOWER:-1} # how many times longer things may take than with an ordinary build
 
 # ---- here ----
 
@@ -81,9 +82,20 @@ enter_lab() {
 	run_in_lab "${@:2}"
 }
 
+# longer OPTION... - sets $options to them, each limit of time as many times longer as things may take; short ones are there to be seen
+longer() {
+	local i
+	options=("$@")
+	for ((i = 1; i < $#; i++)); do
+		[[ ${options[i - 1]} != --timeout ]] || [ "${options[i]%.*}" -lt 20 ] || options[i]=$((${options[i]} * slower))
+	done
+}
+
 run_in_lab() {
+	local options
+	longer --timeout 280 "$@"
 	export BOOT_TEST_INSIDE=yes
-	exec "$repo/tests/lab/run.sh" --timeout 280 "$@" -- "$0" "$build" </dev/null
+	exec "$repo/tests/lab/run.sh" "${options[@]}" -- "$0" "$build" </dev/null
 }
 
 # ---- there: preparing and reporting ----
@@ -159,6 +171,20 @@ check() {
 	fi
 }
 
+# measured NAME FACTS COMMAND... - a check of what something costs, which says nothing of a slow build
+measured() {
+	if [ "$slower" = 1 ]; then
+		check "$@"
+	else
+		note "$1: $2, not checked"
+	fi
+}
+
+# at_least N - what must be reached at the least: next to nothing with a slow build
+at_least() {
+	echo $((slower > 1 ? 1 : $1))
+}
+
 # equal NAME WANT GOT
 equal() {
 	if [ "$2" = "$3" ]; then
@@ -209,12 +235,12 @@ runner=()       # what runs vmm
 # launch NAME OPTION-OF-VMM... - a machine with the kernel $flavour and the root disk. Sets $pid and ${pids[NAME]}; its
 # console is in $tmp/NAME.out, vmm's messages in $tmp/NAME.err.
 launch() {
-	local name=$1 root_option=$root
-	shift
+	local name=$1 root_option=$root options
+	longer "${@:2}"
 	[ "$root_mode" = rw ] || root_option+=,readonly
 	: >"$tmp/$name.out"
 	"${runner[@]}" "$vmm" --kernel "$tmp/kernel-$flavour" --initrd "$tmp/initramfs-$flavour" \
-		--disk "$root_option" "$@" <"$stdin" >"${stdout:-$tmp/$name.out}" 2>"$tmp/$name.err" &
+		--disk "$root_option" "${options[@]}" <"$stdin" >"${stdout:-$tmp/$name.out}" 2>"$tmp/$name.err" &
 	pid=$!
 	children[$pid]=$name
 	pids[$name]=$pid
@@ -297,7 +323,7 @@ nothing_left() {
 # refused NAME PATTERN OPTION... - vmm must not start, and say why
 refused() {
 	local got=0
-	"$vmm" --kernel "$tmp/kernel-cloud" --timeout 60 "${@:3}" </dev/null >"$tmp/refused" 2>&1 || got=$?
+	"$vmm" --kernel "$tmp/kernel-cloud" --timeout $((60 * slower)) "${@:3}" </dev/null >"$tmp/refused" 2>&1 || got=$?
 	equal "$1: status" 125 "$got"
 	check "$1: message" "$(<"$tmp/refused")" matches "$(<"$tmp/refused")" "$2"
 }
@@ -313,7 +339,7 @@ accepted() {
 says() {
 	local since=$EPOCHREALTIME
 	until grep -q -- "$2" "$tmp/$1.out"; do
-		if [ ! -e "/proc/${pids[$1]}/exe" ] || [ "$(ms_since "$since")" -gt $((${3:-60} * 1000)) ]; then
+		if [ ! -e "/proc/${pids[$1]}/exe" ] || [ "$(ms_since "$since")" -gt $((${3:-60} * slower * 1000)) ]; then
 			fail "$1" "does not say '$2'; the last lines are:"
 			tail -n 15 "$tmp/$1.out" "$tmp/$1.err"
 			return 1

@@ -57,7 +57,7 @@ begin_command() {
 		user=(setpriv --reuid=1000 --regid=1000 --clear-groups)
 	fi
 	# Emulated, with others beside it, a guest takes its time.
-	options=(--kernel "$tmp/kernel-cloud" --initrd "$tmp/modules" --boot-timeout 100)
+	options=(--kernel "$tmp/kernel-cloud" --initrd "$tmp/modules" --boot-timeout $((100 * slower)))
 }
 
 # vmm_ OPTION... - vmm with the kernel and the modules, as that user

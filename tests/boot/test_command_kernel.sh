@@ -24,7 +24,7 @@ beside() {
 	plain) ln -s "$VMM_IMAGES/kernel-cloud/modules" "$place/lib/modules/$release" ;;
 	*) ln -s "$stage/modules-$1" "$place/lib/modules/$release" ;;
 	esac
-	options=(--kernel "$place/boot/vmlinuz-$release" --boot-timeout 100)
+	options=(--kernel "$place/boot/vmlinuz-$release" --boot-timeout $((100 * slower)))
 }
 
 for kind in plain xz zst gz; do
@@ -40,7 +40,7 @@ for kind in plain xz zst gz; do
 done
 
 # What the machine has decides what is loaded.
-options=(--kernel "$tmp/place-plain/boot/vmlinuz-$release" --boot-timeout 100)
+options=(--kernel "$tmp/place-plain/boot/vmlinuz-$release" --boot-timeout $((100 * slower)))
 run image --root "$root" --rng off -- /bin/busybox sh -c 'sed "s/ .*//" /proc/modules | sort | tr "\n" " "'
 equal 'an image: status' 0 "$status"
 check 'an image: virtio_blk' "$(text image.out)" matches " $(text image.out)" '* virtio_blk *'

@@ -108,7 +108,7 @@ calls=$(($(calls) - before))
 echo >&8
 powers_off bursts
 # The FIFO is filled 1250 times; each by itself would take a wake-up and a write.
-check 'output in bursts' "20000 bytes in $calls system calls" [ "$calls" -lt 1250 ]
+measured 'output in bursts' "20000 bytes in $calls system calls" [ "$calls" -lt 1250 ]
 
 # ---- the virtio console ----
 
@@ -128,7 +128,7 @@ boot hvc '
 ' --console virtio
 hvc=$(value hvc0) serial=$(value ttyS0)
 note "1000 lines by hvc0: ${hvc}0 ms; 100 by the serial port: ${serial}0 ms"
-check 'hvc0 is three times as fast as the serial port' "${hvc:-no} and ${serial:-no} hundredths of a second" \
+measured 'hvc0 is three times as fast as the serial port' "${hvc:-no} and ${serial:-no} hundredths of a second" \
 	[ "$((${hvc:-9999} * 3))" -le "$((${serial:-0} * 10))" ]
 equal 'lines that arrived' 1100 "$(tr -d '\r' <"$tmp/hvc.out" | grep -cx 'a line of text .* if')"
 finish

@@ -108,7 +108,7 @@ rate() {
 	says limited "^$4" 40 || return 0
 	took=$(ms_since "$since")
 	rate=$(((bytes - $2 / 10) * 1000 / took))
-	check "$1" "$rate bytes a second, of $2" between "$rate" "$3" $(($2 * 11 / 10))
+	check "$1" "$rate bytes a second, of $2" between "$rate" "$(at_least "$3")" $(($2 * 11 / 10))
 }
 
 if says limited '^ready'; then

@@ -3,11 +3,14 @@
 set -euo pipefail
 # shellcheck source=tests/boot/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+# shellcheck source=tests/sanitizer.sh
+. "$repo/tests/sanitizer.sh"
 
 prepare() {
-	local libs
+	local libs flags
+	sanitizer_flags "$build/lib/libvmm.a"
 	read -ra libs < <(sed -n 's/^Libs:.*-lvmm //p' "$build/lib/vmm.pc")
-	make_or_skip gcc -std=gnu11 -O2 -Wall -Wextra "-I$repo/vmm/api" -o "$stage/balloon" "$here/balloon.c" \
+	make_or_skip gcc -std=gnu11 -O2 -Wall -Wextra "${flags[@]}" "-I$repo/vmm/api" -o "$stage/balloon" "$here/balloon.c" \
 		"$build/lib/libvmm.a" "${libs[@]}"
 }
 

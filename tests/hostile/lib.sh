@@ -43,22 +43,19 @@ PATH=$tmp/bin:$PATH
 mkdir "$tmp/bin"
 echo "SEED=$seed"
 
-# sanitized FILE - was it built with the address sanitizer?
-sanitized() {
-	[[ $(nm "$1" 2>/dev/null) == *__asan_init* ]]
-}
+# shellcheck source=tests/sanitizer.sh
+. "$hostile/../sanitizer.sh"
 
-# libraries - those that there are to test
+# libraries - those that there are to test: this one, and when it has no sanitizer the one that has
 libraries() {
 	echo "$build/lib/libvmm.a"
-	[ ! -e "$build/../build-debug/lib/libvmm.a" ] || [ "$build" -ef "$build/../build-debug" ] ||
+	[ ! -e "$build/../build-debug/lib/libvmm.a" ] || sanitized "$build/lib/libvmm.a" ||
 		echo "$build/../build-debug/lib/libvmm.a"
 }
 
 # make_programs LIBRARY
 make_programs() {
-	local flags=()
-	! sanitized "$1" || flags=('-fsanitize=address,undefined' -fno-sanitize-recover=all)
+	sanitizer_flags "$1"
 	"$hostile/build.sh" "$tmp/bin" "$1" "${flags[@]}"
 }
 

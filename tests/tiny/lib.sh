@@ -5,6 +5,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 repo=$(cd "$here/../.." && pwd)
 build=$(cd "${1:?usage: $0 BUILD-DIR}" && pwd)
 vmm=$build/bin/vmm
+slower=${VMM_TEST_SLOWER:-1} # how many times longer things may take than with an ordinary build
 failures=0
 
 skip() {
@@ -62,15 +63,14 @@ fast_kvm() {
 	grep -qwE '^flags.*(vmx|svm)' /proc/cpuinfo
 }
 
-# sanitized FILE - was it built with the address sanitizer?
-sanitized() {
-	[[ $(nm "$1" 2>/dev/null) == *__asan_init* ]]
-}
+# shellcheck source=tests/sanitizer.sh
+. "$repo/tests/sanitizer.sh"
+sanitizer=$(sanitizer_of "$vmm")
 
 # run COMMAND... - runs it without input; sets $status, $tmp/out and $tmp/err. A minute is taken for a hang.
 run() {
 	status=0
-	timeout -s KILL 60 "$@" </dev/null >"$tmp/out" 2>"$tmp/err" || status=$?
+	timeout -s KILL $((60 * slower)) "$@" </dev/null >"$tmp/out" 2>"$tmp/err" || status=$?
 	[ "$status" != 137 ] || echo "hangs: $*"
 }
 
@@ -97,7 +97,7 @@ between() {
 
 # wait_until SECONDS COMMAND... - tries every 20 ms; returns whether it came true
 wait_until() {
-	local end=$(($(now_ms) + $1 * 1000))
+	local end=$(($(now_ms) + $1 * 1000 * slower))
 	shift
 	until "$@"; do
 		[ "$(now_ms)" -lt "$end" ] || return 1
@@ -105,9 +105,11 @@ wait_until() {
 	done
 }
 
-# listing DIR - names, types, modes, sizes and times of all below it
+# listing DIR - names, types, modes, sizes and times of all below it; ThreadSanitizer makes a file in $TMPDIR, and removes it
 listing() {
-	(cd "$1" && find . -printf '%p %y %m %s %T@ %C@\n' | sort)
+	local times=s/x/x/
+	[ "$sanitizer" != thread ] || times="s|^\(\./tmp d .*\) .* .*|\1|"
+	(cd "$1" && find . -printf '%p %y %m %s %T@ %C@\n' | sed "$times" | sort)
 }
 
 # runs_guest PID - the vCPU's thread is there

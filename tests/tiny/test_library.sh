@@ -21,14 +21,13 @@ two_vms() {
 	note "$what: $rounds rounds in $(($(now_ms) - since)) ms"
 }
 
-flags=()
-if sanitized "$build/lib/libvmm.a"; then
-	flags=('-fsanitize=address,undefined')
-fi
+sanitizer_flags "$build/lib/libvmm.a"
 two_vms 'two VMs' "$build/lib/libvmm.a" 20 "${flags[@]}"
 
 debug=$build/../build-debug/lib/libvmm.a
-if [ -e "$debug" ] && sanitized "$debug"; then
+if sanitized "$build/lib/libvmm.a"; then
+	:
+elif [ -e "$debug" ] && sanitized "$debug"; then
 	two_vms 'two VMs under the address sanitizer' "$debug" 5 -fsanitize=address,undefined
 else
 	note "two VMs under the address sanitizer: not run, there is no build in $build/../build-debug"
