@@ -120,7 +120,7 @@ machine_options() {
 		qemu-system-x86_64 -M q35 "${accel[@]}" -cpu 'EPYC,+svm,+npt' -m "$memory"
 		-nodefaults -display none -no-reboot
 		-kernel "$images/vmlinux-$kernel" -initrd "$images/lab-$kernel.cpio"
-		-append "console=ttyS0 loglevel=4 panic=-1 cryptomgr.notests tsc=reliable init=/enter"
+		-append "console=ttyS0 loglevel=4 panic=-1 cryptomgr.notests tsc=reliable no_timer_check init=/enter"
 		-serial "file:$session/console"
 		-chardev "pipe,id=monitor,path=$session/monitor" -mon chardev=monitor
 		-device virtio-serial-pci
