@@ -295,6 +295,14 @@ START_TEST(chooses_a_kernel)
 	put_kernel("boot/vmlinuz", "6.9 x");
 	ck_assert_int_eq(kernel_choose(NULL, dir, &kernel), 0);
 	ck_assert_str_eq(kernel.path, at("boot/vmlinuz"));
+	/* a link from the root, whose kernel has its configuration beside it */
+	put_kernel("boot/vmlinuz-6.8", "6.8 x");
+	put("boot/config-6.8", "x");
+	ck_assert_int_eq(symlink("boot/vmlinuz-6.8", at("vmlinuz")), 0);
+	ck_assert_int_eq(kernel_choose(NULL, dir, &kernel), 0);
+	ck_assert_str_eq(kernel.path, at("boot/vmlinuz-6.8"));
+	kernel_look_around(dir, &kernel);
+	ck_assert_str_eq(kernel.config, at("boot/config-6.8"));
 	snprintf(name, sizeof(name), "lib/modules/%s/vmlinuz", host.release);
 	put_kernel(name, "6.9 x");
 	ck_assert_int_eq(kernel_choose(NULL, dir, &kernel), 0);

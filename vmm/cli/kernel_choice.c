@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -34,6 +35,15 @@ __attribute__((format(printf, 3, 4))) static bool kernel_try(char *path, size_t 
 	return false;
 }
 
+/* To the file that a link names: what belongs to a kernel lies there. */
+static void kernel_follow(char path[static PATH_MAX])
+{
+	char file[PATH_MAX];
+
+	if (realpath(path, file))
+		strcpy(path, file);
+}
+
 /* ---- which kernel ---- */
 
 static bool kernel_is_source_tree(void)
@@ -54,8 +64,11 @@ static bool kernel_find(const char *root, const char *release, struct kernel_cho
 		return true;
 	/* A container, or a machine that was not booted from its own disk. */
 	k->why = "the newest that is installed";
-	return kernel_try(k->path, sizeof(k->path), "%s/vmlinuz", root) ||
-	       kernel_try(k->path, sizeof(k->path), "%s/boot/vmlinuz", root);
+	if (!kernel_try(k->path, sizeof(k->path), "%s/vmlinuz", root) &&
+	    !kernel_try(k->path, sizeof(k->path), "%s/boot/vmlinuz", root))
+		return false;
+	kernel_follow(k->path);
+	return true;
 }
 
 /* Some distributions let root alone read kernels. */
