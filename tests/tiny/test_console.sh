@@ -3,6 +3,7 @@
 set -euo pipefail
 # shellcheck source=tests/tiny/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+export NO_COLOR=1 # messages on a terminal are compared
 
 make_guest fifo_echo
 hello=("$vmm" --kernel "$guests/hello.bz64" --log-level error)

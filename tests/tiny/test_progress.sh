@@ -18,7 +18,7 @@ on_terminal() {
 line=$'\rwaiting for the guest to boot (1 s)\r'
 # Then there are blanks, and the message stands in their place.
 on_terminal TERM=xterm
-[[ $screen == *"$line"*' s)'$'\r\r'+(' ')$'\r'"${escape}[1mvmm:${escape}[0m the guest was silent for 1.500 s"* ]] ||
+[[ $screen == *"$line"* && $screen == *'waiting for the guest to boot ('[1-9]' s)'$'\r\r'+(' ')$'\r'"${escape}[1mvmm:${escape}[0m the guest was silent for 1.500 s"* ]] ||
 	fail "on a terminal: $(cat -v "$tmp/screen")"
 
 on_terminal TERM=xterm NO_COLOR=1
