@@ -92,11 +92,19 @@ check 'ci-job: said' "$(tail -n 1 "$tmp/ci-job.out")" grep -q '^all is well' "$t
 check 'ci-job: the network' "$(grep -m 1 default job.log)" grep -q '^default via 192.0.2.1' job.log
 check 'ci-job: events' "$(tail -n 1 events.json)" grep -q '"event": *"ended"' events.json
 
-# Debian's kernels come without symbols, so a guest is asked, and an ELF file is made that has nothing but the name.
-vmm --root debian --kaslr off -- grep ' [Tt] start_kernel$' /proc/kallsyms </dev/null >"$tmp/names" || true
-read -r address _ <"$tmp/names" || true
-printf '.globl start_kernel\n.type start_kernel, @function\nstart_kernel: .skip 64\n' | as -o "$tmp/names.o" -
-ld -e 0 --section-start=.text="0x$address" -o vmlinux "$tmp/names.o"
+# Debian's kernels come without symbols, so a guest is asked, and an ELF file is made that has nothing but the names.
+vmm --root debian --kaslr off -- grep -E ' [Tt] (start_kernel|ksys_sync)$' /proc/kallsyms </dev/null >"$tmp/names" || true
+{
+	echo '.section .kernel, "ax", @nobits'
+	while read -r address _ name; do
+		printf '.globl %s\n.type %s, @function\n.set %s, .kernel + 0x%s - 0xffffffff81000000\n' "$name" "$name" "$name" "$address"
+	done <"$tmp/names"
+	echo '.skip 0x4000000'
+} | as -o "$tmp/names.o" -
+ld -e 0 --section-start=.kernel=0xffffffff81000000 -o vmlinux "$tmp/names.o"
+done_ debug 0
+check 'debug: where it stopped' "$(grep -m 1 'Breakpoint 1, ' "$tmp/debug.out")" grep -q 'Breakpoint 1, .* in ksys_sync ()' "$tmp/debug.out"
+equal 'debug: the end' 'it ended with status 143' "$(tail -n 1 "$tmp/debug.out")"
 cp "$tmp/initramfs-cloud" test.cpio
 done_ dump 123 # this initramfs has no root: its init fails
 check 'dump: the CPU' "$(grep -m 1 -E '^\* 1' "$tmp/dump.out")" grep -qE '^\* 1 ' "$tmp/dump.out"
