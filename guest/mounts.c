@@ -93,7 +93,9 @@ static void mounts_lower(const struct init_start *start)
 		init_fail("mount the root: the guest's kernel has no file system", start->root_type,
 			  0);
 	if (err < 0)
-		init_fail("mount the root as", start->root_type, err);
+		init_fail(mounts_is_shared(start) ? "mount the root as"
+						  : "mount the root (" ROOT_DEVICE ") as",
+			  start->root_type, err);
 	if (readonly && mounts_layer() < 0) {
 		err = SYS5(mount, LOWER, NEW_ROOT, 0, MS_BIND, 0);
 		if (err < 0)

@@ -61,7 +61,7 @@ if is_root; then
 fi
 user_before=("${user[@]}")
 user=()
-run directory --root "$tmp/root" -- sh -c "$list" sh /
+run directory --root "$tmp/root,packed" -- sh -c "$list" sh /
 if is_root; then umount "$tmp/root/mounted"; fi
 bash -c "$list" sh "$tmp/root" >"$tmp/expected"
 # A mount point shows the times of what is mounted.

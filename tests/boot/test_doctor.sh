@@ -21,7 +21,19 @@ finds() {
 	check "$1" "${line:-no /$2/ in: $found}" [ -n "$line" ]
 }
 
-doctor 'this machine' 0
+# place_kernel FLAVOUR - a kernel as packages have it: beside it its configuration, and its modules; sets $place and $release
+place_kernel() {
+	place=$tmp/$1 release=$(<"$VMM_IMAGES/kernel-$1/version")
+	mkdir -p "$place/boot" "$place/lib/modules"
+	ln -sf "$tmp/kernel-$1" "$place/boot/vmlinuz-$release"
+	ln -sfn "$VMM_IMAGES/kernel-$1/modules" "$place/lib/modules/$release"
+	ln -sf "$VMM_IMAGES/kernel-$1/config" "$place/boot/config-$release"
+}
+
+# The emulated machine has no kernel of its own to give to guests.
+place_kernel cloud
+own=(--kernel "$place/boot/vmlinuz-$release")
+doctor 'this machine' 0 "${own[@]}"
 finds 'this machine: KVM' '^ok    kvm: '
 finds 'this machine: the CPU' '^ok    cpu: .*virtualization'
 finds 'this machine: starts' '^(ok  |warn)  start: an empty VM is made in [0-9]+\.[0-9] ms'
@@ -31,21 +43,17 @@ finds 'this machine: TAP' '^ok    tap: '
 if grep -q 'joins the cgroup' <<<"$found" && [ -n "$emulated" ]; then
 	finds 'cgroups: what to type' '^      type: sudo mount -o remount,favordynmods /sys/fs/cgroup$'
 	mount -o remount,favordynmods /sys/fs/cgroup
-	doctor 'other cgroups' 0
+	doctor 'other cgroups' 0 "${own[@]}"
 	check 'other cgroups' "$(grep ' start: ' <<<"$found")" matches "$found" '*start:*'
 	check 'other cgroups: no more of them' "$(grep -c 'joins the cgroup' <<<"$found" || true)" \
 		[ "$(grep -c 'joins the cgroup' <<<"$found" || true)" = 0 ]
 fi
-doctor 'as JSON' 0 --json
+doctor 'as JSON' 0 --json "${own[@]}"
 finds 'as JSON: all is well' '^\], "well": true\}$'
 
-# Debian's kernels, as packages have them: beside them their configuration, and their modules.
+# Debian's kernels.
 for flavour in cloud cloud-6.12; do
-	place=$tmp/$flavour release=$(<"$VMM_IMAGES/kernel-$flavour/version")
-	mkdir -p "$place/boot" "$place/lib/modules"
-	ln -s "$tmp/kernel-$flavour" "$place/boot/vmlinuz-$release"
-	ln -s "$VMM_IMAGES/kernel-$flavour/modules" "$place/lib/modules/$release"
-	ln -s "$VMM_IMAGES/kernel-$flavour/config" "$place/boot/config-$release"
+	place_kernel $flavour
 	doctor "$flavour" 0 --kernel "$place/boot/vmlinuz-$release"
 	finds "$flavour: release" "^ok    kernel: .*: Linux ${release//+/\\+}; configuration: .*/config-6.*; modules: .*/lib/modules/6[^ ]*\$"
 	check "$flavour: lacks nothing" "$(grep 'it lacks' <<<"$found" || echo nothing)" matches "$found" '*kernel*'
