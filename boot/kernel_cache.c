@@ -207,6 +207,29 @@ static void cache_shrink(int dir)
 
 /* ---- loading and storing ---- */
 
+bool kernel_cache_may_have(const char *dir, int kernel_fd)
+{
+	struct kernel_cache_id id = {.dev = 0};
+	struct stat kernel, st;
+	char name[NAME_SIZE];
+	int fd = cache_open_dir(dir);
+	bool has = false;
+
+	if (fd < 0)
+		return false;
+	if (fstat(kernel_fd, &kernel) == 0) {
+		id.dev = kernel.st_dev;
+		id.ino = kernel.st_ino;
+		cache_name(&id, SUFFIX, name);
+		has = fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+		      (st.st_ctim.tv_sec > kernel.st_ctim.tv_sec ||
+		       (st.st_ctim.tv_sec == kernel.st_ctim.tv_sec &&
+			st.st_ctim.tv_nsec > kernel.st_ctim.tv_nsec));
+	}
+	close(fd);
+	return has;
+}
+
 int kernel_cache_load(const char *dir, const struct kernel_cache_id *id,
 		      const struct guest_mem *mem, const struct vmlinux_place *place,
 		      struct vmlinux *vmlinux)

@@ -12,6 +12,8 @@
  */
 #pragma once
 
+#include <stdbool.h>
+
 #include "boot/vmlinux.h"
 
 /* All its files in the directory together; the oldest are removed. What others keep there is left alone. */
@@ -30,6 +32,9 @@ struct kernel_cache_id {
 /* Whose payload it is. Before the payload is read. Returns 0 or negative errno. */
 int kernel_cache_identify(const struct codec_input *payload, const struct vmlinux_place *place,
 			  struct kernel_cache_id *id);
+
+/* Whether there is a file for that kernel, which is younger than its last change: a look at names and times, which is cheap. */
+bool kernel_cache_may_have(const char *dir, int kernel_fd);
 
 /*
  * Reads the kernel to its place, as vmlinux_unpack() would put it there. Returns 0, or a negative errno with guest memory as

@@ -15,6 +15,13 @@ head -c 4096 text >initrd
 truncate -s 1M disk.img other.img private.img
 truncate -s 300M "$tmp/huge"
 mkfifo fifo
+# A kernel with its configuration inside, and nothing beside it.
+{
+	cat poweroff.elf64
+	printf IKCFG_ST
+	printf 'CONFIG_%s=y\n' BLK_DEV_INITRD BINFMT_ELF PCI VIRTIO_PCI | gzip -9n
+	printf IKCFG_ED
+} >configured.elf64
 chmod 755 "$tmp" "$place"
 good=(--kernel poweroff.bz64)
 # What unpacks zstd is loaded when it is needed; this one cannot be.
@@ -105,6 +112,7 @@ refused 'a root of two kinds' "'shared' or 'packed', not both" "${good[@]}" --ro
 refused 'mounts of a directory that is shared' 'not both; what is mounted' "${good[@]}" --root directory,mounts,shared -- ls
 refused 'an image that is shared' "'shared' goes with a directory" "${good[@]}" --root initrd,shared -- ls
 refused "a view into the kernel" "a view into this host's kernel" "${good[@]}" --root /proc,shared -- ls
+refused 'a kernel that says what it lacks' "'configured.elf64' lacks virtio sockets \(CONFIG_VIRTIO_VSOCKETS\): it is not built in" --kernel configured.elf64 --root directory -- ls
 refused 'a root without a command' '--root goes with a command' "${good[@]}" --root directory
 refused 'a command beside the console' '--console stdio' "${good[@]}" --root directory --console stdio -- ls
 refused 'a root that is not there' "cannot open root 'missing'" "${good[@]}" --root missing -- ls

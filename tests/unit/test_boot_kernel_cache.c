@@ -133,8 +133,11 @@ START_TEST(tells_the_same)
 
 	ck_assert_int_eq(kernel_cache_identify(&in, &where, &id), 0);
 	ck_assert_int_eq(kernel_cache_load(dir, &id, &mem, &where, &b), -ENOENT);
+	ck_assert(!kernel_cache_may_have(dir, cfg.kernel_fd));
 	ck_assert_int_eq(vmlinux_unpack(&mem, &where, &in, &stop, &a), 0);
 	ck_assert_int_eq(kernel_cache_store(dir, &id, &in, &mem, &where, &a), 0);
+	ck_assert(kernel_cache_may_have(dir, cfg.kernel_fd));
+	ck_assert(!kernel_cache_may_have("/nowhere", cfg.kernel_fd));
 	fixture_clear_ram();
 	/* to another place than it was kept from */
 	where.load += 0x800000;
@@ -150,6 +153,8 @@ START_TEST(tells_the_same)
 	ck_assert_mem_eq(b.tail, a.tail, a.tail_len);
 	vmlinux_fini(&a);
 	vmlinux_fini(&b);
+	ck_assert_int_eq(fchmod(cfg.kernel_fd, 0640), 0);
+	ck_assert(!kernel_cache_may_have(dir, cfg.kernel_fd));
 }
 END_TEST
 

@@ -379,7 +379,7 @@ static void prepare_into(void *arg)
 			 KERNEL_PART(KERNEL_VSOCK);
 	void *bytes = NULL;
 
-	*(int *)arg = kernel_prepare(&kernel, needs, KERNEL_PART(KERNEL_BALLOON), &bytes,
+	*(int *)arg = kernel_prepare(&kernel, NULL, needs, KERNEL_PART(KERNEL_BALLOON), &bytes,
 				     &archive_size);
 	archive = bytes;
 }

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "boot/kernel_cache.h"
 #include "boot/kernel_info.h"
 #include "vmm/api/vmm.h"
 #include "vmm/machine/vm_examine.h"
@@ -35,6 +36,16 @@ int vmm_kernel_config(const char *path, char **text)
 	err = kernel_info_config(fd, text);
 	close(fd);
 	return err;
+}
+
+bool vmm_kernel_is_cached(const char *path, const char *kernel_cache)
+{
+	int fd = question_open(path);
+	bool is = fd >= 0 && kernel_cache_may_have(kernel_cache, fd);
+
+	if (fd >= 0)
+		close(fd);
+	return is;
 }
 
 int vmm_unpack_file(const char *path, void **bytes, size_t *size)

@@ -486,6 +486,9 @@ int vmm_kernel_release(const char *path, char *release, size_t size);
  */
 int vmm_kernel_config(const char *path, char **text);
 
+/* Whether the kernel seems to be in that directory (vmm_config.kernel_cache), unpacked: somebody has started it since its file was changed. */
+bool vmm_kernel_is_cached(const char *path, const char *kernel_cache);
+
 /*
  * A whole file of at most 64 MiB, unpacked if it is packed by gzip, zstd or xz, such as a module of a kernel: *size bytes and a
  * zero behind them, to be freed by free(). Returns 0, -ENOTSUP for what this library cannot unpack, -EBADMSG for a damaged file,

@@ -54,7 +54,7 @@ static uint32_t command_kernel_wishes(const struct vmm_config *config, const str
 int command_kernel_open(struct command_kernel *kernel, const struct options *options,
 			const struct root *root, struct vmm_initrd_part *part)
 {
-	uint32_t wishes = command_kernel_wishes(&options->config, root);
+	uint32_t wishes = command_kernel_wishes(&options->config, root), needs;
 	size_t size;
 	int err = kernel_choose(options->config.kernel, "", &kernel->choice);
 
@@ -63,12 +63,9 @@ int command_kernel_open(struct command_kernel *kernel, const struct options *opt
 	kernel_look_around("", &kernel->choice);
 	kernel->needs = command_kernel_needs(options, root);
 	/* The user's initrd may have modules too. */
-	if (options->config.initrd)
-		err = kernel_prepare(&kernel->choice, 0, kernel->needs | wishes, &kernel->modules,
-				     &size);
-	else
-		err = kernel_prepare(&kernel->choice, kernel->needs, wishes, &kernel->modules,
-				     &size);
+	needs = options->config.initrd ? 0 : kernel->needs;
+	err = kernel_prepare(&kernel->choice, options->config.kernel_cache, needs,
+			     kernel->needs | wishes, &kernel->modules, &size);
 	if (err == -ENOTSUP && root->shared)
 		report("a directory that is packed needs no more of a kernel than an initramfs: "
 		       "--root "

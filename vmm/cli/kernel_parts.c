@@ -129,6 +129,10 @@ static int kernel_refuse_lacking(const struct kernel_choice *kernel, uint32_t ne
 	if (kernel->modules[0])
 		report("kernel '%s' lacks %s: it is not built in, and no module in '%s'",
 		       kernel->path, list, kernel->modules);
+	else if (!kernel->release[0])
+		report("kernel '%s' lacks %s: it is not built in, and which modules it has cannot "
+		       "be known without its release",
+		       kernel->path, list);
 	else
 		report("kernel '%s' lacks %s: it is not built in, and there is no "
 		       "/lib/modules/%s/modules.dep that tells of modules",
@@ -136,8 +140,18 @@ static int kernel_refuse_lacking(const struct kernel_choice *kernel, uint32_t ne
 	return -ENOTSUP;
 }
 
-static int kernel_pack(const struct kernel_choice *kernel, uint32_t want,
-		       enum kernel_answer *answers, char **archive, size_t *size)
+/* Unpacking a kernel takes as long as all the rest of a start, so it is done once. */
+static char *kernel_read_own_config(const struct kernel_choice *kernel, const char *cache)
+{
+	char *text;
+
+	if (kernel->modules[0] || (cache && vmm_kernel_is_cached(kernel->path, cache)))
+		return NULL;
+	return vmm_kernel_config(kernel->path, &text) == 0 ? text : NULL;
+}
+
+static int kernel_pack(const struct kernel_choice *kernel, const char *cache, bool needs,
+		       uint32_t want, enum kernel_answer *answers, char **archive, size_t *size)
 {
 	FILE *out = open_memstream(archive, size);
 	char *config;
@@ -148,6 +162,8 @@ static int kernel_pack(const struct kernel_choice *kernel, uint32_t want,
 		return -ENOMEM;
 	}
 	config = kernel_read_config(kernel);
+	if (!config && needs)
+		config = kernel_read_own_config(kernel, cache);
 	err = kernel_ask(kernel, config, want, answers, out);
 	free(config);
 	if (fclose(out) != 0 && err == 0) {
@@ -157,12 +173,12 @@ static int kernel_pack(const struct kernel_choice *kernel, uint32_t want,
 	return err;
 }
 
-int kernel_prepare(const struct kernel_choice *kernel, uint32_t needs, uint32_t wishes,
-		   void **archive, size_t *size)
+int kernel_prepare(const struct kernel_choice *kernel, const char *cache, uint32_t needs,
+		   uint32_t wishes, void **archive, size_t *size)
 {
 	enum kernel_answer answers[KERNEL_PARTS];
 	char *bytes = NULL;
-	int err = kernel_pack(kernel, needs | wishes, answers, &bytes, size);
+	int err = kernel_pack(kernel, cache, needs != 0, needs | wishes, answers, &bytes, size);
 
 	if (err == 0)
 		err = kernel_refuse_lacking(kernel, needs, answers);

@@ -57,13 +57,14 @@ int kernel_ask(const struct kernel_choice *kernel, const char *config, uint32_t 
 	       enum kernel_answer answers[KERNEL_PARTS], FILE *out);
 
 /*
- * All that a start needs, after kernel_look_around(): reads the configuration, if it is a file, packs the modules for what is in
+ * All that a start needs, after kernel_look_around(): reads the configuration, if it is a file, or else, when there are no modules either,
+ * that inside a kernel with needs which nobody has started yet, as far as the cache knows (NULL: there is none); packs the modules for what is in
  * needs and wishes (masks of KERNEL_PART()), and refuses a kernel that is known to lack something in needs by one line that names all of
  * it. A wish may be lacking. Returns 0 with *archive to be freed by free(), NULL when no module is needed; or a negative errno,
  * -ENOTSUP for a kernel that lacks something.
  */
-int kernel_prepare(const struct kernel_choice *kernel, uint32_t needs, uint32_t wishes,
-		   void **archive, size_t *size);
+int kernel_prepare(const struct kernel_choice *kernel, const char *cache, uint32_t needs,
+		   uint32_t wishes, void **archive, size_t *size);
 
 /*
  * After a start that failed: if nothing was known beforehand of what the kernel has, says how that is found out, by one line. To look
