@@ -5,15 +5,18 @@ guest_programs=()
 applets=(sh cat cp dd echo ifconfig route env false find head hostname id kill ls mkdir mount ps pwd readlink sed seq sha256sum sleep sort
 	stat stty sync tee tr true tty umount uname vi wc yes)
 
+# Of each test its own: the lab of one may still read it when another makes its own.
+command_root=$stage/root-of-$(basename "${BASH_SOURCE[-1]}" .sh)
+
 # Here: the modules of the guest's kernel, and a root with busybox.
 prepare() {
 	local applet
 	make_or_skip "$repo/guest-images/modules.sh" cloud
-	rm -rf "$stage/command-root"
-	mkdir -p "$stage/command-root"/{bin,dev,etc,proc,root,run,sys,tmp}
-	cp "$(type -P busybox)" "$stage/command-root/bin/"
+	rm -rf "$command_root"
+	mkdir -p "$command_root"/{bin,dev,etc,proc,root,run,sys,tmp}
+	cp "$(type -P busybox)" "$command_root/bin/"
 	for applet in "${applets[@]}"; do
-		ln -s busybox "$stage/command-root/bin/$applet"
+		ln -s busybox "$command_root/bin/$applet"
 	done
 	if declare -F prepare_more >/dev/null; then prepare_more; fi
 }
@@ -47,7 +50,7 @@ stage_modules() {
 
 # There: an ordinary user, who may use KVM.
 begin_command() {
-	cp -a "$stage/command-root" "$tmp/root"
+	cp -a "$command_root" "$tmp/root"
 	cp "$VMM_IMAGES/command-modules-cloud.cpio" "$tmp/modules"
 	user=()
 	if is_root; then

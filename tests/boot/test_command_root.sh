@@ -8,7 +8,7 @@ set -euo pipefail
 
 # Images of the root, as far as there are programs to make them.
 prepare_more() {
-	local root=$stage/command-root
+	local root=$command_root
 	echo 'in the image' >"$root/etc/mark"
 	make_or_skip mkfs.ext4 -q -F -d "$root" "$stage/command.ext4" 16M
 	rm -f "$stage/command.squashfs" "$stage/command.erofs"

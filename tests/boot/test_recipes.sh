@@ -16,11 +16,11 @@ prepare_more() {
 		command -v "$tool" >/dev/null || skip "no $tool"
 	done
 	make_or_skip "$repo/guest-images/kernel.sh" cloud-6.12
-	cat >"$stage/command-root/bin/make" <<-'END'
+	cat >"$command_root/bin/make" <<-'END'
 		#!/bin/sh
 		[ "$1" = test ] && [ -e Makefile ] && mkdir results && echo passed >results/log
 	END
-	chmod +x "$stage/command-root/bin/make"
+	chmod +x "$command_root/bin/make"
 }
 enter_lab cloud
 is_root || skip 'making interfaces needs root rights'
@@ -36,7 +36,7 @@ real=$vmm
 # shellcheck disable=SC2016
 {
 	stub sudo '[ "$1" = apt-get ] || exec "$@"'
-	stub debootstrap 'exec cp -a '"$stage/command-root"' "$4"'
+	stub debootstrap 'exec cp -a '"$command_root"' "$4"'
 	stub uname '[ "$1" != -r ] || exec echo '"$(<"$VMM_IMAGES/kernel-cloud/version")"
 	stub unshare 'AS=; export AS; exec setpriv --reuid=1000 --regid=1000 --clear-groups '"$(command -v unshare)"' "$@"'
 	# Emulated, guests take their time.
