@@ -23,6 +23,7 @@
 #define VIRTIO_FS_QUEUE_SIZE 1024 /* descriptors: a request of 1 MiB is 256 pages and a few more */
 #define VIRTIO_FS_TAG_MAX    36
 #define VIRTIO_FS_LISTING    16384 /* bytes of a directory at a time */
+#define FS_MAX_PAGES	     256   /* of a request, as is agreed upon; Linux's own bound */
 #define VIRTIO_FS_DEVICES    32	   /* file systems that are told apart by their file's numbers */
 
 struct virtio_fs_options {

@@ -115,14 +115,16 @@ int64_t fs_read(struct virtio_fs *fs, const struct fs_request *request, struct i
 	const struct fuse_read_in *read = &request->args.read;
 	struct fs_file *file = fs_file_get(fs, read->fh, false);
 	unsigned int n;
-	size_t room;
+	size_t room, size;
 	ssize_t got;
 
 	if (!file)
 		return -EBADF;
 	if (read->offset > INT64_MAX)
 		return -EINVAL;
-	n = iov_cursor_take(out, fs->part, VIRTIO_FS_QUEUE_SIZE, read->size, &room);
+	/* No more than was agreed upon, so that none takes long. */
+	size = read->size < FS_MAX_PAGES * 4096 ? read->size : FS_MAX_PAGES * 4096;
+	n = iov_cursor_take(out, fs->part, VIRTIO_FS_QUEUE_SIZE, size, &room);
 	got = preadv(file->fd, fs->part, (int)n, (off_t)read->offset);
 	return got < 0 ? -errno : got;
 }

@@ -36,6 +36,9 @@ static void fs_put_entry(struct virtio_fs *fs, const struct fs_request *request,
 				   .namelen = (uint32_t)len,
 				   .type = d->d_type};
 
+	/* What is above the share is nobody's business. */
+	if (dir && request->header.nodeid == FUSE_ROOT_ID && fs_is_dots(d->d_name))
+		head.ino = fs_number(fs, dir->dev, dir->ino);
 	if (entries) {
 		if (!fs_is_dots(d->d_name) &&
 		    fs_look_up(fs, request->header.nodeid, d->d_name, &entry) < 0)

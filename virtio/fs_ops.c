@@ -17,7 +17,9 @@
 
 /* The first protocol of virtio-fs itself, of Linux 5.4; below it structs are shorter. */
 #define FS_MINOR_FIRST 31
-#define FS_MAX_PAGES   256 /* of a request; Linux's own bound */
+
+#define FS_MOST_FORGOTTEN (FS_MAX_PAGES * 4096 / sizeof(struct fuse_forget_one))
+#define FS_SPARES	  17 /* halves of FS_MOST_FDS */
 
 /* Not in <linux/magic.h>, or not in older ones. */
 #define FS_MAGIC_CONFIGFS 0x62656570
@@ -214,7 +216,8 @@ static void fs_batch_forget(struct virtio_fs *fs, struct fs_request *request)
 {
 	struct fuse_forget_one one;
 
-	for (uint32_t i = 0; i < request->args.batch_forget.count; i++) {
+	/* Linux sends no more at once than there are bytes in a request of the largest size. */
+	for (uint32_t i = 0; i < request->args.batch_forget.count && i < FS_MOST_FORGOTTEN; i++) {
 		if (iov_cursor_read(&request->rest, &one, sizeof(one)) < sizeof(one))
 			break;
 		fs_nodes_forget(&fs->nodes, one.nodeid, one.nlookup);
@@ -352,9 +355,15 @@ int64_t fs_serve(struct virtio_fs *fs, struct fs_request *request, struct iov_cu
 {
 	int64_t ret = fs_serve_any(fs, request, out);
 
-	/* Nothing was done. Others of vmm's may take more descriptors than were left to them. */
-	while (ret == -EMFILE && fs_nodes_spare(&fs->nodes))
+	/*
+	 * Nothing was done. Others of vmm's may take more descriptors than were left to them. Each time half of the table's are given up;
+	 * a request that takes the last one back, and lacks another, would go on for ever.
+	 */
+	for (unsigned int tries = 0; ret == -EMFILE && tries < FS_SPARES; tries++) {
+		if (!fs_nodes_spare(&fs->nodes))
+			break;
 		ret = fs_serve_any(fs, request, out);
+	}
 	/* It is vmm that has too many files open, not the guest's process. */
 	return ret == -EMFILE ? -ENFILE : ret;
 }

@@ -234,6 +234,15 @@ START_TEST(no_descriptor_left)
 	ck_assert_uint_eq(fs.nodes.fds, 0);
 	setrlimit(RLIMIT_NOFILE, &limit);
 	ck_assert_uint_ne(fs_do_open(id, false, O_RDONLY), 0);
+	/* The one that is given up is taken back, and there is none for the file itself. */
+	low.rlim_cur = (rlim_t)dup(0);
+	close((int)low.rlim_cur);
+	setrlimit(RLIMIT_NOFILE, &low);
+	ck_assert_uint_eq(fs.nodes.fds, 1);
+	ck_assert_uint_eq(fs_do_open(id, false, O_RDONLY), 0);
+	ck_assert_int_eq(fs_error, -ENFILE);
+	setrlimit(RLIMIT_NOFILE, &limit);
+	ck_assert_uint_ne(fs_do_open(id, false, O_RDONLY), 0);
 }
 END_TEST
 
