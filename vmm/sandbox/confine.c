@@ -163,7 +163,9 @@ static int confine_cut_off(const struct confine_tree *tree)
 
 	if (fd < 0)
 		return -errno;
-	if (mount_setattr(fd, "", AT_EMPTY_PATH | AT_RECURSIVE, &attr, sizeof(attr)) < 0 ||
+	/* Linux 5.12; before it the copy is as writable as the filter, which lets nobody write, is wide. */
+	if ((mount_setattr(fd, "", AT_EMPTY_PATH | AT_RECURSIVE, &attr, sizeof(attr)) < 0 &&
+	     errno != ENOSYS) ||
 	    fstat(tree->fd, &before) < 0 || fstat(fd, &after) < 0)
 		err = -errno;
 	else if (before.st_dev != after.st_dev || before.st_ino != after.st_ino)

@@ -72,6 +72,8 @@ struct rule {
 		.call = SCMP_SYS(name), .error = (errnum)                                          \
 	}
 #define IOCTL(request) IF(ioctl, EQUAL(1, (unsigned int)(request)))
+/* To nobody but the other end: sendto() could connect a socket that was shut. */
+#define SEND	       IF2(sendto, WITHOUT(3, MSG_FASTOPEN), EQUAL(4, 0))
 #define NEW_NAMESPACES                                                                             \
 	(CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER |             \
 	 CLONE_NEWPID | CLONE_NEWNET)
@@ -159,7 +161,7 @@ static const struct rule rules_dump[] = {
 static const struct rule rules_gdb[] = {
 	ANY(accept4),
 	ANY(recvfrom),
-	ANY(sendto),
+	SEND,
 	IOCTL(KVM_SET_GUEST_DEBUG),
 	IOCTL(KVM_SET_REGS),
 	IOCTL(KVM_SET_SREGS),
@@ -191,15 +193,15 @@ static const struct rule rules_loop[] = {
 
 /* A client of the console comes and goes; the entropy source; how large a disk's image is now. */
 static const struct rule rules_main[] = {
-	ANY(accept4),	ANY(recvfrom),	     ANY(sendto), IF(fcntl, EQUAL(1, F_DUPFD_CLOEXEC)),
+	ANY(accept4),	ANY(recvfrom),	     SEND, IF(fcntl, EQUAL(1, F_DUPFD_CLOEXEC)),
 	ANY(getrandom), IOCTL(BLKGETSIZE64), END,
 };
 
 static const struct rule rules_io[] = {
 	ANY(readv),
 	ANY(recvfrom),
-	ANY(sendto),
-	ANY(sendmsg),
+	SEND,
+	IF(sendmsg, WITHOUT(2, MSG_FASTOPEN)),
 	ANY(shutdown),
 	ANY(io_uring_enter),
 	/* Rings that were restricted to reading and writing (disk_uring.c). */
@@ -278,7 +280,7 @@ static const struct rule rules_owner[] = {
 	ANY(pidfd_send_signal),
 	ANY(shutdown),
 	ANY(recvfrom),
-	ANY(sendto),
+	SEND,
 	IOCTL(VHOST_NET_SET_BACKEND),
 	IOCTL(VHOST_GET_VRING_BASE),
 	IOCTL(VHOST_SET_VRING_KICK),
