@@ -15,6 +15,8 @@ head -c 4096 text >initrd
 truncate -s 1M disk.img other.img private.img
 truncate -s 300M "$tmp/huge"
 mkfifo fifo
+truncate -s 1M image
+printf '\x53\xef' | dd of=image bs=1 seek=1080 conv=notrunc status=none # as ext4 begins
 # A kernel with its configuration inside, and nothing beside it.
 {
 	cat poweroff.elf64
@@ -107,6 +109,8 @@ refused '--transport' '--transport takes' "${good[@]}" --transport isa
 refused '--events' 'takes the name of a file' "${good[@]}" --events ''
 refused '--events on no descriptor' 'no such descriptor' "${good[@]}" --events fd=77
 refused '--events in a missing directory' "cannot open 'no/events'" "${good[@]}" --events no/events
+refused '--events over the kernel' "cannot write events to './poweroff.bz64': the machine is made of this file" "${good[@]}" --events ./poweroff.bz64
+refused '--events over the root' "cannot write events to 'image': the machine is made of this file" "${good[@]}" --root image --events image -- ls
 refused '-- without a command' 'which command' "${good[@]}" --
 refused 'a root of two kinds' "'shared' or 'packed', not both" "${good[@]}" --root directory,shared,packed -- ls
 refused 'mounts of a directory that is shared' 'not both; what is mounted' "${good[@]}" --root directory,mounts,shared -- ls

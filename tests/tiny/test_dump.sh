@@ -103,6 +103,9 @@ refused 'a directory' "cannot write a dump of the guest to '.': Is a directory" 
 refused 'a pipe' "cannot write a dump of the guest to 'pipe': No such device or address" --dump-guest pipe
 refused 'a device' "cannot write a dump of the guest to '/dev/null': it is no regular file" --dump-guest /dev/null
 refused 'the kernel' "cannot write a dump of the guest to './kernel': the machine is made of this file" --dump-guest ./kernel
+truncate -s 1M image
+printf '\x53\xef' | dd of=image bs=1 seek=1080 conv=notrunc status=none # as ext4 begins
+refused 'the root' "cannot write a dump of the guest to './image': the machine is made of this file" --root image --dump-guest ./image -- true
 refused 'a disk' "cannot write a dump of the guest to './disk': the machine is made of this file" --disk disk --dump-guest ./disk
 refused 'the console' "cannot write a dump of the guest to './con': the console goes to this file" --console file=con --dump-guest ./con
 refused 'no name' '--dump-guest needs the name of a file' --dump-guest ''

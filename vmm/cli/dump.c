@@ -182,6 +182,20 @@ int dump_device_tree(const struct options *options, const struct vmm *vm)
 	return err;
 }
 
+/* ---- events ---- */
+
+int dump_check_events(const struct options *options, int fd)
+{
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0 || S_ISCHR(st.st_mode))
+		return 0;
+	if (!dump_is_part(&st, &options->config) && !dump_is_file(&st, options->root))
+		return 0;
+	return dump_refuse_as("events to", options->events, EINVAL,
+			      "the machine is made of this file");
+}
+
 /* ---- the guest ---- */
 
 /* Why not, or NULL. */

@@ -1,5 +1,6 @@
 /*
- * What is written of a machine to a file: its device tree (--dump-dtb), or the guest when it has failed (--dump-guest).
+ * What is written of a machine to a file: its device tree (--dump-dtb), or the guest when it has failed (--dump-guest); and which
+ * files nothing may be written to.
  *
  * One thread. What cannot be done is one line on stderr.
  */
@@ -12,6 +13,9 @@
  * Returns 0 or negative errno.
  */
 int dump_device_tree(const struct options *options, const struct vmm *vm);
+
+/* Whether lines may be written to fd, of --events; -1: there is none. Returns 0 or -EINVAL. */
+int dump_check_events(const struct options *options, int fd);
 
 /* Opens the file for the guest, if one was asked for, as config.dump_fd; its content stays. Returns 0 or negative errno. */
 int dump_open_guest(struct options *options);

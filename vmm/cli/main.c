@@ -372,13 +372,16 @@ static void abandon(const struct host_console *console, const struct options *op
 static int make_vm(struct run *run, struct options *options, struct host_console *console)
 {
 	char cache_dir[4096];
-	int err = dump_open_guest(options);
+	int err = 0;
 
 	if (options->kernel_cache)
 		options->config.kernel_cache = cache_dir_find(
 			getenv("XDG_CACHE_HOME"), getenv("HOME"), cache_dir, sizeof(cache_dir));
-	if (err == 0 && run->command)
+	if (run->command)
 		err = command_open(run->command, options, run->events);
+	/* Now it is known what the machine is made of. */
+	if (err == 0)
+		err = dump_open_guest(options);
 	if (err == 0)
 		err = vmm_create(&options->config, &run->vm);
 	if (err < 0) {
@@ -499,7 +502,8 @@ int main(int argc, char **argv)
 	allow_descriptors(&options);
 	if (!options.config.kernel && choose_kernel(&options) < 0)
 		return EXIT_STATUS_FAILED;
-	if (events_open(&events, options.events) < 0 || host_console_open(&console, &options) < 0)
+	if (events_open(&events, options.events) < 0 ||
+	    dump_check_events(&options, events.fd) < 0 || host_console_open(&console, &options) < 0)
 		return EXIT_STATUS_FAILED;
 	return run_vm(&options, &console, &sandbox, &events);
 }
