@@ -126,6 +126,22 @@ void mounts_root(const struct init_start *start)
 		init_fail("switch to the root", "", err);
 }
 
+/*
+ * A shared directory's own /tmp may hold what the command shall work on; what is written there goes to memory too. Its /root may be
+ * closed to vmm's user, and then nobody could have a home there.
+ */
+static void mounts_shared_finish(void)
+{
+	long fd = SYS3(open, "/root", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+
+	if (SYS2(mkdir, "/tmp", 0777) == 0)
+		SYS2(chmod, "/tmp", 01777);
+	if (fd >= 0)
+		SYS1(close, fd);
+	else if (fd == -EACCES)
+		mount_one("tmpfs", "/root", MS_NOSUID | MS_NODEV, "mode=700");
+}
+
 /* Read-only roots may lack the places, and small kernels the file systems: what must be there is /proc alone. */
 void mounts_finish(const struct init_start *start)
 {
@@ -137,8 +153,9 @@ void mounts_finish(const struct init_start *start)
 	mount_one("devpts", "/dev/pts", MS_NOSUID | MS_NOEXEC, "gid=5,mode=620,ptmxmode=666");
 	mount_one("tmpfs", "/dev/shm", MS_NOSUID | MS_NODEV, "mode=1777");
 	mount_one("tmpfs", "/run", MS_NOSUID | MS_NODEV, "mode=755");
-	/* A shared directory's own may hold what the command shall work on; what is written there goes to memory too. */
-	if (!mounts_is_shared(start))
+	if (mounts_is_shared(start))
+		mounts_shared_finish();
+	else
 		mount_one("tmpfs", "/tmp", MS_NOSUID | MS_NODEV, "mode=1777");
 	SYS2(symlink, "/proc/self/fd", "/dev/fd");
 	SYS2(symlink, "fd/0", "/dev/stdin");

@@ -58,6 +58,9 @@ equal 'a tree, name by name' same "$same"
 check 'the sandbox' "$(text root.err)" matches "$(text root.err)" '*sandbox: *an empty root*Landlock*filters*'
 
 # What the guest writes is its own, and what its user may not read stays closed.
+run home -- sh -c 'echo "$HOME"; cat ~/.none 2>&1; mkdir -p ~/.cache/x && echo made; stat -c %a /tmp'
+equal 'a home' "/root made 1777" "$(grep -v none "$tmp/home.out" | tr '\n' ' ' | sed 's/ $//')"
+check 'a home: what is not there' "$(text home.out)" grep -q 'No such file' "$tmp/home.out"
 run writes -- sh -c "echo new >'$tree/deep/link' && cat '$tree/file' && rm '$tree/pipe' && echo n >'$tree/new' && mkdir /etc/d && ls '$tree' | wc -l; cat '$tree/closed/secret'; ls /proc/1/root/vmm 2>&1"
 equal 'a write is seen in the guest' 'new' "$(head -n 1 "$tmp/writes.out")"
 equal 'and not here' "text pipe" "$(cat "$tree/file") $(cd "$tree" && echo pipe*)"

@@ -406,6 +406,8 @@ int command_end(struct command *command, enum vmm_end end, int status)
 	} else if (end == VMM_END_CRASH) {
 		report("the guest's kernel crashed %s", command_when(command));
 		status = EXIT_STATUS_CRASHED;
+	} else if (end == VMM_END_DEBUGGER) {
+		return status; /* as its user wanted */
 	} else if (end != VMM_END_STOPPED || command->link.fd < 0) {
 		report("the guest ended %s", command_when(command));
 		status = EXIT_STATUS_FAILED;

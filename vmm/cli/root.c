@@ -19,9 +19,14 @@
 /*
  * While it is unpacked there are both, and what is unpacked may take half of the memory that is not the archive's (tmpfs).
  */
+static uint64_t root_need(const struct root *root)
+{
+	return 3 * root->dir.size + ROOT_RESERVE;
+}
+
 static int root_check_memory(const struct root *root, const struct options *options)
 {
-	uint64_t size = root->dir.size, need = 3 * size + ROOT_RESERVE;
+	uint64_t size = root->dir.size, need = root_need(root);
 
 	if (need <= options->config.memory)
 		return 0;
@@ -58,6 +63,11 @@ static int root_open_dir(struct root *root, struct options *options)
 	if (!options->root_packed && (options->root_shared || !root_dir_is_small(options->root)))
 		return root_share(root, options, options->root);
 	err = root_dir_scan(&root->dir, options->root, options->root_mounts);
+	if (err == 0 && !options->root_packed && root_need(root) > options->config.memory) {
+		root_dir_free(&root->dir);
+		root->dir.path = NULL;
+		return root_share(root, options, options->root);
+	}
 	if (err == 0)
 		err = root_check_memory(root, options);
 	return err;
