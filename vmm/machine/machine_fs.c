@@ -53,8 +53,8 @@ static void machine_remove_fs(struct machine_card *card)
 /* What it opens must stay within reach, and nothing else. */
 static void machine_fs_list_trees(struct machine_fs *f)
 {
-	f->trees[0] = (struct confine_tree){.path = f->fs.path, .fd = f->fs.root, .read = true};
-	f->trees[1] = (struct confine_tree){.path = VIRTIO_FS_PROC, .fd = f->fs.proc};
+	f->trees[0] = (struct confine_tree){.fd = f->fs.root, .read = true};
+	f->trees[1] = (struct confine_tree){.fd = f->fs.proc};
 	f->card.trees = f->trees;
 	f->card.n_trees = 2;
 }

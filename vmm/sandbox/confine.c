@@ -84,13 +84,18 @@ static int confine_namespaces(struct confine *c)
 		err = confine_map_user(uid, gid);
 		c->result->alone = true;
 	}
+	/* Nobody else sees what happens in it, nor the other way round. */
+	if (err == 0 && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+		err = -errno;
 	c->own_mounts = err == 0;
 	return err;
 }
 
-/* The same directory as the root of a mount that is attached nowhere: ".." stays there. */
-static int confine_cut(int dir)
+/* The same directory as the root of a mount that is attached nowhere: ".." stays there. What was opened by then stays as it was. */
+static int confine_cut(int dir, uint64_t attributes)
 {
+	struct mount_attr attr = {.attr_set = attributes | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV |
+					      MOUNT_ATTR_NOEXEC};
 	char link[32], path[PATH_MAX];
 	struct stat st, cut_st;
 	int cut, err = 0;
@@ -105,7 +110,10 @@ static int confine_cut(int dir)
 	cut = open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
 	if (cut < 0)
 		return -errno;
-	if (fstat(dir, &st) < 0 || fstat(cut, &cut_st) < 0)
+	/* Linux 5.12; before it the filters alone say what may be done there. */
+	if ((mount_setattr(cut, "", AT_EMPTY_PATH | AT_RECURSIVE, &attr, sizeof(attr)) < 0 &&
+	     errno != ENOSYS) ||
+	    fstat(dir, &st) < 0 || fstat(cut, &cut_st) < 0)
 		err = -errno;
 	else if (st.st_dev != cut_st.st_dev || st.st_ino != cut_st.st_ino)
 		err = -ESTALE;
@@ -118,10 +126,13 @@ static int confine_cut(int dir)
 /* After the namespaces, and before the root, while names lead to them. */
 static int confine_directories(struct confine *c)
 {
+	const struct confine_options *o = c->options;
 	int err = c->own_mounts ? 0 : -EPERM;
 
-	for (unsigned int i = 0; i < c->options->n_remove_in && err == 0; i++)
-		err = confine_cut(c->options->remove_in[i]);
+	for (unsigned int i = 0; i < o->n_remove_in && err == 0; i++)
+		err = confine_cut(o->remove_in[i], 0);
+	for (unsigned int i = 0; i < o->n_trees && err == 0; i++)
+		err = confine_cut(o->trees[i]->fd, MOUNT_ATTR_RDONLY);
 	return err;
 }
 
@@ -146,43 +157,6 @@ static int confine_take_sockets(const struct confine *c, int *tree)
 		return 0;
 	*tree = open_tree(AT_FDCWD, dir, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
 	return *tree < 0 ? -errno : 0;
-}
-
-/*
- * A copy of the mounts at and below the directory, attached nowhere, and fit for reading alone: ".." stops at its root. What was
- * opened by then stays as it was.
- */
-static int confine_cut_off(const struct confine_tree *tree)
-{
-	struct mount_attr attr = {.attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID |
-					      MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC};
-	struct stat before, after;
-	int fd = open_tree(AT_FDCWD, tree->path,
-			   OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
-	int err = 0;
-
-	if (fd < 0)
-		return -errno;
-	/* Linux 5.12; before it the copy is as writable as the filter, which lets nobody write, is wide. */
-	if ((mount_setattr(fd, "", AT_EMPTY_PATH | AT_RECURSIVE, &attr, sizeof(attr)) < 0 &&
-	     errno != ENOSYS) ||
-	    fstat(tree->fd, &before) < 0 || fstat(fd, &after) < 0)
-		err = -errno;
-	else if (before.st_dev != after.st_dev || before.st_ino != after.st_ino)
-		err = -ESTALE;
-	else if (dup3(fd, tree->fd, O_CLOEXEC) < 0)
-		err = -errno;
-	close(fd);
-	return err;
-}
-
-static int confine_cut_off_all(const struct confine *c)
-{
-	int err = 0;
-
-	for (unsigned int i = 0; i < c->options->n_trees && err == 0; i++)
-		err = confine_cut_off(c->options->trees[i]);
-	return err;
 }
 
 static int confine_show_sockets(int tree)
@@ -254,15 +228,11 @@ static int confine_root(struct confine *c)
 
 	if (!c->own_mounts)
 		return -EPERM;
-	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
-		return -errno;
 	err = confine_take_sockets(c, &sockets);
 	if (err < 0)
 		return err;
 	here = sockets >= 0 ? open(".", O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
-	err = confine_cut_off_all(c);
-	if (err == 0)
-		err = confine_mount_empty();
+	err = confine_mount_empty();
 	if (err == 0) {
 		err = confine_replace_root(c, sockets);
 		if (!c->entered)
@@ -364,7 +334,7 @@ static bool confine_wants(const struct confine *c, const struct confine_stage *s
 	if (stage->apply == confine_descriptors)
 		return c->options->still_open < 0;
 	if (stage->apply == confine_directories)
-		return c->options->n_remove_in > 0;
+		return c->options->n_remove_in > 0 || c->options->n_trees > 0;
 	return stage->apply != confine_user || c->options->change_user;
 }
 

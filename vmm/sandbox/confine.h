@@ -15,7 +15,6 @@
 
 /* A directory in which something will be opened later, by a descriptor (O_PATH). */
 struct confine_tree {
-	const char *path;
 	int fd;	   /* leads to the same directory afterwards, from which no way leads out */
 	bool read; /* files in it will be opened, to be read */
 };
