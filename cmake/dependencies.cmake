@@ -83,3 +83,16 @@ vmm_try_library(libzstd VMM_HAVE_ZSTD "no zstd-compressed qcow2 clusters; kernel
 	VMM_LATE_ZSTD)
 vmm_try_library(liblz4 VMM_HAVE_LZ4 "kernels packed with lz4 unpack themselves, slower" VMM_LATE_LZ4)
 vmm_try_library(liblzma VMM_HAVE_LZMA "kernels packed with xz or lzma unpack themselves, slower" VMM_LATE_LZMA)
+
+# Container images as roots take three together, of the program alone (vmm/image), which loads them when it unpacks one. A static program
+# cannot, and they would bring in more than all the rest of it.
+set(VMM_HAVE_IMAGES OFF)
+if(PkgConfig_FOUND AND NOT VMM_STATIC)
+	pkg_check_modules(IMAGES QUIET libarchive jansson nettle)
+	set(VMM_HAVE_IMAGES ${IMAGES_FOUND})
+endif()
+if(VMM_HAVE_IMAGES)
+	set(VMM_SUMMARY "${VMM_SUMMARY}\n     container images: on")
+else()
+	set(VMM_SUMMARY "${VMM_SUMMARY}\n     container images: off (they need libarchive, jansson and nettle, and a program that is not static)")
+endif()

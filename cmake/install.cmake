@@ -8,7 +8,7 @@ install(FILES vmm/cli/completions/vmm.fish DESTINATION ${CMAKE_INSTALL_DATADIR}/
 
 # README.md names the others by their place beside it.
 file(GLOB guides docs/*.md)
-install(FILES README.md DESTINATION ${CMAKE_INSTALL_DOCDIR} COMPONENT program)
+install(FILES README.md SECURITY.md DESTINATION ${CMAKE_INSTALL_DOCDIR} COMPONENT program)
 install(FILES ${guides} DESTINATION ${CMAKE_INSTALL_DOCDIR}/docs COMPONENT program)
 # Packages have their own forms of what is plain.
 install(FILES docs/vmm.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1 COMPONENT plain)

@@ -3,7 +3,7 @@
 
 vmm=${vmm:?}
 # shellcheck disable=SC2034 # for those who source this
-lists='disk net vsock console memory root gdb'
+lists='disk net vsock console memory root share gdb'
 source_of() {
 	case $1 in
 	disk) echo vmm/cli/options_disk.c vmm/cli/options_image.c ;;
@@ -42,6 +42,7 @@ knows_option() {
 knows_item() {
 	local prefix='' form
 	[[ $1 != @(disk|root|gdb) ]] || prefix=x,
+	[ "$1" != share ] || prefix=x:/y,
 	[ "$1" != memory ] || prefix=1G,
 	for form in "$2" "$2=1"; do
 		[[ $(says "--$1" "$prefix$form") =~ (has no option|--console takes) ]] || return 0

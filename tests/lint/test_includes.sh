@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The arrows: cli -> api -> machine -> { boot, devices, virtio, sandbox } -> core, and machine -> gdb; the guest's own program shares one header with cli. A folder includes itself and what is
+# The arrows: cli -> api -> machine -> { boot, devices, virtio, sandbox } -> core, machine -> gdb, and cli -> image; the guest's own program shares with cli what both say to one another and how users are found. A folder includes itself and what is
 # below it; boot, devices and virtio never include one another.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -13,7 +13,8 @@ declare -A allowed=(
 	[vmm/gdb]='vmm/gdb'
 	[vmm/machine]='vmm/machine vmm/gdb boot devices virtio vmm/sandbox vmm/core'
 	[vmm/api]='vmm/api vmm/machine boot vmm/sandbox vmm/core'
-	[vmm/cli]='vmm/cli vmm/api guest'
+	[vmm/image]='vmm/image'
+	[vmm/cli]='vmm/cli vmm/api vmm/image guest'
 	[guest]='guest'
 )
 

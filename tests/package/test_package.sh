@@ -2,31 +2,15 @@
 # The same sources make the same bytes: program, library and packages, built in two folders at two times under other settings. And the
 # packages are right: lintian has nothing to say, they install, and nothing is left when they are removed. About half a minute of one CPU.
 set -euo pipefail
-repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+# shellcheck source=tests/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 export PATH=$PATH:/usr/sbin:/sbin
-failures=0
-
-skip() {
-	echo "skipped: $*"
-	exit 77
-}
-
-note() {
-	echo "note: $*"
-}
-
-fail() {
-	echo "FAILED: $*"
-	failures=$((failures + 1))
-}
+missing=
 
 for tool in cmake cpack dpkg-deb dpkg-shlibdeps pkg-config strip; do
 	command -v $tool >/dev/null || skip "$tool is missing (Debian: cmake, dpkg-dev, pkg-config, binutils)"
 done
-tmp=$(mktemp -d)
-trap 'rm -rf "$tmp"' EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
+make_tmp
 chmod 755 "$tmp"
 
 # build SOURCE BUILD JOBS - as its user does by README.md, and its packages
@@ -60,7 +44,7 @@ if command -v lintian >/dev/null; then
 	lintian "${packages[@]}" >"$tmp/lintian" 2>/dev/null || fail 'lintian refuses the packages'
 	[ ! -s "$tmp/lintian" ] || fail "lintian: $(head -n 3 "$tmp/lintian")"
 else
-	note 'lintian is missing (Debian: lintian): not asked'
+	missing=lintian
 fi
 
 # field PACKAGE NAME
@@ -83,7 +67,7 @@ if [ "$(id -u)" = 0 ]; then
 	[ -z "$($dpkg --verify)" ] || fail "other files than the packages': $($dpkg --verify)"
 	"$tmp/root/usr/bin/vmm" --version >/dev/null || fail 'the installed program does not run'
 	! nm "$tmp/root/usr/bin/vmm" 2>/dev/null | grep -q . || fail 'the program is not stripped'
-	for file in share/man/man1/vmm.1.gz share/doc/vmm/{copyright,changelog.Debian.gz,README.md} share/doc/libvmm-dev/copyright \
+	for file in share/man/man1/vmm.1.gz share/doc/vmm/{copyright,changelog.Debian.gz,README.md,SECURITY.md} share/doc/libvmm-dev/copyright \
 		lib/systemd/system/vmm@.service share/bash-completion/completions/vmm; do
 		[ -f "$tmp/root/usr/$file" ] || fail "/usr/$file is missing"
 	done
@@ -107,5 +91,5 @@ for file in usr/lib64/libvmm.a usr/lib64/pkgconfig/vmm.pc man/man1/vmm.1 opt/bin
 done
 grep -q '^ExecStart=/opt/bin/vmm ' "$tmp/stage/etc/systemd/system/vmm@.service" || fail 'the unit does not name the program in its folder'
 
-[ "$failures" = 0 ] || echo "$failures failed"
-[ "$failures" = 0 ]
+[ -z "$missing" ] || [ "$failures" != 0 ] || skip "$missing is missing (Debian: $missing): it was not asked; all else is well"
+finish
