@@ -55,8 +55,9 @@ struct evloop {
 	int wake_fd;
 	/* immutable between start and stop */
 	const struct thread_rights *rights; /* set before start; NULL: those of who starts it */
-	/* Set before start: for callbacks that start threads; NULL: they do so themselves. Runs until after the loop. */
+	/* Set before start, for callbacks that start threads; NULL: they do so themselves. Runs until after the loop. */
 	struct thread_starter *starter;
+	const struct thread_rights *started; /* what those threads may do; as rights */
 	pthread_t thread;
 	bool running;
 	/* owned by the loop thread */

@@ -279,6 +279,28 @@ int guest_mem_discard(const struct guest_mem *mem, void *ptr, size_t len)
 		       : 0;
 }
 
+uint64_t guest_mem_next_part(const struct guest_mem *mem, const struct guest_mem_region *region,
+			     uint64_t *offset)
+{
+	off_t base = 0, data, hole;
+
+	if (*offset >= region->size)
+		return 0;
+	if (mem->fd < 0)
+		return region->size;
+	for (const struct guest_mem_region *r = mem->regions; r < region; r++)
+		base += (off_t)r->size;
+	data = lseek(mem->fd, base + (off_t)*offset, SEEK_DATA);
+	if (data < 0)
+		return errno == ENXIO ? 0 : region->size;
+	if ((uint64_t)(data - base) >= region->size)
+		return 0;
+	*offset = (uint64_t)(data - base);
+	hole = lseek(mem->fd, data, SEEK_HOLE);
+	return hole > data && (uint64_t)(hole - base) < region->size ? (uint64_t)(hole - base)
+								     : region->size;
+}
+
 uint64_t guest_mem_size(const struct guest_mem *mem)
 {
 	uint64_t size = 0;

@@ -109,7 +109,16 @@ bool guest_mem_can_discard(const struct guest_mem *mem);
 int guest_mem_discard(const struct guest_mem *mem, void *ptr, size_t len);
 
 /*
- * From now on the guest runs, and it says who may touch which of its bytes when: it may give a page that one thread of ours has just read
+ * For who looks at all of a region: the next part of it, from *offset bytes behind its base on, that may hold something else than zeros.
+ * Sets *offset to where that begins and returns where it ends, 0 when there is none. What nobody has written yet in a file (shared) is left out,
+ * for reading it would make it exist; other memory is one part: to read what is not there of it costs next to nothing.
+ */
+uint64_t guest_mem_next_part(const struct guest_mem *mem, const struct guest_mem_region *region,
+			     uint64_t *offset);
+
+/*
+ * From now on the guest runs,
+ and it says who may touch which of its bytes when: it may give a page that one thread of ours has just read
  * from to another. ThreadSanitizer cannot see what orders that, so it is told to let this memory be; nothing else comes of it.
  */
 void guest_mem_hand_over(const struct guest_mem *mem);

@@ -66,6 +66,19 @@ size_t iov_cursor_write(struct iov_cursor *cur, const void *src, size_t len)
 	return done;
 }
 
+size_t iov_cursor_zero(struct iov_cursor *cur, size_t len)
+{
+	size_t done = 0;
+
+	while (done < len && cur->left > 0) {
+		struct iovec piece = iov_cursor_piece(cur, len - done);
+
+		memset(piece.iov_base, 0, piece.iov_len);
+		done += piece.iov_len;
+	}
+	return done;
+}
+
 size_t iov_cursor_skip(struct iov_cursor *cur, size_t len)
 {
 	size_t done = cur->left;

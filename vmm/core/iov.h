@@ -34,6 +34,7 @@ static inline const struct iovec *iov_cursor_rest(const struct iov_cursor *cur, 
 /* Each moves the cursor by at most len bytes and returns how many it was. */
 size_t iov_cursor_read(struct iov_cursor *cur, void *dst, size_t len);
 size_t iov_cursor_write(struct iov_cursor *cur, const void *src, size_t len);
+size_t iov_cursor_zero(struct iov_cursor *cur, size_t len);
 size_t iov_cursor_skip(struct iov_cursor *cur, size_t len);
 
 /*

@@ -75,6 +75,7 @@ struct thread_request {
 	const char *name;
 	void *(*fn)(void *arg);
 	void *arg;
+	const struct thread_rights *rights;
 	int err;
 	bool done;
 };
@@ -91,7 +92,7 @@ static void *thread_starter_main(void *arg)
 			pthread_cond_wait(&starter->changed, &starter->lock);
 			continue;
 		}
-		r->err = thread_start(r->thread, r->name, r->fn, r->arg, starter->rights);
+		r->err = thread_start(r->thread, r->name, r->fn, r->arg, r->rights);
 		r->done = true;
 		pthread_cond_broadcast(&starter->changed);
 	}
@@ -99,12 +100,11 @@ static void *thread_starter_main(void *arg)
 	return NULL;
 }
 
-int thread_starter_start(struct thread_starter *starter, const struct thread_rights *own,
-			 const struct thread_rights *started)
+int thread_starter_start(struct thread_starter *starter, const struct thread_rights *own)
 {
 	int err;
 
-	*starter = (struct thread_starter){.rights = started};
+	*starter = (struct thread_starter){.running = false};
 	pthread_mutex_init(&starter->lock, NULL);
 	pthread_cond_init(&starter->changed, NULL);
 	err = thread_start(&starter->thread, "vmm-starter", thread_starter_main, starter, own);
@@ -113,12 +113,13 @@ int thread_starter_start(struct thread_starter *starter, const struct thread_rig
 }
 
 int thread_starter_run(struct thread_starter *starter, pthread_t *thread, const char *name,
-		       void *(*fn)(void *arg), void *arg)
+		       void *(*fn)(void *arg), void *arg, const struct thread_rights *rights)
 {
-	struct thread_request r = {.thread = thread, .name = name, .fn = fn, .arg = arg};
+	struct thread_request r = {
+		.thread = thread, .name = name, .fn = fn, .arg = arg, .rights = rights};
 
 	if (!starter || !starter->running)
-		return thread_start(thread, name, fn, arg, starter ? starter->rights : NULL);
+		return thread_start(thread, name, fn, arg, rights);
 	pthread_mutex_lock(&starter->lock);
 	while (starter->request)
 		pthread_cond_wait(&starter->changed, &starter->lock);

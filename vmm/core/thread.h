@@ -29,7 +29,6 @@ struct thread_request;
 
 struct thread_starter {
 	/* immutable between start and stop */
-	const struct thread_rights *rights; /* of the threads it starts */
 	pthread_t thread;
 	bool running;
 	/* under lock */
@@ -39,13 +38,12 @@ struct thread_starter {
 	bool stopping;
 };
 
-/* Owner's thread. own: the starter's rights; started: those of the threads it starts. Returns 0 or negative errno. */
-int thread_starter_start(struct thread_starter *starter, const struct thread_rights *own,
-			 const struct thread_rights *started);
+/* Owner's thread. own: the starter's rights, among which must be those of all that it starts. Returns 0 or negative errno. */
+int thread_starter_start(struct thread_starter *starter, const struct thread_rights *own);
 
 /* As thread_start(), by the starter; by the caller itself if starter is NULL or not running. Any thread. */
 int thread_starter_run(struct thread_starter *starter, pthread_t *thread, const char *name,
-		       void *(*fn)(void *arg), void *arg);
+		       void *(*fn)(void *arg), void *arg, const struct thread_rights *rights);
 
 /* Owner's thread, when nobody asks any more. Idempotent, and harmless in a struct of zeros. */
 void thread_starter_stop(struct thread_starter *starter);
