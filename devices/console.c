@@ -17,6 +17,7 @@ static bool console_on_tx(void *arg, uint8_t byte)
 {
 	struct console *console = arg;
 
+	atomic_store_explicit(&console->wrote, true, memory_order_relaxed);
 	return console_output_put(&console->output, byte);
 }
 
@@ -91,13 +92,9 @@ int console_init(struct console *console, const struct console_config *config)
 	console->serial = NULL;
 	console->port = (struct console_port){0};
 	err = console_init_output(console, config->out_fd);
-	if (err == -EBADF)
-		err = console_init_output(console, -1);
 	if (err < 0)
 		return err;
 	err = console_init_input(console, config->in_fd);
-	if (err == -EBADF)
-		err = console_init_input(console, -1);
 	if (err < 0)
 		console_output_fini(&console->output);
 	else
@@ -119,7 +116,13 @@ void console_set_port(struct console *console, const struct console_port *port)
 
 size_t console_write(struct console *console, const void *buf, size_t n)
 {
+	atomic_store_explicit(&console->wrote, true, memory_order_relaxed);
 	return console_output_append(&console->output, buf, n);
+}
+
+bool console_wrote(struct console *console)
+{
+	return atomic_exchange_explicit(&console->wrote, false, memory_order_relaxed);
 }
 
 void console_room(struct console *console)

@@ -18,14 +18,13 @@
  *	evloop_stop(loop)
  *	console_fini(console)
  *
- * The descriptors stay the caller's; the console uses duplicates, so they may even be closed after init. A
- * program whose standard descriptors were closed by its parent should open /dev/null there before anything else
- * takes those numbers.
+ * The descriptors stay the caller's; the console uses duplicates, so they may even be closed after init.
  *
  * Lock order: serial -> console_output -> event loop. Callbacks from the console into the serial hold no lock.
  */
 #pragma once
 
+#include <stdatomic.h>
 #include <stdbool.h>
 
 #include "devices/console_input.h"
@@ -36,8 +35,8 @@
 
 struct console_config {
 	struct evloop *loop;
-	int in_fd;  /* -1, or a closed one: no input */
-	int out_fd; /* -1, or a closed one: output is discarded; may equal in_fd */
+	int in_fd;  /* -1: no input */
+	int out_fd; /* -1: output is discarded; may equal in_fd */
 	bool keys;  /* Ctrl-A commands; for terminals */
 	/* A set of enum console_key, on the loop's thread, without a lock held; may be NULL without keys. */
 	void (*on_keys)(void *arg, unsigned int pressed);
@@ -63,9 +62,11 @@ struct console {
 	struct console_output output;
 	struct console_input input;
 	struct console_socket socket;
+	/* any thread; orders nothing */
+	atomic_bool wrote; /* the guest has, since this was last asked */
 };
 
-/* Returns 0 or negative errno. */
+/* Returns 0 or negative errno, with nothing left to finish. */
 int console_init(struct console *console, const struct console_config *config);
 
 /* What the serial is given. Its functions are called by vCPU threads. */
@@ -82,6 +83,9 @@ void console_listen(struct console *console, int fd);
 
 /* For the port. Any thread: takes n bytes of output or fewer, returns how many. */
 size_t console_write(struct console *console, const void *buf, size_t n);
+/* Any thread. Whether the guest has written something since this was last asked, be it read by anybody or not. */
+bool console_wrote(struct console *console);
+
 /* For the port. Any thread: it can take input again. */
 void console_room(struct console *console);
 

@@ -7,6 +7,8 @@
 
 #include "vmm/core/log.h"
 
+#define CONSOLE_SOCKET_PAUSE UINT64_C(100000000) /* ns, after the host ran out of something */
+
 static void console_socket_drop(struct console_socket *sock)
 {
 	if (sock->client.fd < 0)
@@ -81,9 +83,19 @@ static void console_socket_on_listener(void *arg, uint32_t events)
 	}
 	if (err == 0 || err == -EAGAIN || err == -ECONNABORTED || err == -EINTR)
 		return;
-	/* Out of descriptors or memory, most likely; to try again at once would only burn time. */
-	log_warn("nobody can connect to the guest's console any more: %s", strerror(-err));
-	evloop_del(sock->loop, &sock->listener);
+	/* Out of descriptors or memory, most likely, which a guest can see to; to try again at once would only burn time. */
+	log_guest(&sock->log, "who connects to the guest's console has to wait: %s",
+		  strerror(-err));
+	evloop_mod(sock->loop, &sock->listener, 0);
+	evloop_timer_set(sock->loop, &sock->timer, CONSOLE_SOCKET_PAUSE);
+}
+
+static void console_socket_on_timer(void *arg)
+{
+	struct console_socket *sock = arg;
+
+	if (evloop_mod(sock->loop, &sock->listener, EPOLLIN) < 0)
+		evloop_timer_set(sock->loop, &sock->timer, CONSOLE_SOCKET_PAUSE);
 }
 
 void console_socket_init(struct console_socket *sock, struct evloop *loop, int fd,
@@ -92,6 +104,7 @@ void console_socket_init(struct console_socket *sock, struct evloop *loop, int f
 	*sock = (struct console_socket){.loop = loop, .output = output, .input = input};
 	sock->listener =
 		(struct evloop_fd){.fd = fd, .fn = console_socket_on_listener, .arg = sock};
+	sock->timer = (struct evloop_timer){.fn = console_socket_on_timer, .arg = sock};
 	sock->client = (struct evloop_fd){.fd = -1, .fn = console_socket_on_client, .arg = sock};
 	if (fd >= 0) {
 		output->gone = console_socket_on_gone;
@@ -106,6 +119,7 @@ int console_socket_start(struct console_socket *sock)
 
 void console_socket_fini(struct console_socket *sock)
 {
+	evloop_timer_cancel(sock->loop, &sock->timer);
 	evloop_del(sock->loop, &sock->listener);
 	console_socket_drop(sock);
 }

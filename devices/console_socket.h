@@ -3,7 +3,8 @@
  * types its input. While nobody is connected output goes nowhere.
  *
  * A second client is refused by closing its connection. A client may close its sending side and go on reading; one that
- * has left altogether makes room for the next at once, even if the guest has not taken all that it typed.
+ * has left altogether makes room for the next at once, even if the guest has not taken all that it typed. While the host, or the process, lacks
+ * what a client takes, clients wait.
  *
  * Owner: struct console. All on the loop's thread, or while the loop does not run. The listening descriptor stays the
  * caller's; it need not listen yet at init.
@@ -15,6 +16,7 @@
 #include "devices/console_input.h"
 #include "devices/console_output.h"
 #include "vmm/core/evloop.h"
+#include "vmm/core/log.h"
 
 struct console_socket {
 	/* immutable after init */
@@ -26,6 +28,8 @@ struct console_socket {
 	struct evloop_fd client;   /* the same: nobody is connected */
 	bool hung_up;		   /* the client has left; what it sent may still be read */
 	bool input_ended;
+	struct evloop_timer timer; /* until clients are taken again */
+	struct log_limit log;
 };
 
 /* fd -1: no socket, and nothing below does anything. */

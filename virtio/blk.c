@@ -212,7 +212,9 @@ int virtio_blk_resized(struct virtio_blk *blk)
 	uint64_t sectors = htole64(size / DISK_SECTOR);
 
 	if (err < 0) {
-		log_warn("%s: cannot tell its new size: %s", blk->disk->name, strerror(-err));
+		log_error("%s: the guest is not told its new size: %s", blk->disk->name,
+			  err == -EINVAL ? "it is smaller than one sector (512 bytes)"
+					 : strerror(-err));
 		return err;
 	}
 	if (size == __atomic_exchange_n(&blk->state.size, size, __ATOMIC_RELAXED))

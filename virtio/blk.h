@@ -74,7 +74,7 @@ struct virtio_blk {
  */
 int virtio_blk_init(struct virtio_blk *blk, const struct virtio_blk_options *options);
 
-/* Any thread but one at a time. Looks how large the image is now, and tells the driver. Returns 0 or negative errno. */
+/* Any thread but one at a time. Looks how large the image is now, and tells the driver. Returns 0, or negative errno after a message. */
 int virtio_blk_resized(struct virtio_blk *blk);
 
 /* The transport is detached and the loops stopped. */

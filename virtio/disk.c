@@ -9,6 +9,7 @@
 
 #include "vmm/core/iov.h"
 #include "vmm/core/log.h"
+#include "vmm/core/unset.h"
 
 /* How much one system call is given; between two of them a request can be cancelled. */
 #define DISK_PIECES	  256u
@@ -151,7 +152,7 @@ static const struct iovec *disk_next_pieces(const struct disk_move *move, uint64
 /* One call may move less than asked: 2 GiB, IOV_MAX pieces, up to a signal, a full disk or the end of the file. */
 static int disk_move_file(struct disk_move *move, uint64_t len)
 {
-	struct iovec room[DISK_PIECES];
+	UNSET struct iovec room[DISK_PIECES];
 
 	while (len > 0) {
 		unsigned int n;
@@ -175,18 +176,10 @@ static int disk_move_file(struct disk_move *move, uint64_t len)
 	return 0;
 }
 
-static void disk_fill_zeros(struct iov_cursor *cur, uint64_t len)
-{
-	static const uint8_t zeros[4096];
-
-	while (len > 0)
-		len -= iov_cursor_write(cur, zeros, disk_min(len, sizeof(zeros)));
-}
-
 /* What only the image can read, cut to what fits in the array; *len becomes what was read. */
 static int disk_read_self(struct disk *disk, struct disk_move *move, uint64_t offset, uint64_t *len)
 {
-	struct iovec pieces[DISK_PIECES];
+	UNSET struct iovec pieces[DISK_PIECES];
 	size_t taken;
 	unsigned int n = iov_cursor_take(&move->cur, pieces, DISK_PIECES,
 					 disk_min(*len, DISK_CALL_BYTES), &taken);
@@ -210,7 +203,7 @@ static int disk_move_extent(struct disk *disk, struct disk_move *move, uint64_t 
 		return err;
 	case IMAGE_ZERO:
 		assert(!move->write);
-		disk_fill_zeros(&move->cur, extent->len);
+		iov_cursor_zero(&move->cur, extent->len);
 		return 0;
 	default:
 		assert(extent->place == IMAGE_SELF && !move->write);

@@ -93,8 +93,8 @@ static void *disk_pool_thread(void *arg)
 static void disk_pool_grow(struct disk_pool *pool)
 {
 	if (pool->n_threads < DISK_POOL_THREADS &&
-	    thread_starter_run(pool->loop->starter, &pool->threads[pool->n_threads], "vmm-disk",
-			       disk_pool_thread, pool) == 0)
+	    thread_starter_run(pool->loop->starter, &pool->threads[pool->n_threads], pool->name,
+			       disk_pool_thread, pool, pool->loop->started) == 0)
 		pool->n_threads++;
 }
 
@@ -121,8 +121,8 @@ void disk_pool_submit(struct disk_pool *pool, struct disk_job_list *jobs)
 		return;
 	}
 	pthread_mutex_lock(&pool->lock);
-	/* Those of an earlier batch are still at it. */
-	all_busy = !all_busy && pool->resting == 0;
+	/* Those of an earlier batch are still at it, or have not even begun. */
+	all_busy = !all_busy && (pool->resting == 0 || pool->todo.head);
 	disk_job_list_join(&pool->todo, jobs);
 	if (pool->resting > 0)
 		pthread_cond_signal(&pool->work);

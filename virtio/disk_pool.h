@@ -4,7 +4,7 @@
  * Jobs are handed over in batches, with one wake-up each; threads are started when there is more to do than threads that
  * rest, and stay. What is finished goes back to the loop, gathered for a moment so that quick jobs share the way back.
  *
- * Owner: the disk queue. Threads: init and fini by its owner while the loop does not run, submit on the loop's thread.
+ * Owner: whoever has the jobs. Threads: init and fini by its owner while the loop does not run, submit on the loop's thread.
  */
 #pragma once
 
@@ -63,6 +63,7 @@ static inline void disk_job_list_join(struct disk_job_list *list, struct disk_jo
 struct disk_pool {
 	/* immutable after init */
 	struct evloop *loop;
+	const char *name; /* of each thread, 15 characters at most */
 	void (*execute)(void *arg, struct disk_job *job); /* on a thread of the pool */
 	void (*done)(void *arg, struct disk_job *job);	  /* on the loop's thread */
 	void (*batch_done)(void *arg);			  /* the same, after some calls of done */
@@ -81,7 +82,7 @@ struct disk_pool {
 	struct evloop_task collect;
 };
 
-/* loop, the functions and arg are set. */
+/* loop, name, the functions and arg are set. */
 void disk_pool_init(struct disk_pool *pool);
 
 /* Empties the list. When no thread can be started at all, the jobs are executed here and now. */

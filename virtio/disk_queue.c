@@ -39,6 +39,7 @@ int disk_queue_init(struct disk_queue *queue)
 	queue->cancelling = false;
 	atomic_init(&queue->cancel, false);
 	queue->pool.loop = queue->loop;
+	queue->pool.name = "vmm-disk";
 	queue->pool.execute = disk_queue_execute;
 	queue->pool.done = disk_queue_job_done;
 	queue->pool.batch_done = disk_queue_jobs_done;

@@ -1,5 +1,6 @@
 #include "virtio/fs.h"
 
+#include <assert.h>
 #include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -9,13 +10,11 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/vfs.h>
+#include <sys/syscall.h>
+#include <linux/capability.h>
 #include <linux/virtio_fs.h>
 #include <linux/virtio_ids.h>
 #include <unistd.h>
-
-/* Queues: what the guest forgets (Linux calls it hiprio), and requests. */
-#define FS_QUEUES 2
 
 /* Requests before the loop looks at something else, such as that it shall stop. */
 #define FS_BATCH 64
@@ -24,9 +23,10 @@
 #define FS_MOST (UINT32_C(1) << 20)
 
 /* Descriptors. Those of files that are known come and go as there is room, and more than that do not make it faster. */
-#define FS_SPARE      UINT64_C(512) /* for the rest of vmm */
-#define FS_MOST_FDS   UINT64_C(32768)
-#define FS_MOST_FILES UINT64_C(65536)
+#define FS_SPARE	UINT64_C(512) /* for the rest of vmm */
+#define FS_MOST_FDS	UINT64_C(32768)
+#define FS_MOST_FILES	UINT64_C(65536)
+#define FS_FDS_AT_FIRST 8192 /* a table of 64 KiB, of the kernel's */
 
 _Static_assert(VIRTIO_FS_TAG_MAX == sizeof(((struct virtio_fs_config *)0)->tag), "as in 5.11.4");
 
@@ -37,21 +37,24 @@ static struct virtio_fs *virtio_fs_of(struct virtio_device *dev)
 
 /* ---- requests ---- */
 
-/* Returns how many bytes of the chain were written. */
-static uint32_t virtio_fs_answer(struct virtio_fs *fs, const struct virtq_chain *chain)
+/* Returns how many bytes of the chain were written, or FS_LATER. */
+static int64_t virtio_fs_answer(struct virtio_fs *fs, const struct virtq_chain *chain)
 {
 	struct fs_request *request = &fs->request;
 	struct fuse_out_header header = {.unique = request->header.unique};
 	struct iov_cursor head, out;
-	int64_t ret = fs_request_parse(request);
+	bool refused = !fs->writable && fs_request_would_change(request);
+	int64_t ret = refused ? -EROFS : fs_request_parse(request);
 	bool silent = fs_request_is_silent(request);
 
 	iov_cursor_init(&head, chain->writable, chain->n_writable);
-	out = head;
+	out = request->answer = head;
 	if (iov_cursor_skip(&out, sizeof(header)) < sizeof(header) && !silent)
 		return 0; /* it could not be told of what was done */
 	if (ret == 0)
 		ret = fs_serve(fs, request, &out);
+	if (ret == FS_LATER)
+		return FS_LATER;
 	if (silent)
 		return 0;
 	header.error = ret < 0 ? (int32_t)ret : 0;
@@ -61,16 +64,22 @@ static uint32_t virtio_fs_answer(struct virtio_fs *fs, const struct virtq_chain 
 }
 
 /* One request. Returns 1, 0 when none waits, or negative errno for a broken ring. */
-static int virtio_fs_serve_one(struct virtio_fs *fs, struct virtq *vq)
+static int virtio_fs_serve_one(struct virtio_fs *fs, unsigned int queue)
 {
+	struct virtq *vq = &fs->dev.queue[queue];
 	struct virtq_chain chain;
+	int64_t written;
 	int ret = virtq_pop(vq, &chain, fs->iov, VIRTIO_FS_QUEUE_SIZE);
 
 	if (ret <= 0)
 		return ret;
 	if (!fs_request_begin(&fs->request, &chain))
 		return -EPROTO;
-	virtq_push(vq, chain.head, virtio_fs_answer(fs, &chain));
+	fs->request.queue = queue;
+	fs->request.head = chain.head;
+	written = virtio_fs_answer(fs, &chain);
+	if (written != FS_LATER)
+		virtq_push(vq, chain.head, (uint32_t)written);
 	return 1;
 }
 
@@ -83,7 +92,7 @@ static void virtio_fs_kick(struct virtio_device *dev, unsigned int queue)
 
 	do {
 		virtq_disable_kick(vq);
-		while ((ret = virtio_fs_serve_one(fs, vq)) > 0 && ++n < FS_BATCH)
+		while ((ret = virtio_fs_serve_one(fs, queue)) > 0 && ++n < FS_BATCH)
 			virtio_device_publish(dev, queue); /* each may have waited for storage */
 		virtio_device_publish(dev, queue);
 	} while (ret == 0 && virtq_enable_kick(vq));
@@ -95,7 +104,17 @@ static void virtio_fs_kick(struct virtio_device *dev, unsigned int queue)
 
 static void virtio_fs_start(struct virtio_device *dev)
 {
-	(void)dev;
+	struct virtio_fs *fs = virtio_fs_of(dev);
+
+	fs_slow_begin(fs);
+	if (fs->writable)
+		fs_make_begin(fs);
+}
+
+static void virtio_fs_quiesce(struct virtio_device *dev, unsigned int queue)
+{
+	(void)queue;
+	fs_slow_quiesce(virtio_fs_of(dev));
 }
 
 /* A driver that begins anew knows of no file. */
@@ -103,6 +122,7 @@ static void virtio_fs_stop(struct virtio_device *dev)
 {
 	struct virtio_fs *fs = virtio_fs_of(dev);
 
+	assert(fs->slow.n == 0);
 	fs->begun = false;
 	fs_files_clear(fs);
 	fs_nodes_clear(&fs->nodes);
@@ -111,30 +131,31 @@ static void virtio_fs_stop(struct virtio_device *dev)
 static const struct virtio_device_ops virtio_fs_ops = {
 	.start = virtio_fs_start,
 	.kick = virtio_fs_kick,
+	.quiesce = virtio_fs_quiesce,
 	.stop = virtio_fs_stop,
 };
 
 /* ---- life ---- */
 
-/* How many descriptors a guest may make us hold. */
-static uint32_t virtio_fs_fds(void)
+/* How many descriptors the process may have, but for those that are spared. */
+static uint64_t virtio_fs_fds(void)
 {
 	struct rlimit limit;
-	uint64_t n = FS_MOST_FILES + FS_SPARE;
+	uint64_t n = INT_MAX;
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < n)
 		n = limit.rlim_cur;
 	n -= n > 4 * FS_SPARE ? FS_SPARE : n / 4;
-	return n > 2 ? (uint32_t)n : 2;
+	return n > 2 ? n : 2;
 }
 
-static int virtio_fs_open(struct virtio_fs *fs, struct stat *st)
+static int virtio_fs_open(struct virtio_fs *fs, struct statx *st)
 {
-	int err = 0;
+	int err;
 
 	fs->root = open(fs->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (fs->root < 0 || fstatat(fs->root, "", st, AT_EMPTY_PATH) < 0) {
-		err = -errno;
+	err = fs->root < 0 ? -errno : fs_stat_get(fs->root, st);
+	if (err < 0) {
 		log_error("cannot open %s: %s", fs->name, strerror(-err));
 		return err;
 	}
@@ -143,30 +164,50 @@ static int virtio_fs_open(struct virtio_fs *fs, struct stat *st)
 		err = -errno;
 		log_error("cannot share %s without " VIRTIO_FS_PROC ": %s", fs->name,
 			  strerror(-err));
-	} else if (fs_is_kernels_own(fs->root)) {
+	} else if (fs_stat_is_kernels_own(fs->root)) {
 		err = -EINVAL;
 		log_error("cannot share %s: it is a view into this host's kernel", fs->name);
 	}
 	return err;
 }
 
-static int virtio_fs_make_tables(struct virtio_fs *fs, const struct stat *st)
+static int virtio_fs_make_tables(struct virtio_fs *fs, const struct statx *st)
 {
-	uint32_t fds = virtio_fs_fds();
+	uint64_t spare = virtio_fs_fds();
+	uint32_t fds = (uint32_t)(spare < FS_MOST_FILES ? spare : FS_MOST_FILES);
+	int err;
 
 	fs->most_files = fds;
+	fs->flushes = fs_stat_flushes(fs->root);
 	fs->n_files = 1;
 	fs->files = calloc((size_t)fds + 2, sizeof(*fs->files));
-	fs->devices[fs->n_devices++] = st->st_dev;
+	fs->devices[fs->n_devices++] = fs_stat_dev(st);
 	if (!fs->files)
 		return -ENOMEM;
 	fds = fds / 2 < FS_MOST_FDS ? fds / 2 : FS_MOST_FDS;
-	return fs_nodes_init(&fs->nodes, FS_MOST, fds, fs->root, st);
+	err = fs_nodes_init(&fs->nodes, FS_MOST, fds, fs->root, st);
+	fs->nodes.first_spare = (int)spare;
+	return err;
+}
+
+/*
+ * Whenever the kernel's table of descriptors is full it gets twice the size, and a process with threads then waits until all CPUs have
+ * seen that, for milliseconds. So it becomes large before the guest knows of any file, while the loop's thread has nothing else to do.
+ */
+static void virtio_fs_make_room(void *arg)
+{
+	struct virtio_fs *fs = arg;
+	int most = fs->nodes.first_spare < FS_FDS_AT_FIRST ? fs->nodes.first_spare
+							   : FS_FDS_AT_FIRST;
+	int fd = fcntl(fs->root, F_DUPFD_CLOEXEC, most - 1);
+
+	if (fd >= 0)
+		close(fd);
 }
 
 static int virtio_fs_make_device(struct virtio_fs *fs, const struct virtio_fs_options *options)
 {
-	struct virtio_fs_config config = {.num_request_queues = htole32(FS_QUEUES - 1)};
+	struct virtio_fs_config config = {.num_request_queues = htole32(options->n_queues)};
 
 	memcpy(config.tag, options->tag, strnlen(options->tag, sizeof(config.tag)));
 	fs->dev = (struct virtio_device){
@@ -175,7 +216,7 @@ static int virtio_fs_make_device(struct virtio_fs *fs, const struct virtio_fs_op
 		.loop = options->loop,
 		.id = VIRTIO_ID_FS,
 		.queue_size = VIRTIO_FS_QUEUE_SIZE,
-		.n_queues = FS_QUEUES,
+		.n_queues = 1 + options->n_queues, /* the first is for what the guest forgets */
 		.config_size = sizeof(config),
 	};
 	memcpy(fs->dev.config, &config, sizeof(config));
@@ -194,15 +235,55 @@ static void virtio_fs_close(struct virtio_fs *fs)
 	free(fs->path);
 }
 
+/* Whether our root may be that of the host, and not of a user namespace alone. */
+static bool virtio_fs_is_hosts_root(void)
+{
+	unsigned int inside = 1, outside = 0;
+	FILE *map;
+
+	if (geteuid() != 0)
+		return false;
+	map = fopen("/proc/self/uid_map", "re");
+	if (!map)
+		return true;
+	while (fscanf(map, "%u %u %*u", &inside, &outside) == 2 && inside != 0)
+		;
+	fclose(map);
+	return inside != 0 || outside == 0;
+}
+
+/* The threads that are started from now on have those that we have. */
+static uint32_t virtio_fs_rights(void)
+{
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct sets[_LINUX_CAPABILITY_U32S_3] = {{0}};
+
+	syscall(SYS_capget, &header, sets);
+	return sets[0].permitted & ~sets[0].effective & FS_FSETID ? sets[0].effective : 0;
+}
+
+void virtio_fs_confined(struct virtio_fs *fs, bool alone)
+{
+	fs->uid = geteuid();
+	fs->gid = getegid();
+	fs->squash = alone;
+	fs->owners = fs->uid == 0 && !alone;
+	fs->rights = virtio_fs_rights();
+	/* What is executed on this host as its root is not for a guest to say. */
+	fs->keep_setid = fs->keep_setid || fs->uid != 0;
+}
+
 int virtio_fs_init(struct virtio_fs *fs, const struct virtio_fs_options *options)
 {
-	struct stat st;
+	struct statx st;
 	int err;
 
 	memset(fs, 0, offsetof(struct virtio_fs, request));
 	fs->root = fs->proc = -1;
-	fs->keep = options->keep;
-	fs->squash = geteuid() != 0;
+	fs->writable = options->writable;
+	fs->cache = options->cache;
+	fs->keep_setid = !virtio_fs_is_hosts_root();
+	virtio_fs_confined(fs, false);
 	fs->path = strdup(options->path);
 	snprintf(fs->name, sizeof(fs->name), "directory '%.48s'", options->path);
 	err = fs->path ? virtio_fs_open(fs, &st) : -ENOMEM;
@@ -216,17 +297,17 @@ int virtio_fs_init(struct virtio_fs *fs, const struct virtio_fs_options *options
 	if (err < 0) {
 		log_error("cannot set up %s: %s", fs->name, strerror(-err));
 		virtio_fs_close(fs);
+		return err;
 	}
-	return err;
-}
-
-void virtio_fs_squash(struct virtio_fs *fs)
-{
-	fs->squash = true;
+	fs_slow_init(fs);
+	fs->make_room = (struct evloop_task){.fn = virtio_fs_make_room, .arg = fs};
+	evloop_post(options->loop, &fs->make_room);
+	return 0;
 }
 
 void virtio_fs_fini(struct virtio_fs *fs)
 {
+	fs_slow_fini(fs);
 	fs_files_clear(fs);
 	virtio_device_fini(&fs->dev);
 	virtio_fs_close(fs);

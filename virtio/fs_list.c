@@ -9,6 +9,7 @@
 
 /* Room for one entry with the longest name; getdents64() refuses less. */
 #define FS_LISTING_LEAST 512
+#define FS_LISTING_MOST	 16384 /* at a time */
 
 static size_t fs_entry_size(const struct dirent64 *d, bool entries)
 {
@@ -61,7 +62,7 @@ static size_t fs_put_entries(struct virtio_fs *fs, const struct fs_request *requ
 	size_t used = 0, at = 0;
 
 	while (at < listed) {
-		const struct dirent64 *d = (const void *)(fs->listing + at);
+		const struct dirent64 *d = (const void *)(request->listing + at);
 		size_t size = fs_entry_size(d, entries);
 
 		if (size > room - used)
@@ -75,8 +76,8 @@ static size_t fs_put_entries(struct virtio_fs *fs, const struct fs_request *requ
 	return used;
 }
 
-int64_t fs_list(struct virtio_fs *fs, const struct fs_request *request, struct iov_cursor *out,
-		bool entries)
+static int64_t fs_list_some(struct virtio_fs *fs, struct fs_request *request,
+			    struct iov_cursor *out, bool entries)
 {
 	const struct fuse_read_in *read = &request->args.read;
 	struct fs_file *file = fs_file_get(fs, read->fh, true);
@@ -99,10 +100,20 @@ int64_t fs_list(struct virtio_fs *fs, const struct fs_request *request, struct i
 	want = entries ? room / 6 : room;
 	if (want < FS_LISTING_LEAST)
 		want = FS_LISTING_LEAST;
-	n = getdents64(file->fd, fs->listing, want < VIRTIO_FS_LISTING ? want : VIRTIO_FS_LISTING);
+	n = getdents64(file->fd, request->listing, want < FS_LISTING_MOST ? want : FS_LISTING_MOST);
 	file->position = n < 0 ? -1 : (off_t)read->offset;
 	if (n < 0)
 		return -errno;
 	used = fs_put_entries(fs, request, (size_t)n, entries, out, room, &file->position);
 	return n > 0 && used == 0 ? -EINVAL : (int64_t)used;
+}
+
+int64_t fs_list(struct virtio_fs *fs, struct fs_request *request, struct iov_cursor *out)
+{
+	return fs_list_some(fs, request, out, false);
+}
+
+int64_t fs_list_entries(struct virtio_fs *fs, struct fs_request *request, struct iov_cursor *out)
+{
+	return fs_list_some(fs, request, out, true);
 }

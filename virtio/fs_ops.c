@@ -3,29 +3,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/statfs.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
 /* For how long the guest may believe what it was told. */
 #define FS_SECONDS	1
 #define FS_SECONDS_KEEP 86400
-
-/* The first protocol of virtio-fs itself, of Linux 5.4; below it structs are shorter. */
-#define FS_MINOR_FIRST 31
-
-#define FS_MOST_FORGOTTEN (FS_MAX_PAGES * 4096 / sizeof(struct fuse_forget_one))
-#define FS_SPARES	  17 /* halves of FS_MOST_FDS */
-
-/* Not in <linux/magic.h>, or not in older ones. */
-#define FS_MAGIC_CONFIGFS 0x62656570
-#define FS_MAGIC_MQUEUE	  0x19800202
-#define FS_MAGIC_FUSECTL  0x65735543
-#define FS_MAGIC_SECRET	  0x5345434d
 
 int64_t fs_put(struct iov_cursor *out, const void *bytes, size_t len)
 {
@@ -34,21 +19,37 @@ int64_t fs_put(struct iov_cursor *out, const void *bytes, size_t len)
 	return (int64_t)iov_cursor_write(out, bytes, len);
 }
 
+/* printf() would take as long as the open() that the name is for. */
+const char *fs_fd_name(int fd, char name[FS_FD_NAME])
+{
+	char *at = name + FS_FD_NAME - 1;
+
+	*at = '\0';
+	for (unsigned int left = (unsigned int)fd; left > 0 || !*at; left /= 10)
+		*--at = (char)('0' + left % 10);
+	return at;
+}
+
+int fs_reopen_fd(struct virtio_fs *fs, int fd, int flags)
+{
+	char name[FS_FD_NAME];
+
+	return fs_nodes_open(&fs->nodes, fs->proc, fs_fd_name(fd, name), flags);
+}
+
 int fs_reopen(struct virtio_fs *fs, struct fs_node *node, int flags)
 {
-	char name[16];
 	int fd = fs_nodes_fd(&fs->nodes, node);
 
-	if (fd < 0)
-		return fd;
-	snprintf(name, sizeof(name), "%d", fd);
-	fd = openat(fs->proc, name, flags | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-	return fd < 0 ? -errno : fd;
+	return fd < 0 ? fd : fs_reopen_fd(fs, fd, flags);
 }
 
 /* ---- attributes ---- */
 
-/* The upper bits tell file systems apart; the first has none, and a number that is too large for them stays as it is. */
+/*
+ * The upper bits tell file systems apart: the first has none. Where there are too many, or a number is too large, the uppermost bit is
+ * set, and the others are mixed.
+ */
 uint64_t fs_number(struct virtio_fs *fs, dev_t dev, ino_t ino)
 {
 	unsigned int i = 0;
@@ -57,90 +58,131 @@ uint64_t fs_number(struct virtio_fs *fs, dev_t dev, ino_t ino)
 		i++;
 	if (i == fs->n_devices && i < VIRTIO_FS_DEVICES)
 		fs->devices[fs->n_devices++] = dev;
-	return ino >> 48 == 0 ? ino | (uint64_t)i << 48 : ino;
+	if (i == 0)
+		return ino;
+	if (ino >> 48 == 0 && i < VIRTIO_FS_DEVICES)
+		return ino | (uint64_t)i << 48;
+	return (ino ^ (uint64_t)dev * UINT64_C(0x9e3779b97f4a7c15)) | UINT64_C(1) << 63;
 }
 
-static void fs_fill_attr(struct virtio_fs *fs, const struct stat *st, struct fuse_attr *attr)
+/* Whose a file is: what is vmm's own is the guest's root's. */
+static uint32_t fs_shown(const struct virtio_fs *fs, uint32_t id, uint32_t own)
+{
+	return fs->squash || id == own ? 0 : id;
+}
+
+static void fs_fill_attr(struct virtio_fs *fs, const struct statx *st, struct fuse_attr *attr)
 {
 	*attr = (struct fuse_attr){
-		.ino = fs_number(fs, st->st_dev, st->st_ino),
-		.size = (uint64_t)st->st_size,
-		.blocks = (uint64_t)st->st_blocks,
-		.atime = (uint64_t)st->st_atim.tv_sec,
-		.mtime = (uint64_t)st->st_mtim.tv_sec,
-		.ctime = (uint64_t)st->st_ctim.tv_sec,
-		.atimensec = (uint32_t)st->st_atim.tv_nsec,
-		.mtimensec = (uint32_t)st->st_mtim.tv_nsec,
-		.ctimensec = (uint32_t)st->st_ctim.tv_nsec,
-		.mode = st->st_mode,
-		.nlink = (uint32_t)st->st_nlink,
-		.uid = fs->squash ? 0 : st->st_uid,
-		.gid = fs->squash ? 0 : st->st_gid,
+		.ino = fs_number(fs, fs_stat_dev(st), st->stx_ino),
+		.size = st->stx_size,
+		.blocks = st->stx_blocks,
+		.atime = (uint64_t)st->stx_atime.tv_sec,
+		.mtime = (uint64_t)st->stx_mtime.tv_sec,
+		.ctime = (uint64_t)st->stx_ctime.tv_sec,
+		.atimensec = st->stx_atime.tv_nsec,
+		.mtimensec = st->stx_mtime.tv_nsec,
+		.ctimensec = st->stx_ctime.tv_nsec,
+		.mode = st->stx_mode,
+		.nlink = st->stx_nlink,
+		.uid = fs_shown(fs, st->stx_uid, fs->uid),
+		.gid = fs_shown(fs, st->stx_gid, fs->gid),
 		/* as Linux keeps it: 12 bits, and 20 around them */
-		.rdev = (minor(st->st_rdev) & 0xff) | (major(st->st_rdev) << 8) |
-			((minor(st->st_rdev) & ~0xffU) << 12),
-		.blksize = (uint32_t)st->st_blksize,
+		.rdev = (st->stx_rdev_minor & 0xff) | (st->stx_rdev_major << 8) |
+			((st->stx_rdev_minor & ~0xffU) << 12),
+		.blksize = st->stx_blksize,
 	};
 }
 
-static int fs_stat(int fd, struct stat *st)
+/* Of a file system of the kernel's own nothing is seen, such as how many processes there are. */
+static void fs_hide(struct fuse_attr *attr)
 {
-	return fstatat(fd, "", st, AT_EMPTY_PATH) < 0 ? -errno : 0;
+	*attr = (struct fuse_attr){
+		.ino = attr->ino, .mode = S_IFDIR | 0555, .nlink = 2, .blksize = attr->blksize};
 }
 
-static uint64_t fs_seconds(const struct virtio_fs *fs)
+uint64_t fs_seconds(const struct virtio_fs *fs)
 {
-	return fs->keep ? FS_SECONDS_KEEP : FS_SECONDS;
+	static const uint32_t seconds[] = {[VIRTIO_FS_CACHE_AUTO] = FS_SECONDS,
+					   [VIRTIO_FS_CACHE_ALWAYS] = FS_SECONDS_KEEP,
+					   [VIRTIO_FS_CACHE_NEVER] = 0};
+
+	return seconds[fs->cache];
 }
 
-static int64_t fs_getattr(struct virtio_fs *fs, struct fs_node *node, struct iov_cursor *out)
+int64_t fs_put_attr(struct virtio_fs *fs, const struct fs_node *node, int fd,
+		    struct iov_cursor *out)
 {
 	struct fuse_attr_out answer = {.attr_valid = fs_seconds(fs)};
-	struct stat st;
-	int fd = fs_nodes_fd(&fs->nodes, node), err;
+	struct statx st;
+	int err = fs_stat_on(fd, node->mount, &st);
 
-	err = fd < 0 ? fd : fs_stat(fd, &st);
 	if (err < 0)
 		return err;
 	fs_fill_attr(fs, &st, &answer.attr);
+	if (node->sealed)
+		fs_hide(&answer.attr);
 	return fs_put(out, &answer, sizeof(answer));
+}
+
+/* An open file is there, wherever it may be. */
+int64_t fs_getattr(struct virtio_fs *fs, struct fs_request *request, struct iov_cursor *out)
+{
+	const struct fuse_getattr_in *in = &request->args.getattr;
+	struct fs_file *file = NULL;
+	struct fs_node *node = fs_nodes_get(&fs->nodes, request->header.nodeid);
+	int fd = fs_nodes_fd(&fs->nodes, node);
+
+	if (fd == -ESTALE && (in->getattr_flags & FUSE_GETATTR_FH))
+		file = fs_file_get(fs, in->fh, false);
+	if (file)
+		fd = file->fd;
+	return fd < 0 ? fd : fs_put_attr(fs, node, fd, out);
 }
 
 /* ---- names ---- */
 
-bool fs_is_kernels_own(int fd)
-{
-	static const unsigned long types[] = {
-		PROC_SUPER_MAGIC,     SYSFS_MAGIC,	    CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC,
-		DEBUGFS_MAGIC,	      TRACEFS_MAGIC,	    SECURITYFS_MAGIC,	BPF_FS_MAGIC,
-		PSTOREFS_MAGIC,	      EFIVARFS_MAGIC,	    SELINUX_MAGIC,	SMACK_MAGIC,
-		DEVPTS_SUPER_MAGIC,   NSFS_MAGIC,	    BINFMTFS_MAGIC,	AUTOFS_SUPER_MAGIC,
-		BINDERFS_SUPER_MAGIC, RDTGROUP_SUPER_MAGIC, HUGETLBFS_MAGIC,	FS_MAGIC_CONFIGFS,
-		FS_MAGIC_MQUEUE,      FS_MAGIC_FUSECTL,	    FS_MAGIC_SECRET};
-	struct statfs st;
-
-	if (fstatfs(fd, &st) < 0)
-		return true;
-	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
-		if ((unsigned long)st.f_type == types[i])
-			return true;
-	}
-	return false;
-}
-
-static bool fs_is_name(const char *name)
+bool fs_is_name(const char *name)
 {
 	return name[0] && !strchr(name, '/') && strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
+}
+
+int fs_learn(struct virtio_fs *fs, uint64_t parent, const char *name, int fd, uint64_t mount,
+	     struct fuse_entry_out *entry)
+{
+	bool sealed = false;
+	struct statx st;
+	int64_t id = fs_stat_on(fd, mount, &st);
+
+	/* What is mounted on a file is another file system too. */
+	if (id == 0 && fs_stat_dev(&st) != fs_nodes_get(&fs->nodes, parent)->dev)
+		sealed = fs_stat_is_kernels_own(fd);
+	if (sealed && !S_ISDIR(st.stx_mode))
+		id = -ENOENT;
+	if (id < 0) {
+		close(fd);
+		return (int)id;
+	}
+	id = fs_nodes_add(&fs->nodes, (uint32_t)parent, name, fd, &st);
+	if (id < 0)
+		return (int)id;
+	fs_nodes_get(&fs->nodes, (uint64_t)id)->sealed = sealed;
+	*entry = (struct fuse_entry_out){
+		.nodeid = (uint64_t)id,
+		.generation = fs_nodes_get(&fs->nodes, (uint64_t)id)->generation,
+		.entry_valid = fs_seconds(fs),
+		.attr_valid = fs_seconds(fs)};
+	fs_fill_attr(fs, &st, &entry->attr);
+	if (sealed)
+		fs_hide(&entry->attr);
+	return 0;
 }
 
 int fs_look_up(struct virtio_fs *fs, uint64_t parent, const char *name,
 	       struct fuse_entry_out *entry)
 {
 	struct fs_node *dir = fs_nodes_get(&fs->nodes, parent);
-	bool sealed = false;
-	struct stat st;
-	int64_t id;
-	int fd, err;
+	int fd;
 
 	if (!dir)
 		return -ESTALE;
@@ -151,37 +193,13 @@ int fs_look_up(struct virtio_fs *fs, uint64_t parent, const char *name,
 	fd = fs_nodes_fd(&fs->nodes, dir);
 	if (fd < 0)
 		return fd;
-	fd = openat(fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	err = fs_stat(fd, &st);
-	if (err < 0) {
-		close(fd);
-		return err;
-	}
-	/* What is mounted on a file is another file system too. */
-	if (st.st_dev != dir->dev)
-		sealed = fs_is_kernels_own(fd);
-	if (sealed && !S_ISDIR(st.st_mode)) {
-		close(fd);
-		return -ENOENT;
-	}
-	id = fs_nodes_add(&fs->nodes, (uint32_t)parent, name, fd, &st);
-	if (id < 0)
-		return (int)id;
-	fs_nodes_get(&fs->nodes, (uint64_t)id)->sealed = sealed;
-	*entry = (struct fuse_entry_out){.nodeid = (uint64_t)id,
-					 .entry_valid = fs_seconds(fs),
-					 .attr_valid = fs_seconds(fs)};
-	fs_fill_attr(fs, &st, &entry->attr);
-	return 0;
+	fd = fs_nodes_open(&fs->nodes, fd, name, O_PATH | O_NOFOLLOW);
+	return fd < 0 ? fd : fs_learn(fs, parent, name, fd, 0, entry);
 }
 
-static int64_t fs_lookup(struct virtio_fs *fs, const struct fs_request *request,
-			 struct iov_cursor *out)
+int64_t fs_find(struct virtio_fs *fs, struct fs_request *request, struct iov_cursor *out)
 {
 	struct fuse_entry_out entry = {.nodeid = 0};
-	int64_t ret;
 	int err;
 
 	/* An entry that nobody can be told of would never be forgotten. */
@@ -193,12 +211,12 @@ static int64_t fs_lookup(struct virtio_fs *fs, const struct fs_request *request,
 		entry.entry_valid = fs_seconds(fs);
 	else if (err < 0)
 		return err;
-	ret = fs_put(out, &entry, sizeof(entry));
-	return ret;
+	return fs_put(out, &entry, sizeof(entry));
 }
 
-static int64_t fs_readlink(struct virtio_fs *fs, struct fs_node *node, struct iov_cursor *out)
+int64_t fs_readlink(struct virtio_fs *fs, struct fs_request *request, struct iov_cursor *out)
 {
+	struct fs_node *node = fs_nodes_get(&fs->nodes, request->header.nodeid);
 	char target[PATH_MAX];
 	ssize_t n;
 	int fd;
@@ -210,160 +228,4 @@ static int64_t fs_readlink(struct virtio_fs *fs, struct fs_node *node, struct io
 		return fd;
 	n = readlinkat(fd, "", target, sizeof(target));
 	return n < 0 ? -errno : fs_put(out, target, (size_t)n);
-}
-
-static void fs_batch_forget(struct virtio_fs *fs, struct fs_request *request)
-{
-	struct fuse_forget_one one;
-
-	/* Linux sends no more at once than there are bytes in a request of the largest size. */
-	for (uint32_t i = 0; i < request->args.batch_forget.count && i < FS_MOST_FORGOTTEN; i++) {
-		if (iov_cursor_read(&request->rest, &one, sizeof(one)) < sizeof(one))
-			break;
-		fs_nodes_forget(&fs->nodes, one.nodeid, one.nlookup);
-	}
-}
-
-/* ---- the whole ---- */
-
-static int64_t fs_statfs(struct virtio_fs *fs, struct fs_node *node, struct iov_cursor *out)
-{
-	struct fuse_statfs_out answer;
-	struct statfs st;
-	int fd = fs_nodes_fd(&fs->nodes, node);
-
-	if (fd < 0)
-		return fd;
-	if (fstatfs(fd, &st) < 0)
-		return -errno;
-	answer = (struct fuse_statfs_out){.st = {.blocks = st.f_blocks,
-						 .bfree = st.f_bfree,
-						 .bavail = st.f_bavail,
-						 .files = st.f_files,
-						 .ffree = st.f_ffree,
-						 .bsize = (uint32_t)st.f_bsize,
-						 .namelen = (uint32_t)st.f_namelen,
-						 .frsize = (uint32_t)st.f_frsize}};
-	return fs_put(out, &answer, sizeof(answer));
-}
-
-static void fs_forget_all(struct virtio_fs *fs)
-{
-	fs->begun = false;
-	fs_files_clear(fs);
-	fs_nodes_clear(&fs->nodes);
-}
-
-static int64_t fs_begin(struct virtio_fs *fs, const struct fs_request *request,
-			struct iov_cursor *out)
-{
-	const uint32_t known = FUSE_ASYNC_READ | FUSE_PARALLEL_DIROPS | FUSE_MAX_PAGES |
-			       FUSE_DO_READDIRPLUS | FUSE_READDIRPLUS_AUTO | FUSE_AUTO_INVAL_DATA |
-			       FUSE_INIT_EXT;
-	const struct fuse_init_in *init = &request->args.init;
-	struct fuse_init_out answer = {.major = FUSE_KERNEL_VERSION,
-				       .minor = FUSE_KERNEL_MINOR_VERSION,
-				       .max_readahead = init->max_readahead,
-				       .flags = init->flags & known,
-				       .max_background = 128,
-				       .congestion_threshold = 96,
-				       .max_write = FS_MAX_PAGES * 4096,
-				       .time_gran = 1,
-				       .max_pages = FS_MAX_PAGES};
-
-	if (init->major < FUSE_KERNEL_VERSION ||
-	    (init->major == FUSE_KERNEL_VERSION && init->minor < FS_MINOR_FIRST))
-		return -EPROTO;
-	if (fs->keep) {
-		answer.flags |= init->flags & FUSE_CACHE_SYMLINKS;
-		answer.flags &= ~(uint32_t)FUSE_AUTO_INVAL_DATA;
-	}
-	fs_forget_all(fs);
-	/* A kernel of another major version comes again, with ours. */
-	fs->begun = init->major == FUSE_KERNEL_VERSION;
-	return fs_put(out, &answer, sizeof(answer));
-}
-
-static int64_t fs_serve_node(struct virtio_fs *fs, struct fs_request *request,
-			     struct iov_cursor *out)
-{
-	struct fs_node *node = fs_nodes_get(&fs->nodes, request->header.nodeid);
-
-	if (!node)
-		return -ESTALE;
-	switch (request->header.opcode) {
-	case FUSE_GETATTR:
-		return fs_getattr(fs, node, out);
-	case FUSE_READLINK:
-		return fs_readlink(fs, node, out);
-	case FUSE_STATFS:
-		return fs_statfs(fs, node, out);
-	case FUSE_GETXATTR:
-		return fs_xattr(fs, request, out, false);
-	case FUSE_LISTXATTR:
-		return fs_xattr(fs, request, out, true);
-	case FUSE_OPEN:
-		return fs_open(fs, request, out);
-	case FUSE_OPENDIR:
-		return fs_open_dir(fs, request, out);
-	default:
-		return -ENOSYS;
-	}
-}
-
-static int64_t fs_serve_any(struct virtio_fs *fs, struct fs_request *request,
-			    struct iov_cursor *out)
-{
-	if (request->header.opcode == FUSE_INIT)
-		return fs_begin(fs, request, out);
-	if (!fs->begun)
-		return -ENOTCONN;
-	switch (request->header.opcode) {
-	case FUSE_LOOKUP:
-		return fs_lookup(fs, request, out);
-	case FUSE_FORGET:
-		fs_nodes_forget(&fs->nodes, request->header.nodeid, request->args.forget.nlookup);
-		return 0;
-	case FUSE_BATCH_FORGET:
-		fs_batch_forget(fs, request);
-		return 0;
-	case FUSE_DESTROY:
-		fs_forget_all(fs);
-		return 0;
-	case FUSE_READ:
-		return fs_read(fs, request, out);
-	case FUSE_LSEEK:
-		return fs_seek(fs, request, out);
-	case FUSE_READDIR:
-		return fs_list(fs, request, out, false);
-	case FUSE_READDIRPLUS:
-		return fs_list(fs, request, out, true);
-	case FUSE_RELEASE:
-	case FUSE_RELEASEDIR:
-		return fs_release(fs, request);
-	case FUSE_INTERRUPT: /* of a request that is over by now */
-	case FUSE_FSYNC:     /* nothing was written */
-	case FUSE_FSYNCDIR:
-	case FUSE_SYNCFS:
-		return 0;
-	default:
-		return fs_request_would_change(request) ? -EROFS : fs_serve_node(fs, request, out);
-	}
-}
-
-int64_t fs_serve(struct virtio_fs *fs, struct fs_request *request, struct iov_cursor *out)
-{
-	int64_t ret = fs_serve_any(fs, request, out);
-
-	/*
-	 * Nothing was done. Others of vmm's may take more descriptors than were left to them. Each time half of the table's are given up;
-	 * a request that takes the last one back, and lacks another, would go on for ever.
-	 */
-	for (unsigned int tries = 0; ret == -EMFILE && tries < FS_SPARES; tries++) {
-		if (!fs_nodes_spare(&fs->nodes))
-			break;
-		ret = fs_serve_any(fs, request, out);
-	}
-	/* It is vmm that has too many files open, not the guest's process. */
-	return ret == -EMFILE ? -ENFILE : ret;
 }

@@ -1,10 +1,13 @@
 #include "virtio/tap_link.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <net/if.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include <linux/filter.h>
 #include <linux/if.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
@@ -36,6 +39,35 @@ static int tap_link_request(const struct tap_link *link)
 	return send(link->fd, &request, sizeof(request), 0) < 0 ? -errno : 0;
 }
 
+/* Where things are in a message that is about one interface. */
+#define LINK_TYPE  offsetof(struct nlmsghdr, nlmsg_type)
+#define LINK_FLAGS offsetof(struct nlmsghdr, nlmsg_flags)
+#define LINK_INDEX (NLMSG_HDRLEN + offsetof(struct ifinfomsg, ifi_index))
+
+/*
+ * The socket takes in what is about this interface and nothing else, whatever it is asked: who gets hold of it cannot list the host's
+ * interfaces, addresses, routes and neighbours. Lists have a flag. Filters read numbers as the network writes them.
+ */
+static int tap_link_narrow(const struct tap_link *link)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_H | BPF_ABS, LINK_TYPE),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, htons(RTM_NEWLINK), 1, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, htons(RTM_DELLINK), 0, 5),
+		BPF_STMT(BPF_LD | BPF_H | BPF_ABS, LINK_FLAGS),
+		BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, htons(NLM_F_MULTI), 3, 0),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, LINK_INDEX),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, htonl(link->ifindex), 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
+		BPF_STMT(BPF_RET | BPF_K, 0),
+	};
+	const struct sock_fprog filter = {.len = sizeof(code) / sizeof(code[0]), .filter = code};
+
+	return setsockopt(link->fd, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof(filter)) < 0
+		       ? -errno
+		       : 0;
+}
+
 int tap_link_open(struct tap_link *link, const char *name)
 {
 	struct sockaddr_nl addr = {.nl_family = AF_NETLINK, .nl_groups = RTMGRP_LINK};
@@ -48,9 +80,10 @@ int tap_link_open(struct tap_link *link, const char *name)
 	link->fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
 	if (link->fd < 0)
 		return -errno;
-	if (bind(link->fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)
+	err = tap_link_narrow(link);
+	if (err == 0 && bind(link->fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)
 		err = -errno;
-	else
+	if (err == 0)
 		err = tap_link_request(link);
 	if (err < 0)
 		tap_link_close(link);

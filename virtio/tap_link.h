@@ -2,7 +2,7 @@
  * The state of a host network interface, and its changes, through rtnetlink.
  *
  * Works for an interface of this process's network namespace; elsewhere, or where netlink is forbidden, the
- * state stays as tap_link_init() left it: up, with an unknown MTU.
+ * state stays as tap_link_init() left it: up, with an unknown MTU. The socket tells of that interface alone, whoever asks it.
  *
  * Owner: struct tap. One thread at a time.
  */

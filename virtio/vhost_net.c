@@ -284,8 +284,8 @@ static int vhost_net_refuse_open(const struct vhost_net *v, int err)
 
 	if (err == -ENOENT || err == -ENODEV || err == -ENXIO)
 		hint = "; load the driver with: modprobe vhost_net";
-	else if (err == -EACCES || err == -EPERM)
-		hint = "; let your user in with: sudo usermod -aG kvm $USER, then log in again";
+	else if (err == -EACCES)
+		hint = "; your user has no right to it, see: ls -l " VHOST_NET_DEVICE;
 	return vhost_net_refuse(v, err, "cannot open " VHOST_NET_DEVICE, strerror(-err), hint);
 }
 

@@ -8,6 +8,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "vmm/core/unset.h"
+
 #define VSOCK_CONN_IOV	  64 /* pieces in one call */
 #define VSOCK_OP_BIT(op)  (UINT32_C(1) << (op))
 #define VSOCK_SHUTDOWN_RW (VIRTIO_VSOCK_SHUTDOWN_RCV | VIRTIO_VSOCK_SHUTDOWN_SEND)
@@ -228,7 +230,7 @@ static uint32_t vsock_conn_pass(struct vsock_conn *conn, struct iov_cursor *payl
 {
 	while (len > 0) {
 		struct iov_cursor ahead = *payload;
-		struct iovec iov[VSOCK_CONN_IOV];
+		UNSET struct iovec iov[VSOCK_CONN_IOV];
 		size_t want, done;
 		unsigned int n = iov_cursor_take(&ahead, iov, VSOCK_CONN_IOV, len, &want);
 
