@@ -207,32 +207,8 @@ static void cache_shrink(int dir)
 
 /* ---- loading and storing ---- */
 
-bool kernel_cache_may_have(const char *dir, int kernel_fd)
-{
-	struct kernel_cache_id id = {.dev = 0};
-	struct stat kernel, st;
-	char name[NAME_SIZE];
-	int fd = cache_open_dir(dir);
-	bool has = false;
-
-	if (fd < 0)
-		return false;
-	if (fstat(kernel_fd, &kernel) == 0) {
-		id.dev = kernel.st_dev;
-		id.ino = kernel.st_ino;
-		cache_name(&id, SUFFIX, name);
-		has = fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-		      (st.st_ctim.tv_sec > kernel.st_ctim.tv_sec ||
-		       (st.st_ctim.tv_sec == kernel.st_ctim.tv_sec &&
-			st.st_ctim.tv_nsec > kernel.st_ctim.tv_nsec));
-	}
-	close(fd);
-	return has;
-}
-
-int kernel_cache_load(const char *dir, const struct kernel_cache_id *id,
-		      const struct guest_mem *mem, const struct vmlinux_place *place,
-		      struct vmlinux *vmlinux)
+/* The file of that kernel, if it is the user's own. Returns a descriptor or negative errno. */
+static int cache_open_file(const char *dir, const struct kernel_cache_id *id)
 {
 	int dir_fd = cache_open_dir(dir), fd, err;
 	char name[NAME_SIZE];
@@ -246,10 +222,39 @@ int kernel_cache_load(const char *dir, const struct kernel_cache_id *id,
 	close(dir_fd);
 	if (err < 0)
 		return err;
-	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || !cache_is_ours(&st))
-		err = -EPERM;
-	else
-		err = kernel_cache_read(fd, id, mem, place, vmlinux);
+	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && cache_is_ours(&st))
+		return fd;
+	close(fd);
+	return -EPERM;
+}
+
+int kernel_cache_config(const char *dir, int kernel_fd, char **text)
+{
+	struct kernel_cache_id id = {.dev = 0};
+	struct stat st;
+	int fd, err;
+
+	if (fstat(kernel_fd, &st) < 0)
+		return -errno;
+	id.dev = st.st_dev;
+	id.ino = st.st_ino;
+	fd = cache_open_file(dir, &id);
+	if (fd < 0)
+		return fd;
+	err = kernel_cache_read_config(fd, kernel_fd, text);
+	close(fd);
+	return err;
+}
+
+int kernel_cache_load(const char *dir, const struct kernel_cache_id *id,
+		      const struct guest_mem *mem, const struct vmlinux_place *place,
+		      struct vmlinux *vmlinux)
+{
+	int fd = cache_open_file(dir, id), err;
+
+	if (fd < 0)
+		return fd;
+	err = kernel_cache_read(fd, id, mem, place, vmlinux);
 	close(fd);
 	return err;
 }

@@ -33,8 +33,11 @@ struct kernel_cache_id {
 int kernel_cache_identify(const struct codec_input *payload, const struct vmlinux_place *place,
 			  struct kernel_cache_id *id);
 
-/* Whether there is a file for that kernel, which is younger than its last change: a look at names and times, which is cheap. */
-bool kernel_cache_may_have(const char *dir, int kernel_fd);
+/*
+ * The configuration inside the kernel, as kernel_info_config() gives it, from its file in the directory. Returns 0, -ENODATA when the
+ * kernel holds none, or another negative errno when nothing is known there.
+ */
+int kernel_cache_config(const char *dir, int kernel_fd, char **text);
 
 /*
  * Reads the kernel to its place, as vmlinux_unpack() would put it there. Returns 0, or a negative errno with guest memory as

@@ -5,17 +5,20 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "boot/kernel_info.h"
 #include "boot/scratch.h"
 
-#define MAGIC	 "vmmkrnl1"
-#define DATA	 UINT64_C(16384) /* where the kernel's bytes begin in the file */
-#define PAGE	 UINT64_C(4096)
-#define TAIL_MAX (UINT64_C(32) << 20)
+#define MAGIC	   "vmmkrnl2"
+#define DATA	   UINT64_C(16384) /* where the kernel's bytes begin in the file */
+#define PAGE	   UINT64_C(4096)
+#define TAIL_MAX   (UINT64_C(32) << 20)
+#define CONFIG_MAX (UINT64_C(1) << 20) /* it takes some ten thousand bytes */
 /* Fewer zeros than this between two runs are kept: a run costs more than they do. */
-#define GAP	 (16 * PAGE)
+#define GAP	   (16 * PAGE)
 
 static_assert(sizeof(struct kernel_cache_head) <= DATA, "the head fits before the data");
 static_assert(sizeof(struct kernel_cache_id) == 12 * 8 + 40, "no holes");
@@ -53,6 +56,32 @@ static bool cache_file_is_zero(const uint8_t *page)
 	return page[0] == 0 && memcmp(page, page + 1, PAGE - 1) == 0;
 }
 
+/* Where the file has what is at this distance; 0: not in one piece. */
+static uint64_t cache_file_offset(const struct kernel_cache_head *head, uint64_t at, uint64_t len)
+{
+	uint64_t offset = DATA;
+
+	for (uint32_t i = 0; i < head->n_runs; i++) {
+		const struct kernel_cache_run *run = &head->runs[i];
+
+		if (at >= run->at && at - run->at <= run->len && len <= run->len - (at - run->at))
+			return offset + (at - run->at);
+		offset += run->len;
+	}
+	return 0;
+}
+
+static void cache_file_find_config(struct kernel_cache_head *head, const uint8_t *bytes,
+				   uint64_t size)
+{
+	size_t at, len;
+
+	if (!kernel_info_find_config(bytes, size, &at, &len) || len == 0 || len > CONFIG_MAX)
+		return;
+	head->config_at = cache_file_offset(head, at, len);
+	head->config_len = head->config_at ? len : 0;
+}
+
 /* Adds the page at this distance; where runs are short, zeros become a part of the last one. */
 static void cache_file_add_page(struct kernel_cache_head *head, uint64_t at)
 {
@@ -81,6 +110,7 @@ static int cache_file_find_runs(const struct guest_mem *mem, const struct vmlinu
 		if (!cache_file_is_zero(bytes + at))
 			cache_file_add_page(head, at);
 	}
+	cache_file_find_config(head, bytes, end);
 	return 0;
 }
 
@@ -208,5 +238,44 @@ int kernel_cache_read(int fd, const struct kernel_cache_id *id, const struct gue
 	else
 		vmlinux_fini(vmlinux);
 	free(head);
+	return err;
+}
+
+/* ---- the configuration ---- */
+
+static bool cache_file_is_of(const struct kernel_cache_id *id, const struct stat *st)
+{
+	return id->dev == st->st_dev && id->ino == st->st_ino &&
+	       id->size == (uint64_t)st->st_size && id->mtime == st->st_mtim.tv_sec &&
+	       id->mtime_ns == st->st_mtim.tv_nsec && id->ctime == st->st_ctim.tv_sec &&
+	       id->ctime_ns == st->st_ctim.tv_nsec;
+}
+
+int kernel_cache_read_config(int fd, int kernel_fd, char **text)
+{
+	struct kernel_cache_head head;
+	uint8_t *packed;
+	struct stat st;
+	int err;
+
+	if (fstat(kernel_fd, &st) < 0)
+		return -errno;
+	if (pread(fd, &head, offsetof(struct kernel_cache_head, segments), 0) !=
+		    (ssize_t)offsetof(struct kernel_cache_head, segments) ||
+	    memcmp(head.magic, MAGIC, sizeof(head.magic)) != 0)
+		return -EBADMSG;
+	if (!cache_file_is_of(&head.id, &st))
+		return -ESTALE;
+	if (head.config_at == 0)
+		return -ENODATA;
+	if (head.config_len > CONFIG_MAX || head.config_at > INT64_MAX)
+		return -EBADMSG;
+	packed = malloc(head.config_len + 1);
+	if (!packed)
+		return -ENOMEM;
+	err = pread(fd, packed, head.config_len, (off_t)head.config_at) == (ssize_t)head.config_len
+		      ? kernel_info_unpack_config(packed, head.config_len, text)
+		      : -EBADMSG;
+	free(packed);
 	return err;
 }

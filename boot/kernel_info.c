@@ -168,7 +168,7 @@ static int kernel_info_inflate_to(const uint8_t *packed, size_t len, char *to, u
 }
 
 /* packed ends with its size when unpacked, as gzip has it. */
-static int kernel_info_inflate(const uint8_t *packed, size_t len, char **text)
+int kernel_info_unpack_config(const uint8_t *packed, size_t len, char **text)
 {
 	uint32_t size;
 	char *to;
@@ -191,19 +191,18 @@ static int kernel_info_inflate(const uint8_t *packed, size_t len, char **text)
 }
 
 /* kernel/configs.c of Linux: a gzip file between two words. */
-static int kernel_info_find_config(const struct kernel_bytes *b, char **text)
+bool kernel_info_find_config(const uint8_t *kernel, size_t size, size_t *at, size_t *len)
 {
 	static const char start[] = "IKCFG_ST\x1f\x8b", last[] = "IKCFG_ED";
-	const uint8_t *at = memmem(b->bytes, b->len, start, sizeof(start) - 1), *end;
+	const uint8_t *from = memmem(kernel, size, start, sizeof(start) - 1), *end;
 
-	if (!at)
-		return -ENODATA;
-	at += strlen(last); /* as long as the first */
-	end = memmem(at, b->len - (size_t)(at - b->bytes), last, sizeof(last) - 1);
-	if (!end)
-		return -EBADMSG;
-	return end - at > (ptrdiff_t)CONFIG_MAX ? -EFBIG
-						: kernel_info_inflate(at, (size_t)(end - at), text);
+	if (!from)
+		return false;
+	from += strlen(last); /* as long as the first */
+	end = memmem(from, size - (size_t)(from - kernel), last, sizeof(last) - 1);
+	*at = (size_t)(from - kernel);
+	*len = end ? (size_t)(end - from) : 0;
+	return true;
 }
 
 static int kernel_info_payload(int fd, const uint8_t *head, size_t len, uint64_t size,
@@ -245,7 +244,7 @@ int kernel_info_config(int fd, char **text)
 	uint8_t head[KERNEL_KIND_HEAD];
 	struct kernel_bytes b;
 	uint64_t size;
-	size_t len;
+	size_t len, at;
 	int err, kind = kernel_info_head(fd, head, &len, &size);
 
 	if (kind < 0)
@@ -256,7 +255,10 @@ int kernel_info_config(int fd, char **text)
 				      : kernel_info_payload(fd, head, len, size, &b);
 	if (err < 0)
 		return err;
-	err = kernel_info_find_config(&b, text);
+	err = -ENODATA;
+	if (kernel_info_find_config(b.bytes, b.len, &at, &len))
+		err = len > CONFIG_MAX ? -EFBIG
+				       : kernel_info_unpack_config(b.bytes + at, len, text);
 	scratch_free(b.bytes, b.len);
 	return err;
 }

@@ -6,7 +6,9 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /*
  * What "uname -r" says where that kernel runs: letters, digits and any of "+-._~", of which no dot is the first. Returns 0,
@@ -26,3 +28,9 @@ int kernel_info_config(int fd, char **text);
  * -EFBIG for more than 64 MiB, -ENOTSUP and others as codec_unpack(), or the errno of reading.
  */
 int kernel_info_unpack(int fd, void **bytes, size_t *len);
+
+/* Of a kernel that is unpacked. Where the configuration is packed in it; false: it holds none. */
+bool kernel_info_find_config(const uint8_t *kernel, size_t size, size_t *at, size_t *len);
+
+/* Unpacks what was found there, as kernel_info_config() does. */
+int kernel_info_unpack_config(const uint8_t *packed, size_t len, char **text);
