@@ -38,14 +38,15 @@ int vmm_kernel_config(const char *path, char **text)
 	return err;
 }
 
-bool vmm_kernel_is_cached(const char *path, const char *kernel_cache)
+int vmm_kernel_cached_config(const char *path, const char *kernel_cache, char **text)
 {
-	int fd = question_open(path);
-	bool is = fd >= 0 && kernel_cache_may_have(kernel_cache, fd);
+	int fd = question_open(path), err;
 
-	if (fd >= 0)
-		close(fd);
-	return is;
+	if (fd < 0)
+		return fd;
+	err = kernel_cache_config(kernel_cache, fd, text);
+	close(fd);
+	return err;
 }
 
 int vmm_unpack_file(const char *path, void **bytes, size_t *size)

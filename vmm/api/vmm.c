@@ -4,10 +4,12 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "vmm/api/config_check.h"
+#include "vmm/core/evloop.h"
 #include "vmm/core/log.h"
 #include "vmm/machine/machine.h"
+#include "vmm/sandbox/confine.h"
 #include "vmm/sandbox/filter.h"
 
 _Static_assert(VMM_MAX_DISKS_AND_NETS == MACHINE_MAX_DISKS_AND_NETS,
@@ -27,6 +29,7 @@ _Static_assert(VMM_MAX_FORWARDS == PASST_MAX_FORWARDS, "the API promises what th
 
 struct vmm {
 	struct machine *machine;
+	bool prepared, confined, started; /* or that was tried */
 };
 
 void vmm_config_init(struct vmm_config *config)
@@ -100,10 +103,7 @@ static enum machine_vhost vmm_translate_vhost(enum vmm_vhost vhost)
 static struct machine_net_config vmm_translate_net(const struct vmm_net *n,
 						   struct passt_forward *forwards)
 {
-	unsigned int n_forwards = n->n_forwards < VMM_MAX_FORWARDS ? n->n_forwards
-								   : VMM_MAX_FORWARDS;
-
-	for (unsigned int i = 0; i < n_forwards; i++)
+	for (unsigned int i = 0; i < n->n_forwards; i++)
 		forwards[i] = (struct passt_forward){.udp = n->forwards[i].udp,
 						     .host = n->forwards[i].host,
 						     .guest = n->forwards[i].guest};
@@ -123,7 +123,7 @@ static struct machine_net_config vmm_translate_net(const struct vmm_net *n,
 static struct machine_vsock_config vmm_translate_vsock(const struct vmm_vsock *v,
 						       struct virtio_vsock_port *ports)
 {
-	for (unsigned int i = 0; i < v->n_ports && i < VMM_MAX_VSOCK_PORTS; i++)
+	for (unsigned int i = 0; i < v->n_ports; i++)
 		ports[i] = (struct virtio_vsock_port){v->ports[i].port, v->ports[i].fd};
 	return (struct machine_vsock_config){
 		.cid = v->cid, .path = v->path, .ports = ports, .n_ports = v->n_ports};
@@ -131,7 +131,7 @@ static struct machine_vsock_config vmm_translate_vsock(const struct vmm_vsock *v
 
 static void vmm_translate_initrd(const struct vmm_config *c, struct machine_initrd_part *parts)
 {
-	for (unsigned int i = 0; i < c->n_initrd_parts && i < VMM_MAX_INITRD_PARTS; i++) {
+	for (unsigned int i = 0; i < c->n_initrd_parts; i++) {
 		const struct vmm_initrd_part *p = &c->initrd_parts[i];
 
 		parts[i] = (struct machine_initrd_part){
@@ -140,31 +140,7 @@ static void vmm_translate_initrd(const struct vmm_config *c, struct machine_init
 	}
 }
 
-/* What has no translation, or cannot be read. */
-static int vmm_check(const struct vmm_config *c)
-{
-	bool bad = (c->n_disks > 0 && !c->disks) || (c->n_nets > 0 && !c->nets) ||
-		   (c->n_initrd_parts > 0 && !c->initrd_parts) || (c->n_shares > 0 && !c->shares) ||
-		   (c->vsock && c->vsock->n_ports > 0 && !c->vsock->ports) ||
-		   (unsigned int)c->hugepages > VMM_HUGEPAGES_1G ||
-		   (unsigned int)c->sandbox > VMM_SANDBOX_STRICT;
-
-	for (unsigned int i = 0; i < c->n_disks && i < VMM_MAX_DISKS_AND_NETS && !bad; i++)
-		bad = (unsigned int)c->disks[i].format > VMM_DISK_QCOW2 ||
-		      (unsigned int)c->disks[i].backing_format > VMM_DISK_QCOW2;
-	for (unsigned int i = 0; i < c->n_nets && i < VMM_MAX_DISKS_AND_NETS && !bad; i++)
-		bad = (unsigned int)c->nets[i].vhost > VMM_VHOST_OFF ||
-		      (c->nets[i].n_forwards > 0 && !c->nets[i].forwards);
-	for (unsigned int i = 0; i < c->n_initrd_parts && i < VMM_MAX_INITRD_PARTS && !bad; i++)
-		bad = !c->initrd_parts[i].name ||
-		      (!c->initrd_parts[i].data && !c->initrd_parts[i].fill);
-	if (!bad)
-		return 0;
-	log_error("bad configuration: an array is missing, or a value is none of its enum");
-	return -EINVAL;
-}
-
-/* The arrays are translated where the counts are within bounds; the machine refuses the others. */
+/* What config_check() has passed. */
 static int vmm_create_machine(const struct vmm_config *config, struct machine **machine)
 {
 	struct machine_config mc = vmm_translate(config);
@@ -176,7 +152,7 @@ static int vmm_create_machine(const struct vmm_config *config, struct machine **
 	struct machine_share_config shares[MACHINE_MAX_SHARES];
 	struct passt_forward forwards[MACHINE_MAX_DISKS_AND_NETS][VMM_MAX_FORWARDS];
 
-	for (unsigned int i = 0; i < config->n_disks && i < MACHINE_MAX_DISKS_AND_NETS; i++) {
+	for (unsigned int i = 0; i < config->n_disks; i++) {
 		const struct vmm_disk *d = &config->disks[i];
 
 		disks[i] = (struct machine_disk_config){
@@ -200,12 +176,13 @@ static int vmm_create_machine(const struct vmm_config *config, struct machine **
 		vsock = vmm_translate_vsock(config->vsock, ports);
 		mc.vsock = &vsock;
 	}
-	for (unsigned int i = 0; i < config->n_nets && i < MACHINE_MAX_DISKS_AND_NETS; i++)
+	for (unsigned int i = 0; i < config->n_nets; i++)
 		nets[i] = vmm_translate_net(&config->nets[i], forwards[i]);
-	for (unsigned int i = 0; i < config->n_shares && i < MACHINE_MAX_SHARES; i++)
+	for (unsigned int i = 0; i < config->n_shares; i++)
 		shares[i] = (struct machine_share_config){.path = config->shares[i].path,
 							  .tag = config->shares[i].tag,
-							  .keep = config->shares[i].keep};
+							  .writable = config->shares[i].writable,
+							  .cache = (int)config->shares[i].cache};
 	mc.shares = shares;
 	vmm_translate_initrd(config, parts);
 	mc.initrd_parts = parts;
@@ -224,7 +201,7 @@ int vmm_create(const struct vmm_config *config, struct vmm **out)
 		log_error("out of memory");
 		return -ENOMEM;
 	}
-	err = vmm_check(config);
+	err = config_check(config);
 	if (err == 0)
 		err = vmm_create_machine(config, &vm->machine);
 	if (err < 0) {
@@ -244,9 +221,22 @@ int vmm_device_tree(const struct vmm *vm, void **tree, size_t *size)
 	return -ENOMEM;
 }
 
+static int vmm_refuse_again(void)
+{
+	log_error("a VM is prepared and started once");
+	return -EALREADY;
+}
+
 int vmm_prepare(struct vmm *vm)
 {
-	return machine_prepare(vm->machine);
+	int err;
+
+	if (vm->prepared)
+		return vmm_refuse_again();
+	vm->prepared = true;
+	err = machine_prepare(vm->machine);
+	vm->started = err < 0; /* nor can it be any more */
+	return err;
 }
 
 int vmm_confine(struct vmm *vm, const struct vmm_confinement *c)
@@ -260,6 +250,11 @@ int vmm_confine(struct vmm *vm, const struct vmm_confinement *c)
 					 .starting_thread = c->starting_thread,
 					 .still_open = c->still_open};
 
+	if (!vm->prepared || vm->confined || vm->started) {
+		log_error("vmm_confine() goes between vmm_prepare() and vmm_start(), once");
+		return vm->prepared ? -EALREADY : -EINVAL;
+	}
+	vm->confined = true;
 	return machine_confine(vm->machine, &mc);
 }
 
@@ -270,25 +265,27 @@ int vmm_confine_thread(void)
 
 int vmm_confine_stream_thread(void)
 {
+	/* It may have those that vmm_confine() left to threads that write to shared directories. */
+	confine_drop_capabilities();
 	return filter_install(FILTER_STREAM);
 }
 
-bool vmm_describe_violation(const siginfo_t *info, char *text, size_t size)
+bool vmm_describe_violation(const void *info, char *text, size_t size)
 {
 	return filter_describe(info, text, size);
 }
 
 int vmm_start(struct vmm *vm)
 {
+	if (vm->started)
+		return vmm_refuse_again();
+	vm->prepared = vm->started = true;
 	return machine_start(vm->machine);
 }
 
 static int64_t vmm_now_ms(void)
 {
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+	return (int64_t)(evloop_now() / 1000000);
 }
 
 int vmm_wait(struct vmm *vm, int timeout_ms, enum vmm_end *end)
@@ -296,6 +293,10 @@ int vmm_wait(struct vmm *vm, int timeout_ms, enum vmm_end *end)
 	struct pollfd fd = {.fd = machine_end_fd(vm->machine), .events = POLLIN};
 	int64_t deadline = vmm_now_ms() + timeout_ms, left = timeout_ms;
 
+	if (timeout_ms < 0 && !vm->machine->started) {
+		log_error("a VM that was not started does not end");
+		return -EDEADLK;
+	}
 	while (poll(&fd, 1, (int)left) != 1) {
 		if (timeout_ms < 0)
 			continue;
@@ -331,6 +332,11 @@ char *vmm_kernel_log(struct vmm *vm, unsigned int n)
 int vmm_cpu_time(struct vmm *vm, unsigned int cpu, uint64_t *ns)
 {
 	return machine_cpu_time(vm->machine, cpu, ns);
+}
+
+bool vmm_console_wrote(struct vmm *vm)
+{
+	return console_wrote(&vm->machine->console);
 }
 
 int vmm_memory_fd(const struct vmm *vm)

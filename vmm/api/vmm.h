@@ -20,17 +20,18 @@
  * its own threads, which the program need not handle and should not send to them.
  *
  * Errors: functions return 0 or a negative errno. The reason, with the name of the file or option at fault, is
- * logged as one line (vmm_log_set_sink()) by the time the function returns.
+ * logged as one line (vmm_log_set_sink()) by the time the function returns. Not logged is what says no more than that something is not
+ * there, yet: -EAGAIN, -ETIMEDOUT, and -ENOENT of a vCPU. Pointers are not NULL unless it is said what that means.
  *
  * Threads: one VM's functions are called by one thread at a time, but those that say so may be called by any thread
- * while the VM exists.
+ * while the VM exists. A child made by fork() has neither those threads nor the VMs: it must not use them, nor destroy them, and all their
+ * descriptors are closed when it executes a program.
  *
  * Memory: the caller keeps what config points to until vmm_create() returns; file descriptors given in it are
  * borrowed until vmm_destroy(), unless said otherwise.
  */
 #pragma once
 
-#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -139,8 +140,8 @@ struct vmm_net {
 
 /*
  * A port of CID 2 behind which there is a connected stream socket instead of a path: the guest's first connection to it is given
- * that, all others are refused. The library uses a duplicate, which does not block; the caller closes fd after vmm_create(), or
- * who has the other end will not see that the guest has closed its own.
+ * that, all others are refused. What is no socket is -EBADF, one port twice -EINVAL. The library uses a duplicate, and makes the socket
+ * non-blocking; the caller closes fd after vmm_create(), or who has the other end will not see that the guest has closed its own.
  */
 struct vmm_vsock_port {
 	uint32_t port;
@@ -163,15 +164,28 @@ struct vmm_vsock {
 
 #define VMM_MAX_SHARES 8
 
+/* What the guest may keep in mind of a shared directory. */
+enum vmm_share_cache {
+	/* It asks again after a second, and what it writes is in the host at once, but for memory that it has mapped. */
+	VMM_SHARE_CACHE_AUTO = 0,
+	/* For a day, and it writes when it likes: for what nobody else changes meanwhile. */
+	VMM_SHARE_CACHE_ALWAYS,
+	/* Nothing, not even contents. Linux before 6.6 cannot map files writable then. */
+	VMM_SHARE_CACHE_NEVER,
+};
+
 /*
- * A directory of the host, which the guest can read: Linux mounts it by its tag ("mount -t virtiofs TAG /mnt"). Symbolic links lead nowhere
- * but in the guest; /proc, /sys and the like, which show this host's kernel, are empty directories in it. What vmm's user may not read is
- * refused. If that is not root, the files are all shown as root's. -EINVAL for a directory of the kernel's own, or two of one tag.
+ * A directory of the host in the guest: Linux mounts it by its tag ("mount -t virtiofs TAG /mnt"). Symbolic links lead nowhere
+ * but in the guest; /proc, /sys and the like, which show this host's kernel, are empty directories in it. What vmm's user may not do is
+ * refused; what the guest makes belongs to that user, who is the guest's root: his files are shown as root's, and those of root. Devices
+ * are not made. Where the user is this host's root, no file becomes setuid or setgid. -EINVAL for a directory of the kernel's own, or
+ * two of one tag.
  */
 struct vmm_share {
 	const char *path; /* required */
 	const char *tag;  /* 1 to 36 bytes, else -EINVAL; required */
-	bool keep; /* the guest may keep what it has seen for a day; default: it asks again after a second */
+	bool writable;	  /* default: whatever would change something is EROFS */
+	enum vmm_share_cache cache;
 };
 
 /* The host's pages behind the guest's memory. */
@@ -188,8 +202,9 @@ enum vmm_hugepages {
 /*
  * What the library's own threads may do once they run: each kind of thread has the few system calls that it makes, and no other
  * (seccomp filters), so that a guest which takes over such a thread cannot open a file, start a program, make a socket (but
- * to connect to unix sockets, with a socket device) or signal another process. A call that is refused raises SIGSYS in its thread; see
- * vmm_describe_violation(). What is left to the program are the layers that hold for a whole process: vmm_confine().
+ * to connect to unix sockets, with a socket device) or signal another process. A call that is refused raises SIGSYS in its thread, which
+ * ends the process unless it has a handler (a shell shows status 159); see vmm_describe_violation(). What is left to the program are
+ * the layers that hold for a whole process: vmm_confine().
  *
  * The log's sink (vmm_log_set_sink()) is called on such threads too: there it may write to what is open, allocate memory and
  * take locks, but not, for one, open a file.
@@ -271,7 +286,9 @@ struct vmm_config {
 	/* The console is hvc0, a virtio console, which is fast; default false: the serial port. The serial port is there in
 	 * any case; what the guest writes to it goes to the same place. */
 	bool console_virtio;
-	/* -1 (default), or a stream socket to which others connect for the console; it must listen by the time of vmm_start().
+	/* Of the four descriptors that follow, one that is not open is -EBADF, and so is console_out or dump_fd that is not
+	 * open for writing, or console_socket that is no socket.
+	 * -1 (default), or a stream socket to which others connect for the console; it must listen by the time of vmm_start().
 	 * One client at a time; not with console_in and console_out. */
 	int console_socket;
 	int console_in;	 /* the console's input; -1 (default): none */
@@ -301,9 +318,9 @@ void vmm_config_init(struct vmm_config *config);
 
 /*
  * Opens everything the configuration names, builds the machine and loads the kernel. Nothing runs yet. On failure
- * nothing is left behind and *vm is NULL: -EINVAL for a bad configuration, -ENOEXEC for what is no bootable kernel,
- * -ENOMEM when the guest's or the host's memory is too small, or too few huge pages are free, -E2BIG for a command line that is too long, -EBUSY for a
- * disk or TAP in use, or the errno of the call that failed.
+ * nothing is left behind and *vm is NULL: -EINVAL for a bad configuration, -EBADF for a bad descriptor in it,
+ * -ENOEXEC for what is no bootable kernel, -ENOMEM when the guest's or the host's memory is too small, or too few huge pages are free, -E2BIG for a
+ * command line that is too long, -EBUSY for a disk or TAP in use, or the errno of the call that failed.
  */
 int vmm_create(const struct vmm_config *config, struct vmm **vm);
 
@@ -315,8 +332,8 @@ int vmm_device_tree(const struct vmm *vm, void **tree, size_t *size);
 
 /*
  * Makes the sockets of a socket device and for a debugger: the last thing that may be refused, for a caller who has something of their own to
- * do when all is known to be right and nothing runs yet. vmm_start() does it otherwise. Once. Returns 0 or negative errno;
- * after a failure only vmm_destroy() is useful.
+ * do when all is known to be right and nothing runs yet. vmm_start() does it otherwise. Once (else -EALREADY).
+ * Returns 0 or negative errno; after a failure only vmm_destroy() is useful.
  */
 int vmm_prepare(struct vmm *vm);
 
@@ -342,38 +359,39 @@ struct vmm_confinement {
  * The calling process, which is there for this VM and has one thread, gives up what it will not need: namespaces of its own (mount,
  * IPC, UTS, and user if needed), an empty root, another user if wanted, no capabilities, no new privileges, Landlock without any
  * rule, no core files. Files and directories can be reached by descriptors alone from then on, and the working directory is
- * another. Between vmm_prepare() and vmm_start(), once. Returns 0, or negative errno after a message, with some
- * layers applied. Other threads than the caller, if there are any, keep what they have, and an ordinary user's process gets no
- * namespaces then.
+ * another. Between vmm_prepare() (else -EINVAL) and vmm_start(), once (else -EALREADY). Returns 0, or negative errno after a message, with
+ * some layers applied; then only vmm_destroy() is useful. Other threads than the caller, if there are any, keep what they have, and an
+ * ordinary user's process gets no namespaces then.
  */
 int vmm_confine(struct vmm *vm, const struct vmm_confinement *confinement);
 
 /*
  * The calling thread may do no more than wait for its VMs, use functions of this header on them, and read and write what is open:
- * a filter as those of the library's threads. After vmm_start(). Returns 0, -ENOTSUP when vmm was built without filters, or
- * another negative errno.
+ * a filter as those of the library's threads, which is never taken away. After vmm_start(). Any other call raises SIGSYS
+ * (see enum vmm_sandbox). Returns 0, -ENOTSUP when vmm was built without filters, or another negative errno; nothing is logged.
  */
 int vmm_confine_thread(void);
 
 /*
  * The same for a thread that does no more than read, write, poll and shut down what is open, and end: a narrower filter. Any
- * time. Returns as that.
+ * time. Gives up the thread's capabilities, of which vmm_confine() may have left some for shared directories. Returns as that.
  */
 int vmm_confine_stream_thread(void);
 
 /*
- * In a handler of SIGSYS (SA_SIGINFO), which the library does not install: writes which thread was refused which system call, in at
+ * In a handler of SIGSYS (SA_SIGINFO), which the library does not install, with its siginfo_t: writes which thread was refused which system call, in at
  * most size bytes. False when the signal was not raised by a filter. May be called in a handler.
  */
-bool vmm_describe_violation(const siginfo_t *info, char *text, size_t size);
+bool vmm_describe_violation(const void *info, char *text, size_t size);
 
-/* vmm_prepare(), if that was not called, and starts the vCPUs. Once. Returns 0 or negative errno; after a failure only vmm_destroy() is useful. */
+/* vmm_prepare(), if that was not called, and starts the vCPUs. Once (else -EALREADY). Returns 0 or negative errno; after a failure only
+ * vmm_destroy() is useful. */
 int vmm_start(struct vmm *vm);
 
 /*
  * Waits until the VM has ended, at most timeout_ms (-1: forever; 0: only looks). Returns 0 with *end set (if not
- * NULL), or -ETIMEDOUT. When it returns 0 the vCPUs have stopped and the console was written out. May be
- * called again.
+ * NULL), -ETIMEDOUT, or, where it would wait forever for a VM that was not started, -EDEADLK. When it returns 0 the vCPUs have stopped
+ * and the console was written out. May be called again.
  */
 int vmm_wait(struct vmm *vm, int timeout_ms, enum vmm_end *end);
 
@@ -392,9 +410,9 @@ void vmm_dump_vcpus(struct vmm *vm);
 
 /*
  * Writes the guest's memory and the registers of its vCPUs into a regular file, from its start, as an ELF core for gdb and crash(8),
- * with holes for pages of zeros: what the file held is lost. The vCPUs stop for as long as that takes. After the end they are as they were
- * then. Returns 0, or negative errno after a message, with the file empty if it could be emptied (-ENOSPC, -EFBIG, ...). One at a
- * time; threads as with vmm_dump_vcpus().
+ * with holes for pages of zeros: what the file held is lost, and one that appends (O_APPEND) is refused.
+ * The vCPUs stop for as long as that takes. After the end they are as they were then. Returns 0, or negative errno after a message, with
+ * the file empty if it could be emptied (-EINVAL for a wrong one, -ENOSPC, -EFBIG, ...). One at a time; threads as with vmm_dump_vcpus().
  */
 int vmm_dump_guest(struct vmm *vm, int fd);
 
@@ -448,9 +466,13 @@ struct vmm_balloon_stats {
 
 /*
  * Asks the guest and waits for its answer, timeout_ms at most. Returns 0, -ENODEV without a balloon, -EAGAIN while the
- * guest has no driver for it, or -ETIMEDOUT. Any thread.
+ * guest has no driver for it, or -ETIMEDOUT; the last two are not
+ * logged. Any thread.
  */
 int vmm_balloon_stats(struct vmm *vm, struct vmm_balloon_stats *stats, unsigned int timeout_ms);
+
+/* Whether the guest has written to its console since this was last asked, whoever reads that. Any thread. */
+bool vmm_console_wrote(struct vmm *vm);
 
 /* The terminal behind the console has this size, in characters; the guest is told if the console is a virtio console. Any
  * thread. */
@@ -462,7 +484,8 @@ void vmm_console_resize(struct vmm *vm, unsigned int rows, unsigned int columns)
  */
 void vmm_disks_resized(struct vmm *vm);
 
-/* Ends the VM at once, without asking the guest. vmm_wait() tells when that is done. Any thread. */
+/* Ends the VM at once, without asking the guest; one that was not started ends as soon as it is. vmm_wait() tells when that is done. Any
+ * thread. */
 void vmm_stop(struct vmm *vm);
 
 /* Ends the VM if it runs, and frees everything; see also vmm_config.quick_end. NULL is fine. */
@@ -475,7 +498,8 @@ const char *vmm_version(void);
 
 /*
  * What "uname -r" will say where this kernel runs: letters, digits and any of "+-._~", of which no dot is the first. Returns 0,
- * -ENODATA when the file does not tell, -ENAMETOOLONG for more than size bytes, or the errno of opening or reading it.
+ * -ENODATA when the file does not tell, -ENOEXEC for what is no regular file, -ENAMETOOLONG for more than size
+ * bytes, or the errno of opening or reading it.
  */
 int vmm_kernel_release(const char *path, char *release, size_t size);
 
@@ -486,8 +510,12 @@ int vmm_kernel_release(const char *path, char *release, size_t size);
  */
 int vmm_kernel_config(const char *path, char **text);
 
-/* Whether the kernel seems to be in that directory (vmm_config.kernel_cache), unpacked: somebody has started it since its file was changed. */
-bool vmm_kernel_is_cached(const char *path, const char *kernel_cache);
+/*
+ * The same for a kernel that is in that directory (vmm_config.kernel_cache), unpacked, for somebody has started it since its file was
+ * changed: it need not be unpacked again. Returns 0, -ENODATA when there is none inside, or another negative errno when that is
+ * not known there.
+ */
+int vmm_kernel_cached_config(const char *path, const char *kernel_cache, char **text);
 
 /*
  * A whole file of at most 64 MiB, unpacked if it is packed by gzip, zstd or xz, such as a module of a kernel: *size bytes and a
@@ -501,8 +529,8 @@ struct vmm_host {
 	int kvm_error; /* why /dev/kvm cannot be opened, a negative errno, and the rest is 0; 0: it can */
 	int kvm_version; /* 12, if it is the KVM that vmm knows */
 	const char *
-		kvm_lacks; /* what a VM cannot do without, in words, and is not there; NULL: all is */
-	int vm_error;	   /* why no VM can be made, a negative errno; 0: one can */
+		kvm_lacks; /* what a VM cannot do without, in words, and is not there, a constant text; NULL: all is */
+	int vm_error; /* why no VM can be made, a negative errno; 0: one can */
 	uint64_t
 		vm_us; /* how long that took, microseconds: more than some hundreds are the kernel's waiting */
 };

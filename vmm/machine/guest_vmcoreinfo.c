@@ -46,9 +46,11 @@ bool guest_vmcoreinfo_find(const struct guest_mem *mem, struct guest_vmcoreinfo 
 	for (unsigned int i = 0; i < mem->n_regions; i++) {
 		const struct guest_mem_region *r = &mem->regions[i];
 
-		for (uint64_t at = 0; at < r->size; at += PAGE) {
-			if (vmcoreinfo_read(mem, r->base + at, info))
-				return true;
+		for (uint64_t at = 0, end; (end = guest_mem_next_part(mem, r, &at)) > 0;) {
+			for (; at < end; at += PAGE) {
+				if (vmcoreinfo_read(mem, r->base + at, info))
+					return true;
+			}
 		}
 	}
 	return false;

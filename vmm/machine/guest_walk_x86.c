@@ -11,6 +11,10 @@
 
 #define PAGE_BITS 12
 
+/* Of a root table, where page tables are isolated. */
+#define ISOLATED_BIT  UINT64_C(0x1000)
+#define ISOLATED_HALF 256
+
 /* How this vCPU's tables are built. */
 struct guest_walk_mode {
 	unsigned int levels; /* 0: no paging */
@@ -65,8 +69,8 @@ static gpa_t guest_walk_page(const struct guest_walk_mode *m, uint64_t entry, ui
 	return page;
 }
 
-int guest_walk(const struct guest_mem *mem, const struct kvm_sregs *sregs, uint64_t address,
-	       gpa_t *gpa, uint64_t *left)
+static int guest_walk_tables(const struct guest_mem *mem, const struct kvm_sregs *sregs,
+			     uint64_t address, gpa_t *gpa, uint64_t *left)
 {
 	struct guest_walk_mode m = guest_walk_mode(sregs);
 	uint64_t entry = 0, offset, page_size = 1u << PAGE_BITS;
@@ -94,6 +98,41 @@ int guest_walk(const struct guest_mem *mem, const struct kvm_sregs *sregs, uint6
 	*gpa = (m.levels ? guest_walk_page(&m, entry, page_size) : address - offset) + offset;
 	*left = page_size - offset;
 	return 0;
+}
+
+/*
+ * Linux has two root tables side by side then (arch/x86/mm/pti.c): the program's lies behind the kernel's, which has the same lower
+ * half, where nothing may be executed. That tells them from others.
+ */
+static bool guest_walk_is_isolated(const struct guest_mem *mem, const struct kvm_sregs *sregs)
+{
+	uint64_t user[ISOLATED_HALF], kernel[ISOLATED_HALF];
+	gpa_t root = sregs->cr3 & ENTRY_ADDRESS;
+	unsigned int same = 0;
+
+	if (!(sregs->efer & X86_EFER_LMA) || !(root & ISOLATED_BIT) ||
+	    guest_mem_read(mem, root, user, sizeof(user)) < 0 ||
+	    guest_mem_read(mem, root & ~ISOLATED_BIT, kernel, sizeof(kernel)) < 0)
+		return false;
+	for (unsigned int i = 0; i < ISOLATED_HALF; i++) {
+		if ((user[i] ^ kernel[i]) & (ENTRY_ADDRESS | ENTRY_PRESENT))
+			return false;
+		same += user[i] & ENTRY_PRESENT;
+	}
+	return same > 0;
+}
+
+int guest_walk(const struct guest_mem *mem, const struct kvm_sregs *sregs, uint64_t address,
+	       gpa_t *gpa, uint64_t *left)
+{
+	int err = guest_walk_tables(mem, sregs, address, gpa, left);
+	struct kvm_sregs kernel;
+
+	if (err == 0 || !(address >> 63) || !guest_walk_is_isolated(mem, sregs))
+		return err;
+	kernel = *sregs;
+	kernel.cr3 &= ~ISOLATED_BIT;
+	return guest_walk_tables(mem, &kernel, address, gpa, left);
 }
 
 /* One of dst and src is NULL. */

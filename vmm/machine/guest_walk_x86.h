@@ -3,8 +3,9 @@
  * 5-level paging, and none).
  *
  * For whoever looks at a guest from outside. Tables are read entry by entry as they are now, at most five of them for
- * an address; rights and reserved bits are not looked at, nor are accessed bits set. Addresses are linear: the caller has added a
- * segment's base.
+ * an address (and two root tables); rights and reserved bits are not looked at, nor are accessed bits set. Addresses are linear: the
+ * caller has added a segment's base. While a program of a Linux kernel with page table isolation runs, the kernel's addresses are found
+ * by the kernel's tables.
  *
  * Any thread; only that of a paused vCPU gives an answer that lasts.
  */

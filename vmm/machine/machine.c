@@ -249,7 +249,7 @@ static int make_cards(struct machine *machine, const struct machine_config *conf
 	if (config->vsock && err == 0)
 		err = machine_add_vsock(machine, config->vsock);
 	for (unsigned int i = 0; i < config->n_shares && err == 0; i++)
-		err = machine_add_share(machine, &config->shares[i], i);
+		err = machine_add_share(machine, &config->shares[i], i, config->cpus);
 	if (config->rng && err == 0)
 		err = machine_add_rng(machine);
 	if (config->balloon && err == 0)
@@ -285,7 +285,7 @@ static int make_vcpus(struct machine *machine, const struct machine_config *conf
 				 .eoi = machine_on_eoi,
 				 .triple_fault = machine_on_triple_fault,
 				 .failed = machine_on_failure,
-				 .debug = machine_gdb_on_exit,
+				 .debug = config->gdb ? machine_gdb_on_exit : NULL,
 				 .break_at_port = machine_gdb_on_port,
 				 .arg = machine};
 	struct kvm_cpuid2 *cpuid;

@@ -108,11 +108,12 @@ struct machine_vsock_config {
 	unsigned int n_ports;
 };
 
-/* A directory of the host that the guest may read. */
+/* A directory of the host; see struct vmm_share. */
 struct machine_share_config {
 	const char *path;
 	const char *tag; /* by which the guest mounts it */
-	bool keep;	 /* the guest may keep what it has read */
+	bool writable;
+	int cache; /* enum virtio_fs_cache */
 };
 
 /* A piece of the initrd that is no file; see struct vmm_initrd_part. */
@@ -235,7 +236,8 @@ struct machine {
 	/* immutable after create */
 	enum machine_sandbox sandbox;
 	bool filtered; /* threads get filters */
-	unsigned int n_disks;
+	bool owners; /* the process has kept rights over shared files, which threads drop but those that write them */
+	bool has_storage; /* disks or shared directories, whose slow work threads do */
 	bool quick_end;
 	int dump_fd; /* -1: none */
 	struct machine_rights rights[FILTER_KINDS];
@@ -276,7 +278,7 @@ struct machine {
 	unsigned int built;
 	unsigned int next_io_loop;     /* whose turn it is to get a queue */
 	unsigned int n_user_nets;      /* cards on passt */
-	struct thread_starter starter; /* of disks' threads */
+	struct thread_starter starter; /* of the threads that wait for storage */
 	/* owned by the owner's thread */
 	bool prepared;
 	bool started;
@@ -320,7 +322,10 @@ void machine_stop(struct machine *machine);
 /* Has the size of the disks' images looked at again, soon. */
 void machine_disks_resized(struct machine *machine);
 
-/* Any thread, from create to destroy; machine_balloon_stats() waits for the guest. They report errors themselves. */
+/*
+ * Any thread, from create to destroy; machine_balloon_stats() waits for the guest. They report errors
+ * themselves, but not that it does not answer (-EAGAIN, -ETIMEDOUT).
+ */
 int machine_balloon_set(struct machine *machine, uint64_t bytes);
 int machine_balloon_stats(struct machine *machine, struct machine_balloon_stats *stats,
 			  unsigned int timeout_ms);
@@ -369,7 +374,8 @@ void machine_destroy(struct machine *machine);
 /* ---- between machine.c and its neighbours ---- */
 
 /* machine_check.c */
-/* Returns 0, or -EINVAL after a message about what cannot be. */
+/* The arrays are as long as the counts say, within the bounds above, and what is required is there. Returns 0, or -EINVAL or -EBADF after a message
+ * about what cannot be. */
 int machine_check_config(const struct machine_config *config);
 bool machine_net_is_limited(const struct machine_net_config *config);
 
@@ -436,7 +442,7 @@ int machine_add_net(struct machine *machine, const struct machine_net_config *co
 int machine_add_vsock(struct machine *machine, const struct machine_vsock_config *config);
 /* number: among the shares */
 int machine_add_share(struct machine *machine, const struct machine_share_config *config,
-		      unsigned int number);
+		      unsigned int number, unsigned int cpus);
 int machine_add_rng(struct machine *machine);
 int machine_add_balloon(struct machine *machine);
 int machine_add_console(struct machine *machine);

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "virtio/balloon.h"
 
@@ -71,12 +70,10 @@ int machine_balloon_stats(struct machine *machine, struct machine_balloon_stats 
 		log_error("the machine has no balloon");
 		return -ENODEV;
 	}
+	/* All there is to fail is that the guest does not answer, yet: who asks often would fill the log. */
 	err = virtio_balloon_stats(&b->balloon, &said, timeout_ms);
-	if (err < 0) {
-		log_error("the guest tells nothing of its memory: %s",
-			  err == -EAGAIN ? "it runs no driver for the balloon" : strerror(-err));
+	if (err < 0)
 		return err;
-	}
 	*stats = (struct machine_balloon_stats){
 		.balloon = virtio_balloon_actual(&b->balloon),
 		.total = said.value[VIRTIO_BALLOON_S_MEMTOT],

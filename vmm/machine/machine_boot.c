@@ -22,6 +22,7 @@
  */
 #define BOOT_CMDLINE	   "panic=-1 reboot=panic_warm"
 #define BOOT_FAST	   " cryptomgr.notests"
+#define BOOT_BOUNCE	   " swiotlb=128"
 #define RESET_FLAG_INITIAL 0xffff
 #define RESET_FLAG_WARM	   0x1234
 
@@ -101,6 +102,9 @@ static char *machine_make_cmdline(const struct machine *machine,
 	/* In FIPS mode a kernel must test itself, and would anyway. */
 	if (!config->append || !machine_has_word(config->append, "fips=1"))
 		fputs(BOOT_FAST, line);
+	/* With memory above 4 GiB, Linux clears 64 MiB to copy through for devices that cannot reach it. There are none. */
+	if (config->memory > LAYOUT_RAM_LOW_MAX)
+		fputs(BOOT_BOUNCE, line);
 	if (config->n_disks > 0 && !config->initrd && config->n_initrd_parts == 0)
 		fprintf(line, " root=/dev/vda %s", config->disks[0].readonly ? "ro" : "rw");
 	machine_print_devices(line, machine, config);

@@ -1,8 +1,10 @@
-/* What contradicts itself, or is more than a machine has, is refused before anything is opened. */
+/* What contradicts itself, or is more than a machine has, is refused before anything is opened; see vmm/api/config_check.h. */
 #include "vmm/machine/machine.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "virtio/blk.h"
 #include "virtio/fs.h"
@@ -11,9 +13,7 @@ _Static_assert(MACHINE_MAX_DISK_QUEUES == VIRTIO_BLK_MAX_QUEUES, "as many as the
 
 static int check_disk(const struct machine_disk_config *d)
 {
-	if (!d->path) {
-		log_error("a disk has no path");
-	} else if (d->queues > MACHINE_MAX_DISK_QUEUES) {
+	if (d->queues > MACHINE_MAX_DISK_QUEUES) {
 		log_error("disk '%s': %u queues: a disk has at most %d", d->path, d->queues,
 			  MACHINE_MAX_DISK_QUEUES);
 	} else if ((d->iops_burst && !d->iops) || (d->bps_burst && !d->bps)) {
@@ -101,9 +101,6 @@ static int check_net(const struct machine_net_config *n, unsigned int number)
 	else if (n->mtu != 0 && (n->mtu < NET_MTU_MIN || n->mtu > NET_MTU_MAX))
 		log_error("network card %u: an MTU of %u: it must be from %u to %u", number, n->mtu,
 			  NET_MTU_MIN, NET_MTU_MAX);
-	else if (n->n_forwards > PASST_MAX_FORWARDS)
-		log_error("network card %u: %u forwards: a card has at most %u", number,
-			  n->n_forwards, PASST_MAX_FORWARDS);
 	else if (is_forward_without_port(n))
 		log_error("network card %u: a forward goes from a port to a port, from 1 to 65535",
 			  number);
@@ -133,12 +130,6 @@ static int check_cards(const struct machine_config *config)
 {
 	int err = 0;
 
-	if (config->n_disks > MACHINE_MAX_DISKS_AND_NETS ||
-	    config->n_nets > MACHINE_MAX_DISKS_AND_NETS - config->n_disks) {
-		log_error("a machine has room for %d disks and network cards",
-			  MACHINE_MAX_DISKS_AND_NETS);
-		return -EINVAL;
-	}
 	for (unsigned int i = 0; i < config->n_disks && err == 0; i++)
 		err = check_disk(&config->disks[i]);
 	for (unsigned int i = 0; i < config->n_nets && err == 0; i++)
@@ -152,19 +143,10 @@ static int check_cards(const struct machine_config *config)
 
 static int check_shares(const struct machine_config *config)
 {
-	if (config->n_shares > MACHINE_MAX_SHARES) {
-		log_error("%u shared directories: a machine has at most %d", config->n_shares,
-			  MACHINE_MAX_SHARES);
-		return -EINVAL;
-	}
 	for (unsigned int i = 0; i < config->n_shares; i++) {
 		const struct machine_share_config *s = &config->shares[i];
 		size_t len = s->tag ? strlen(s->tag) : 0;
 
-		if (!s->path) {
-			log_error("a shared directory has no path");
-			return -EINVAL;
-		}
 		if (len == 0 || len > VIRTIO_FS_TAG_MAX) {
 			log_error("directory '%s': a tag has 1 to %d bytes", s->path,
 				  VIRTIO_FS_TAG_MAX);
@@ -180,8 +162,69 @@ static int check_shares(const struct machine_config *config)
 	return 0;
 }
 
+enum fd_use {
+	FD_READ, /* the mode is no matter: nohup(1) gives an input that cannot be read, which is one that has ended */
+	FD_WRITE,
+	FD_SOCKET,
+};
+
+static bool is_bad_fd(const char *field, int fd, enum fd_use use)
+{
+	static const char *const uses[] = {"", " for writing", " as a socket"};
+	struct stat st;
+	bool good;
+	int flags;
+
+	if (fd < 0)
+		return false;
+	flags = fcntl(fd, F_GETFL);
+	good = flags >= 0;
+	if (use == FD_WRITE)
+		good = good && (flags & O_ACCMODE) != O_RDONLY;
+	else if (use == FD_SOCKET)
+		good = fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode);
+	if (!good)
+		log_error("%s: file descriptor %d is not open%s", field, fd, uses[use]);
+	return !good;
+}
+
+static int check_vsock(const struct machine_vsock_config *v)
+{
+	if (!v->path && v->n_ports == 0) {
+		log_error("a socket device has no path");
+		return -EINVAL;
+	}
+	for (unsigned int i = 0; i < v->n_ports; i++) {
+		for (unsigned int j = 0; j < i; j++) {
+			if (v->ports[j].port == v->ports[i].port) {
+				log_error("vsock port %u is there twice", v->ports[i].port);
+				return -EINVAL;
+			}
+		}
+		if (is_bad_fd("vsock port", v->ports[i].fd, FD_SOCKET))
+			return -EBADF;
+	}
+	return 0;
+}
+
+static int check_descriptors(const struct machine_config *config)
+{
+	if (config->console_socket >= 0 && (config->console_in >= 0 || config->console_out >= 0)) {
+		log_error("a console has a socket or descriptors of its own, not both");
+		return -EINVAL;
+	}
+	if (is_bad_fd("console_in", config->console_in, FD_READ) ||
+	    is_bad_fd("console_out", config->console_out, FD_WRITE) ||
+	    is_bad_fd("console_socket", config->console_socket, FD_SOCKET) ||
+	    is_bad_fd("dump_fd", config->dump_fd, FD_WRITE))
+		return -EBADF;
+	return config->vsock ? check_vsock(config->vsock) : 0;
+}
+
 int machine_check_config(const struct machine_config *config)
 {
+	int err;
+
 	if (!config->kernel) {
 		log_error("no kernel was given");
 		return -EINVAL;
@@ -189,11 +232,6 @@ int machine_check_config(const struct machine_config *config)
 	if (config->cmdline && config->append) {
 		log_error("a whole command line and an addition to the built-in one exclude each "
 			  "other");
-		return -EINVAL;
-	}
-	if (config->n_initrd_parts > MACHINE_MAX_INITRD_PARTS) {
-		log_error("an initrd of %u parts: it has at most %d", config->n_initrd_parts,
-			  MACHINE_MAX_INITRD_PARTS);
 		return -EINVAL;
 	}
 	if (config->cpus < 1 || config->cpus > MACHINE_MAX_VCPUS) {
@@ -210,20 +248,8 @@ int machine_check_config(const struct machine_config *config)
 			  MACHINE_MAX_IO_THREADS);
 		return -EINVAL;
 	}
-	if (config->console_socket >= 0 && (config->console_in >= 0 || config->console_out >= 0)) {
-		log_error("a console has a socket or descriptors of its own, not both");
-		return -EINVAL;
-	}
-	if (config->vsock && !config->vsock->path && config->vsock->n_ports == 0) {
-		log_error("a socket device has no path");
-		return -EINVAL;
-	}
-	if (config->vsock && config->vsock->n_ports > VIRTIO_VSOCK_PORTS) {
-		log_error("a socket device has at most %d ports of its owner's",
-			  VIRTIO_VSOCK_PORTS);
-		return -EINVAL;
-	}
-	if (check_shares(config) < 0)
-		return -EINVAL;
-	return check_cards(config);
+	err = check_descriptors(config);
+	if (err == 0)
+		err = check_shares(config);
+	return err == 0 ? check_cards(config) : err;
 }

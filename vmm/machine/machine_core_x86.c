@@ -235,10 +235,10 @@ static int core_write(int fd, const void *bytes, size_t len)
 	for (size_t done = 0; done < len;) {
 		ssize_t n = write(fd, (const uint8_t *)bytes + done, len - done);
 
-		if (n >= 0)
+		if (n > 0)
 			done += (size_t)n;
-		else if (errno != EINTR)
-			return -errno;
+		else if (n == 0 || errno != EINTR)
+			return n == 0 ? -EIO : -errno;
 	}
 	return 0;
 }
@@ -248,24 +248,41 @@ static bool core_is_zero(const uint8_t *page)
 	return page[0] == 0 && memcmp(page, page + 1, CORE_PAGE - 1) == 0;
 }
 
-/* Devices may still write to it; the kernel reads each byte once. */
-static int core_write_region(struct core *core, const struct guest_mem_region *r)
+static int core_skip(int fd, uint64_t n)
 {
-	const uint8_t *bytes = guest_mem_ptr(&core->machine->mem, r->base, r->size);
+	/* beyond what its file system can hold */
+	return lseek(fd, (off_t)n, SEEK_CUR) < 0 ? (errno == EINVAL ? -EFBIG : -errno) : 0;
+}
+
+/* Devices may still write to it; the kernel reads each byte once. */
+static int core_write_part(int fd, const uint8_t *bytes, uint64_t size)
+{
 	int err = 0;
 
-	for (uint64_t at = 0, n; at < r->size && err == 0; at += n) {
+	for (uint64_t at = 0, n; at < size && err == 0; at += n) {
 		bool zero = core_is_zero(bytes + at);
 
 		for (n = CORE_PAGE;
-		     n < CORE_PIECE && at + n < r->size && core_is_zero(bytes + at + n) == zero;)
+		     n < CORE_PIECE && at + n < size && core_is_zero(bytes + at + n) == zero;)
 			n += CORE_PAGE;
-		if (!zero)
-			err = core_write(core->fd, bytes + at, n);
-		else if (lseek(core->fd, (off_t)n, SEEK_CUR) < 0)
-			err = -errno;
+		err = zero ? core_skip(fd, n) : core_write(fd, bytes + at, n);
 	}
 	return err;
+}
+
+static int core_write_region(struct core *core, const struct guest_mem_region *r)
+{
+	const uint8_t *bytes = guest_mem_ptr(&core->machine->mem, r->base, r->size);
+	uint64_t at = 0, done = 0, end;
+	int err = 0;
+
+	while (err == 0 && (end = guest_mem_next_part(&core->machine->mem, r, &at)) > 0) {
+		err = core_skip(core->fd, at - done);
+		if (err == 0)
+			err = core_write_part(core->fd, bytes + at, end - at);
+		at = done = end;
+	}
+	return err == 0 ? core_skip(core->fd, r->size - done) : err;
 }
 
 static int core_write_head(struct core *core)
@@ -314,6 +331,9 @@ static int core_make(struct core *core)
 		err = -errno;
 	for (unsigned int i = 0; i < mem->n_regions && err == 0; i++)
 		err = core_write_region(core, &mem->regions[i]);
+	/* a file that appends has no holes */
+	if (err == 0 && lseek(core->fd, 0, SEEK_CUR) != (off_t)(core->data + guest_mem_size(mem)))
+		err = -EINVAL;
 	/* a hole at the end; of half a dump nothing is of use */
 	if (ftruncate(core->fd, err == 0 ? (off_t)(core->data + guest_mem_size(mem)) : 0) < 0 &&
 	    err == 0)
@@ -335,7 +355,10 @@ int machine_dump_guest(struct machine *machine, int fd)
 		vcpu_pause_end(&machine->pause);
 	}
 	if (err < 0)
-		log_error("cannot write the dump of the guest: %s", strerror(-err));
+		log_error("cannot write the dump of the guest: %s",
+			  err == -EINVAL
+				  ? "this is no regular file, is not open for writing, or appends"
+				  : strerror(-err));
 	else
 		log_warn("a dump of the guest was written%s",
 			 core->info.len ? "" : ", without VMCOREINFO, which its memory has not");

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <sched.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "virtio/blk.h"
 #include "virtio/disk.h"
@@ -27,10 +26,8 @@ static void machine_remove_disk(struct machine_card *card)
 static void machine_resize_disk(struct machine_card *card)
 {
 	struct machine_disk *d = (struct machine_disk *)card;
-	int err = virtio_blk_resized(&d->blk);
 
-	if (err < 0)
-		log_error("cannot look at the size of %s: %s", d->disk.name, strerror(-err));
+	virtio_blk_resized(&d->blk);
 }
 
 static struct image_config machine_image(const struct machine_disk_config *config)

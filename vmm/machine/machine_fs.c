@@ -1,4 +1,4 @@
-/* A shared directory, on a loop of its own: its requests wait for storage, and its thread may open files. */
+/* A shared directory, on a loop of its own, whose thread may open files. */
 #include "vmm/machine/machine.h"
 
 #include <errno.h>
@@ -22,7 +22,9 @@ static int machine_run_fs(struct machine_card *card, struct machine *machine)
 	char name[16];
 	int err;
 
-	f->loop.rights = machine_rights(machine, FILTER_FS);
+	f->loop.rights = machine_rights(machine, f->fs.writable ? FILTER_FS_WRITE : FILTER_FS);
+	f->loop.starter = &machine->starter;
+	f->loop.started = machine_rights(machine, FILTER_FS_IO);
 	snprintf(name, sizeof(name), "vmm-fs%u", f->number);
 	err = evloop_start(&f->loop, name);
 	if (err < 0)
@@ -37,8 +39,7 @@ static void machine_halt_fs(struct machine_card *card)
 
 static void machine_fs_confined(struct machine_card *card, bool alone)
 {
-	if (alone)
-		virtio_fs_squash(&((struct machine_fs *)card)->fs);
+	virtio_fs_confined(&((struct machine_fs *)card)->fs, alone);
 }
 
 static void machine_remove_fs(struct machine_card *card)
@@ -53,17 +54,22 @@ static void machine_remove_fs(struct machine_card *card)
 /* What it opens must stay within reach, and nothing else. */
 static void machine_fs_list_trees(struct machine_fs *f)
 {
-	f->trees[0] = (struct confine_tree){.fd = f->fs.root, .read = true};
+	f->trees[0] =
+		(struct confine_tree){.fd = f->fs.root, .read = true, .write = f->fs.writable};
 	f->trees[1] = (struct confine_tree){.fd = f->fs.proc};
 	f->card.trees = f->trees;
 	f->card.n_trees = 2;
 }
 
 int machine_add_share(struct machine *machine, const struct machine_share_config *config,
-		      unsigned int number)
+		      unsigned int number, unsigned int cpus)
 {
 	struct virtio_fs_options options = {
-		.path = config->path, .tag = config->tag, .keep = config->keep};
+		.path = config->path,
+		.tag = config->tag,
+		.n_queues = cpus < VIRTIO_FS_MAX_QUEUES ? cpus : VIRTIO_FS_MAX_QUEUES,
+		.writable = config->writable,
+		.cache = (enum virtio_fs_cache)config->cache};
 	struct machine_fs *f = calloc(1, sizeof(*f));
 	int err;
 
@@ -82,6 +88,7 @@ int machine_add_share(struct machine *machine, const struct machine_share_config
 	err = virtio_fs_init(&f->fs, &options);
 	if (err < 0)
 		goto fail_loop;
+	log_info("%s: mount -t virtiofs %s DIRECTORY", f->fs.name, config->tag);
 	machine_fs_list_trees(f);
 	f->card.run = machine_run_fs;
 	f->card.halt = machine_halt_fs;

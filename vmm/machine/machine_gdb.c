@@ -134,10 +134,13 @@ static void *machine_gdb_thread(void *arg)
 		if (fds[0].revents) {
 			eventfd_read(gdb->wake, &count);
 			machine_gdb_look(gdb);
+			if (gdb->lost && gdb->client >= 0)
+				machine_gdb_hang_up(gdb);
 		}
-		if (fds[1].revents && gdb->client < 0)
+		/* What was ready may be closed by now. */
+		if (fds[1].revents && fds[1].fd == gdb->listener)
 			machine_gdb_accept(gdb);
-		else if (fds[1].revents)
+		else if (fds[1].revents && gdb->client >= 0)
 			machine_gdb_receive(gdb);
 	}
 	machine_gdb_tell_end(gdb);
@@ -176,7 +179,10 @@ int machine_listen_gdb(struct machine *machine)
 			       SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	err = gdb->listener < 0 ? -errno : machine_gdb_bind(gdb);
 	if (err < 0)
-		log_error("cannot listen for gdb on '%s': %s", gdb->where, strerror(-err));
+		log_error("cannot listen for gdb on '%s': %s%s", gdb->where, strerror(-err),
+			  err == -EADDRINUSE && !gdb->port
+				  ? " (somebody listens on it, or it is no socket)"
+				  : "");
 	return err;
 }
 

@@ -4,10 +4,14 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/sysinfo.h>
 
 #include "vmm/machine/layout_x86.h"
 
 #define PAGE_SIZE UINT64_C(0x1000)
+
+/* Linux has 64 bytes for each page. */
+#define MACHINE_PAGES_SHARE 64
 
 /* A number in the host's directory of huge pages of this size. Returns 0 or negative errno. */
 static int machine_read_pool(uint64_t page_size, const char *name, uint64_t *value)
@@ -95,11 +99,20 @@ static void machine_say_no_memory(uint64_t size, uint64_t page_size, int err)
 static int machine_check_memory(uint64_t size, uint64_t low, uint64_t page_size)
 {
 	unsigned int bits = vcpu_host_address_bits();
+	struct sysinfo host;
 
 	if (size - low > (UINT64_C(1) << bits) - LAYOUT_RAM_HIGH) {
 		log_error("cannot give the guest %llu MiB of memory: this CPU addresses %u bits",
 			  (unsigned long long)(size >> 20), bits);
 		return -EINVAL;
+	}
+	/* More than the host has is right where the guest uses little of it. */
+	if (page_size == PAGE_SIZE && sysinfo(&host) == 0 &&
+	    size / MACHINE_PAGES_SHARE / host.mem_unit > host.totalram + host.totalswap) {
+		log_error("cannot give the guest %llu MiB of memory: a kernel's list of its pages "
+			  "alone would be more than this host has",
+			  (unsigned long long)(size >> 20));
+		return -ENOMEM;
 	}
 	if (size % page_size != 0) {
 		log_error("cannot give the guest %llu MiB of memory: it must be a multiple of the "

@@ -148,7 +148,6 @@ int machine_start(struct machine *machine)
 		err = machine_own_cards(machine);
 	if (err < 0)
 		return err;
-	machine->started = true;
 	machine_shut_gate(machine);
 	console_start(&machine->console, &machine->serial);
 	machine->loop.rights = machine_rights(machine, FILTER_MAIN);
@@ -157,6 +156,7 @@ int machine_start(struct machine *machine)
 		log_error("cannot start the main loop: %s", strerror(-err));
 		return err;
 	}
+	machine->started = true;
 	err = machine_start_io(machine);
 	if (err == 0)
 		err = machine_start_gdb(machine);

@@ -57,11 +57,24 @@ void machine_bar_gate(struct machine *machine)
 
 /* ---- filters ---- */
 
+/* Threads that are started when there is work for them, which the guest does not wait for. */
+static bool machine_comes_later(enum filter_kind kind)
+{
+	return kind == FILTER_DISK || kind == FILTER_FS_IO;
+}
+
 /* For the calling thread. Returns 0, or negative errno after a message if that ends the machine. */
 static int machine_filter(struct machine *machine, enum filter_kind kind)
 {
-	int err = filter_install(kind);
+	int err;
 
+	/* The starter of those that come later has done so before. */
+	if (machine->owners && kind != FILTER_FS_WRITE && !machine_comes_later(kind))
+		confine_drop_capabilities();
+	/* Its filter allows to take one, which is for what machine_confine() has left, not for what a program may have kept back. */
+	else if (!machine->owners && kind == FILTER_FS_WRITE)
+		confine_settle_capabilities();
+	err = filter_install(kind);
 	if (err == 0)
 		return 0;
 	if (machine->sandbox != MACHINE_SANDBOX_STRICT) {
@@ -79,7 +92,7 @@ static bool machine_drop(const struct thread_rights *rights)
 	struct machine *machine = r->machine;
 	int err = machine_filter(machine, r->kind);
 
-	if (r->kind != FILTER_DISK)
+	if (!machine_comes_later(r->kind))
 		machine_pass(machine, err == 0);
 	if (err < 0)
 		machine_end(machine, MACHINE_END_FAILED);
@@ -107,7 +120,7 @@ int machine_init_rights(struct machine *machine, const struct machine_config *co
 	int err = filter_available();
 
 	machine->sandbox = config->sandbox;
-	machine->n_disks = config->n_disks;
+	machine->has_storage = config->n_disks > 0 || config->n_shares > 0;
 	for (unsigned int i = 0; i < FILTER_KINDS; i++)
 		machine->rights[i] = (struct machine_rights){.rights.drop = machine_drop,
 							     .machine = machine,
@@ -128,8 +141,7 @@ const struct thread_rights *machine_rights(struct machine *machine, enum filter_
 {
 	if (!machine->filtered)
 		return NULL;
-	/* Disks' threads come later. */
-	if (kind != FILTER_DISK) {
+	if (!machine_comes_later(kind)) {
 		pthread_mutex_lock(&machine->gate_lock);
 		machine->gate_awaited++;
 		pthread_mutex_unlock(&machine->gate_lock);
@@ -141,14 +153,15 @@ int machine_start_starter(struct machine *machine)
 {
 	int err;
 
-	if (!machine->filtered || machine->n_disks == 0)
+	if (!machine->filtered || !machine->has_storage)
 		return 0;
-	err = thread_starter_start(&machine->starter, machine_rights(machine, FILTER_STARTER),
-				   machine_rights(machine, FILTER_DISK));
+	err = thread_starter_start(&machine->starter, machine_rights(machine, FILTER_STARTER));
 	if (err < 0)
 		log_error("cannot start the thread that starts others: %s", strerror(-err));
-	for (unsigned int i = 0; i < machine->n_io_loops && err == 0; i++)
+	for (unsigned int i = 0; i < machine->n_io_loops && err == 0; i++) {
 		machine->io_loops[i].starter = &machine->starter;
+		machine->io_loops[i].started = machine_rights(machine, FILTER_DISK);
+	}
 	return err;
 }
 
@@ -239,10 +252,18 @@ int machine_confine(struct machine *machine, const struct machine_confinement *c
 	options.n_remove_in = machine_list_made(machine, c, dirs);
 	options.trees = trees;
 	options.n_trees = machine_list_trees(machine, trees);
+	for (unsigned int i = 0; i < options.n_trees; i++)
+		options.keep_owners |= trees[i]->write && machine->filtered && c->starting_thread;
 	err = confine_process(&options, &result);
 	free(dirs);
 	if (err < 0)
 		return err;
+	machine->owners = result.kept;
+	if (options.n_trees > 0 && !result.hidden)
+		log_warn("sandbox: without an empty root and without Landlock a guest that breaks "
+			 "out could "
+			 "open all files of this host that its user can, for it has shared "
+			 "directories");
 	if (result.moved)
 		sockets->sockets_moved(sockets);
 	if (sockets)

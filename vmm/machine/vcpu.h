@@ -36,7 +36,8 @@ struct vcpu_host {
 	void (*eoi)(void *arg, uint8_t vector);	       /* end of a level interrupt */
 	void (*triple_fault)(void *arg);	       /* KVM_EXIT_SHUTDOWN */
 	void (*failed)(void *arg, unsigned int index); /* cannot go on; said in the log */
-	void (*debug)(void *arg, unsigned int index);  /* KVM_EXIT_DEBUG: it is held */
+	/* KVM_EXIT_DEBUG: it is held. NULL: no debugger */
+	void (*debug)(void *arg, unsigned int index);
 	bool (*break_at_port)(
 		void *arg,
 		unsigned int index); /* whether it was one, which is as an exit for debug then */

@@ -153,7 +153,7 @@ static const struct vcpu_debug_field vcpu_debug_fields[] = {
 	FIELD(cr4, sregs.cr4),
 	FIELD(cr8, sregs.cr8),
 	FIELD(efer, sregs.efer),
-	/* These mean nothing without what belongs to them, so they are not written. */
+	/* These mean nothing without what belongs to them, so that another value is refused. */
 	FIELD(segments[0], sregs.cs.selector),
 	FIELD(segments[1], sregs.ss.selector),
 	FIELD(segments[2], sregs.ds.selector),
@@ -218,6 +218,23 @@ static int vcpu_debug_write_fpu(const struct vcpu *vcpu, const struct kvm_fpu *f
 	return ioctl(vcpu->fd, KVM_SET_XSAVE, &xsave) < 0 ? -errno : 0;
 }
 
+/* Whether one is changed that cannot be. */
+static bool vcpu_debug_changes_segment(const struct vcpu_debug_state *old,
+				       const struct gdb_registers *registers)
+{
+	uint32_t was;
+
+	for (unsigned int i = N_WRITTEN; i < N_FIELDS; i++) {
+		const struct vcpu_debug_field *f = &vcpu_debug_fields[i];
+
+		was = 0;
+		memcpy(&was, (const uint8_t *)old + f->kvm, f->kvm_size);
+		if (memcmp(&was, (const uint8_t *)registers + f->gdb, sizeof(was)) != 0)
+			return true;
+	}
+	return false;
+}
+
 /* KVM may refuse what it has given, so what stays as it is is not set. */
 int vcpu_debug_write(const struct vcpu *vcpu, const struct gdb_registers *registers)
 {
@@ -226,6 +243,8 @@ int vcpu_debug_write(const struct vcpu *vcpu, const struct gdb_registers *regist
 
 	if (err < 0)
 		return err;
+	if (vcpu_debug_changes_segment(&old, registers))
+		return -EINVAL;
 	state = old;
 	for (unsigned int i = 0; i < N_WRITTEN; i++) {
 		const struct vcpu_debug_field *f = &vcpu_debug_fields[i];

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "vmm/core/late_close.h"
@@ -12,6 +13,14 @@
 #include "vmm/machine/layout_x86.h"
 
 #define VM_KVM_DEVICE "/dev/kvm"
+
+/* Then to be of that group helps; root's is no group to be of. */
+static bool vm_group_may_use(void)
+{
+	struct stat st;
+
+	return stat(VM_KVM_DEVICE, &st) == 0 && st.st_gid != 0 && (st.st_mode & 060) == 060;
+}
 
 static int vm_open_kvm(void)
 {
@@ -27,8 +36,13 @@ static int vm_open_kvm(void)
 		       "virtualization in the firmware";
 		break;
 	case -EACCES:
+		hint = vm_group_may_use() ? "; let your user in with: sudo usermod -aG $(stat -c "
+					    "%G " VM_KVM_DEVICE ") $USER, then log in again"
+					  : "; vmm doctor tells how to let your user in";
+		break;
 	case -EPERM:
-		hint = "; let your user in with: sudo usermod -aG kvm $USER, then log in again";
+		hint = "; what is around this program, such as a container or a unit's "
+		       "DevicePolicy=, does not let it through";
 		break;
 	case -ENODEV:
 	case -ENXIO:

@@ -30,6 +30,7 @@ struct confine {
 	struct confine_result *result;
 	bool own_mounts; /* there is a mount namespace of our own */
 	bool entered;	 /* its root is the empty one */
+	int left;	 /* the mount namespace that it had, or -1 */
 };
 
 static int confine_write(const char *path, const char *text)
@@ -60,6 +61,11 @@ static int confine_map_user(uid_t uid, gid_t gid)
 	return err == 0 ? confine_write("/proc/self/gid_map", map) : err;
 }
 
+static bool confine_has_directories(const struct confine_options *options)
+{
+	return options->n_remove_in > 0 || options->n_trees > 0;
+}
+
 /* Who has made the process knows which they are, and has closed them or not. */
 static int confine_descriptors(struct confine *c)
 {
@@ -77,6 +83,9 @@ static int confine_namespaces(struct confine *c)
 	gid_t gid = getegid();
 	int err = 0;
 
+	/* One in which nobody is any more falls apart: the names of what was opened there would lead elsewhere. */
+	if (confine_has_directories(c->options))
+		c->left = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
 	if (unshare(wanted) < 0) {
 		/* Who may not do so may in a user namespace, where the host lets users have them; that has no other user. */
 		if (c->options->change_user || unshare(CLONE_NEWUSER | wanted) < 0)
@@ -132,7 +141,7 @@ static int confine_directories(struct confine *c)
 	for (unsigned int i = 0; i < o->n_remove_in && err == 0; i++)
 		err = confine_cut(o->remove_in[i], 0);
 	for (unsigned int i = 0; i < o->n_trees && err == 0; i++)
-		err = confine_cut(o->trees[i]->fd, MOUNT_ATTR_RDONLY);
+		err = confine_cut(o->trees[i]->fd, o->trees[i]->write ? 0 : MOUNT_ATTR_RDONLY);
 	return err;
 }
 
@@ -253,19 +262,52 @@ static int confine_user(struct confine *c)
 	if (setgroups(0, NULL) < 0 || setresgid(o->gid, o->gid, o->gid) < 0 ||
 	    setresuid(o->uid, o->uid, o->uid) < 0)
 		return -errno;
-	c->result->alone = true;
 	return 0;
+}
+
+/* Those of permitted that are not effective a thread may take when it needs them. */
+static int confine_set_capabilities(uint32_t effective, uint32_t permitted)
+{
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct sets[_LINUX_CAPABILITY_U32S_3] = {
+		{.effective = effective, .permitted = permitted}};
+
+	prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+	return syscall(SYS_capset, &header, sets) < 0 ? -errno : 0;
+}
+
+void confine_drop_capabilities(void)
+{
+	confine_set_capabilities(0, 0);
+}
+
+void confine_settle_capabilities(void)
+{
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct sets[_LINUX_CAPABILITY_U32S_3];
+
+	if (syscall(SYS_capget, &header, sets) < 0)
+		return;
+	for (unsigned int i = 0; i < _LINUX_CAPABILITY_U32S_3; i++)
+		sets[i].permitted = sets[i].effective;
+	syscall(SYS_capset, &header, sets);
 }
 
 /* A user namespace gave all of them. None can come back, for nothing is executed any more. */
 static int confine_capabilities(struct confine *c)
 {
-	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-	struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {{0}};
+	const uint32_t owners = UINT32_C(1) << CAP_CHOWN | UINT32_C(1) << CAP_FOWNER |
+				UINT32_C(1) << CAP_DAC_OVERRIDE;
 
-	(void)c;
-	prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
-	return syscall(SYS_capset, &header, none) < 0 ? -errno : 0;
+	if (c->options->keep_owners && !c->options->change_user && !c->result->alone &&
+	    geteuid() == 0 &&
+	    /* In a container the last may be missing: setgid bits for other groups than ours are lost then, and no more. */
+	    (confine_set_capabilities(owners, owners | UINT32_C(1) << CAP_FSETID) == 0 ||
+	     confine_set_capabilities(owners, owners) == 0)) {
+		c->result->kept = true;
+		return 0;
+	}
+	return confine_set_capabilities(0, 0);
 }
 
 /* Landlock and filters ask for it. Memory that was not executable stays so, where the kernel can promise that. */
@@ -281,8 +323,10 @@ static int confine_no_new_privileges(struct confine *c)
 static int confine_landlock(struct confine *c)
 {
 	const struct confine_options *o = c->options;
+	int err = landlock_deny(o->remove_in, o->n_remove_in, o->trees, o->n_trees);
 
-	return landlock_deny(o->remove_in, o->n_remove_in, o->trees, o->n_trees);
+	c->result->hidden = err == 0 || c->entered;
+	return err;
 }
 
 /* No file of vmm's memory is written; nor can it open more descriptors, or lock more memory, than now. */
@@ -334,30 +378,54 @@ static bool confine_wants(const struct confine *c, const struct confine_stage *s
 	if (stage->apply == confine_descriptors)
 		return c->options->still_open < 0;
 	if (stage->apply == confine_directories)
-		return c->options->n_remove_in > 0 || c->options->n_trees > 0;
+		return confine_has_directories(c->options);
 	return stage->apply != confine_user || c->options->change_user;
 }
 
-int confine_process(const struct confine_options *options, struct confine_result *result)
+static const char *confine_held_name(const struct confine *c, const struct confine_stage *stage)
 {
-	struct confine c = {.options = options, .result = result};
+	return stage->apply == confine_capabilities && c->result->kept
+		       ? "no capabilities but those over shared files"
+		       : stage->name;
+}
 
-	*result = (struct confine_result){.moved = false};
+static int confine_apply(struct confine *c)
+{
+	const struct confine_options *options = c->options;
+	struct confine_result *result = c->result;
+
 	for (size_t i = 0; i < sizeof(confine_stages) / sizeof(confine_stages[0]); i++) {
 		const struct confine_stage *stage = &confine_stages[i];
 		int err;
 
-		if (!confine_wants(&c, stage))
+		if (!confine_wants(c, stage))
 			continue;
-		err = stage->apply(&c);
+		err = stage->apply(c);
 		if (err < 0 && (stage->required || options->strict)) {
-			log_error("sandbox: cannot get %s: %s", stage->name, strerror(-err));
+			log_error("sandbox: cannot get %s: %s%s", stage->name, strerror(-err),
+				  stage->apply == confine_user
+					  ? "; it takes CAP_SETUID and CAP_SETGID, and a user "
+					    "namespace that maps it and allows setgroups"
+					  : "");
 			return err;
 		}
 		if (err < 0)
 			confine_note(result->missing, sizeof(result->missing), stage->name, err);
 		else
-			confine_note(result->held, sizeof(result->held), stage->name, 0);
+			confine_note(result->held, sizeof(result->held),
+				     confine_held_name(c, stage), 0);
 	}
 	return 0;
+}
+
+int confine_process(const struct confine_options *options, struct confine_result *result)
+{
+	struct confine c = {.options = options, .result = result, .left = -1};
+	int err;
+
+	*result = (struct confine_result){.moved = false};
+	err = confine_apply(&c);
+	if (c.left >= 0)
+		close(c.left);
+	return err;
 }

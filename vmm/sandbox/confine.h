@@ -15,8 +15,9 @@
 
 /* A directory in which something will be opened later, by a descriptor (O_PATH). */
 struct confine_tree {
-	int fd;	   /* leads to the same directory afterwards, from which no way leads out */
-	bool read; /* files in it will be opened, to be read */
+	int fd;	    /* leads to the same directory afterwards, from which no way leads out */
+	bool read;  /* files in it will be opened, to be read */
+	bool write; /* and written, made and removed, all but devices */
 };
 
 struct confine_options {
@@ -31,12 +32,17 @@ struct confine_options {
 	unsigned int n_remove_in;
 	const struct confine_tree *const *trees; /* none twice */
 	unsigned int n_trees;
+	/* Root, and nobody else, keeps its rights over the owners of files, and over others' files: for trees that are written. Each
+	 * thread but those that write calls confine_drop_capabilities(). */
+	bool keep_owners;
 	const char *socket_dir; /* with sockets to be connected to later, or "."; NULL: none */
 };
 
 struct confine_result {
-	bool moved; /* socket_dir is the working directory now, and no other name means anything */
-	bool alone; /* there are no other users than ours, as far as this process can tell */
+	bool kept;   /* options.keep_owners held */
+	bool hidden; /* no file of this host can be opened by name, but for those in trees: there is an empty root, or Landlock */
+	bool moved;  /* socket_dir is the working directory now, and no other name means anything */
+	bool alone;  /* in a user namespace in which there is no user but ours */
 	char held[256];	   /* which layers hold, in words */
 	char missing[256]; /* which do not, and why; "": none */
 };
@@ -46,3 +52,9 @@ struct confine_result {
  * strict mode, of the change of user always. After an error the process may have lost some of its rights.
  */
 int confine_process(const struct confine_options *options, struct confine_result *result);
+
+/* The calling thread keeps none. */
+void confine_drop_capabilities(void);
+
+/* The calling thread keeps those that are effective, and can take no others. */
+void confine_settle_capabilities(void);

@@ -10,6 +10,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "vmm/core/unset.h"
 #include "vmm/sandbox/filter_pid.h"
 
 /* The sanitizers' own calls, in each thread and for each report, are no part of the rules. */
@@ -48,7 +49,7 @@ static void filter_complete(struct sock_filter *code, unsigned int len)
 
 int filter_install(enum filter_kind kind)
 {
-	struct sock_filter code[FILTER_MAX_LEN];
+	UNSET struct sock_filter code[FILTER_MAX_LEN]; /* each thread has it once */
 	struct sock_fprog program = {.len = filter_programs[kind].len, .filter = code};
 
 	_Static_assert(sizeof(filter_programs) / sizeof(filter_programs[0]) == FILTER_KINDS,

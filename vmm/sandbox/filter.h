@@ -14,13 +14,15 @@
 #include <stddef.h>
 
 enum filter_kind {
-	FILTER_VCPU,	/* runs the guest, and its devices' registers */
-	FILTER_MAIN,	/* console, entropy, balloon, the machine's end */
-	FILTER_IO,	/* disks and network cards */
-	FILTER_SOCKETS, /* the same, and connects to unix sockets */
-	FILTER_DISK,	/* moves bytes between memory and files */
-	FILTER_FS,	/* opens files in shared directories, and reads them */
-	FILTER_STARTER, /* starts threads of the kind before */
+	FILTER_VCPU,	 /* runs the guest, and its devices' registers */
+	FILTER_MAIN,	 /* console, entropy, balloon, the machine's end */
+	FILTER_IO,	 /* disks and network cards */
+	FILTER_SOCKETS,	 /* the same, and connects to unix sockets */
+	FILTER_DISK,	 /* moves bytes between memory and files */
+	FILTER_FS,	 /* opens files in shared directories, and reads them */
+	FILTER_FS_WRITE, /* the same, and changes them */
+	FILTER_FS_IO, /* moves bytes between memory and shared files that are open, and has them written for good */
+	FILTER_STARTER, /* starts threads that move bytes */
 	FILTER_GDB,	/* debugs the guest, for whoever is connected */
 	FILTER_OWNER,	/* of the program: waits for the machine, and takes it down */
 	FILTER_STREAM,	/* of the program: moves bytes between two descriptors */

@@ -25,6 +25,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
@@ -184,6 +185,18 @@ static const struct rule rules_storage[] = {
 	ANY(fdatasync), ANY(fallocate), IOCTL(BLKDISCARD), IOCTL(BLKZEROOUT), END,
 };
 
+/* Files in shared directories that are open. */
+static const struct rule rules_read[] = {
+	ANY(preadv),
+	END,
+};
+
+static const struct rule rules_share[] = {
+	ANY(pwritev2), ANY(copy_file_range), ANY(fallocate),
+	ANY(fsync),    ANY(fdatasync),	     ANY(syncfs),
+	END,
+};
+
 static const struct rule rules_loop[] = {
 	ANY(epoll_wait),
 	ANY(epoll_pwait2),
@@ -240,10 +253,46 @@ static const struct rule rules_fs[] = {
 	    WITHOUT(2, O_WRONLY | O_RDWR | O_CREAT | O_TRUNC)),
 	IF(readlinkat, {.arg = 0, .op = SCMP_CMP_LE, .datum_a = INT_MAX}),
 	ANY(preadv),
+	ANY(preadv2),
 	ANY(getdents64),
+	IF(statx, EQUAL(2, AT_EMPTY_PATH)),
 	ANY(fstatfs),
 	ANY(fgetxattr),
 	ANY(flistxattr),
+	/* room for descriptors; and flush */
+	IF(fcntl, EQUAL(1, F_DUPFD_CLOEXEC)),
+	END,
+};
+
+/* Those that the guest may write: a file is one that was opened there, a name one in a directory that was. No devices are made. */
+#define IN_DIR(name, n) IF(name, {.arg = (n), .op = SCMP_CMP_LE, .datum_a = INT_MAX})
+#define MAKE_NODE(type)                                                                            \
+	IF2(mknodat, {.arg = 0, .op = SCMP_CMP_LE, .datum_a = INT_MAX},                            \
+	    {.arg = 2, .op = SCMP_CMP_MASKED_EQ, .datum_a = S_IFMT, .datum_b = (type)})
+static const struct rule rules_fs_write[] = {
+	IN_DIR(openat, 0),
+	MAKE_NODE(S_IFREG),
+	MAKE_NODE(S_IFIFO),
+	MAKE_NODE(S_IFSOCK),
+	IN_DIR(mkdirat, 0),
+	IN_DIR(symlinkat, 1),
+	IN_DIR(linkat, 0),
+	IN_DIR(unlinkat, 0),
+	IN_DIR(renameat2, 0),
+	IN_DIR(fchmodat, 0),
+	IN_DIR(fchownat, 0),
+	IN_DIR(utimensat, 0),
+	ANY(ftruncate),
+	ANY(fsetxattr),
+	ANY(fremovexattr),
+	/* another descriptor of an open file's; no copy of its mount */
+	IF2(open_tree, {.arg = 0, .op = SCMP_CMP_LE, .datum_a = INT_MAX},
+	    EQUAL(2, AT_EMPTY_PATH | O_CLOEXEC)),
+	/* a right over groups, where root keeps those over owners, for the moment of a call */
+	ANY(capset),
+	/* a mask of its own */
+	IF(unshare, EQUAL(0, CLONE_FS)),
+	ANY(umask),
 	END,
 };
 
@@ -272,6 +321,9 @@ static const struct rule rules_owner[] = {
 	IOCTL(TCSETSF),
 	IOCTL(TCSETSF2_NUMBER),
 	IOCTL(TIOCGWINSZ),
+	/* Whether the terminal is ours again after a stop. */
+	IOCTL(TIOCGPGRP),
+	ANY(getpgrp),
 	IF(newfstatat, EQUAL(3, AT_SYMLINK_NOFOLLOW)),
 	IF(unlinkat, EQUAL(2, 0)),
 	ANY(epoll_ctl),
@@ -336,7 +388,13 @@ static const struct kind {
 			     rules_sockets, rules_base}},
 	[FILTER_DISK] = {"disk", {rules_transfer, rules_storage, rules_base}},
 	[FILTER_FS] = {"fs", {rules_loop, rules_fs, rules_interrupts, rules_base}},
-	[FILTER_STARTER] = {"starter", {rules_transfer, rules_storage, rules_base, rules_starter}},
+	[FILTER_FS_WRITE] = {"fs_write",
+			     {rules_loop, rules_fs, rules_fs_write, rules_share, rules_interrupts,
+			      rules_base}},
+	[FILTER_FS_IO] = {"fs_io", {rules_read, rules_share, rules_base}},
+	[FILTER_STARTER] = {"starter",
+			    {rules_transfer, rules_storage, rules_share, rules_base,
+			     rules_starter}},
 	[FILTER_GDB] = {"gdb", {rules_gdb, rules_registers, rules_base}},
 	[FILTER_OWNER] = {"owner",
 			  {rules_owner, rules_interrupts, rules_transfer, rules_registers,

@@ -14,6 +14,10 @@ struct landlock_rules {
 	uint64_t scope; /* since version 6 */
 };
 
+/* Of versions 2 and 3. Without the former nothing moves from one directory to another: the guest is told EXDEV. */
+#define LANDLOCK_REFER	  (UINT64_C(1) << 13)
+#define LANDLOCK_TRUNCATE (UINT64_C(1) << 14)
+
 #define LANDLOCK_NET_ALL   UINT64_C(3) /* bind, connect */
 #define LANDLOCK_SCOPE_ALL UINT64_C(3) /* abstract unix sockets, signals */
 
@@ -32,6 +36,20 @@ static int landlock_allow(int ruleset, int dir, uint64_t access)
 	return syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &below, 0) < 0
 		       ? -errno
 		       : 0;
+}
+
+/* No devices, and nothing is run. */
+static uint64_t landlock_tree_rights(const struct confine_tree *tree, uint64_t known)
+{
+	uint64_t rights = LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR;
+
+	if (tree->write)
+		rights |= LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_REMOVE_DIR |
+			  LANDLOCK_ACCESS_FS_REMOVE_FILE | LANDLOCK_ACCESS_FS_MAKE_DIR |
+			  LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_MAKE_SOCK |
+			  LANDLOCK_ACCESS_FS_MAKE_FIFO | LANDLOCK_ACCESS_FS_MAKE_SYM |
+			  LANDLOCK_REFER | LANDLOCK_TRUNCATE;
+	return rights & known;
 }
 
 int landlock_deny(const int *remove_in, unsigned int n, const struct confine_tree *const *trees,
@@ -57,8 +75,7 @@ int landlock_deny(const int *remove_in, unsigned int n, const struct confine_tre
 	for (unsigned int i = 0; i < n_trees && err == 0; i++) {
 		if (trees[i]->read)
 			err = landlock_allow(fd, trees[i]->fd,
-					     LANDLOCK_ACCESS_FS_READ_FILE |
-						     LANDLOCK_ACCESS_FS_READ_DIR);
+					     landlock_tree_rights(trees[i], rules.files));
 	}
 	if (err == 0 && syscall(SYS_landlock_restrict_self, fd, 0) < 0)
 		err = -errno;
