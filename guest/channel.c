@@ -78,17 +78,31 @@ void channel_say(uint32_t type, const void *body, uint32_t size)
 	channel_write(buf, sizeof(head) + size);
 }
 
-void channel_fail(const char *text, uint32_t error, bool command)
+static void channel_tell(uint32_t type, const char *text, uint32_t error,
+			 enum guest_failed_what what)
 {
 	uint8_t buf[GUEST_MESSAGE_MAX];
-	struct guest_failed failed = {.error = error, .command = command};
+	struct guest_failed failed = {.error = error, .what = what};
 	size_t len = text_len(text);
 
 	if (len > sizeof(buf) - sizeof(failed))
 		len = sizeof(buf) - sizeof(failed);
 	memcpy(buf, &failed, sizeof(failed));
 	memcpy(buf + sizeof(failed), text, len);
-	channel_say(GUEST_FAILED, buf, (uint32_t)(sizeof(failed) + len));
+	channel_say(type, buf, (uint32_t)(sizeof(failed) + len));
+}
+
+void channel_fail(const char *text, uint32_t error, enum guest_failed_what what)
+{
+	channel_tell(GUEST_FAILED, text, error, what);
+}
+
+void channel_note(const char *text, const char *what, long error)
+{
+	char line[GUEST_MESSAGE_MAX];
+
+	text_append(line, sizeof(line), text_append(line, sizeof(line), 0, text), what);
+	channel_tell(GUEST_NOTE, line, (uint32_t)-error, GUEST_FAILED_ITSELF);
 }
 
 static void channel_read(void *to, size_t len)
@@ -127,18 +141,18 @@ static char *channel_string(char **at, const char *end)
 	return s;
 }
 
-static char **channel_strings(char **at, const char *end, uint32_t n, char **list)
+static void channel_strings(char **at, const char *end, uint32_t n, char **list)
 {
 	for (uint32_t i = 0; i < n; i++)
 		list[i] = channel_string(at, end);
 	list[n] = NULL;
-	return list;
 }
 
 void channel_receive(struct init_start *start)
 {
 	struct guest_message head;
 	char *text, *end, *at, **list;
+	size_t n_strings; /* with the NULLs at the ends of the lists */
 	uint32_t n;
 
 	channel_read(&head, sizeof(head));
@@ -148,12 +162,13 @@ void channel_receive(struct init_start *start)
 	channel_read(&start->what, sizeof(start->what));
 	n = head.size - (uint32_t)sizeof(start->what);
 	if (start->what.version != GUEST_VERSION || start->what.n_args == 0 ||
-	    start->what.n_args > n || start->what.n_env > n)
+	    start->what.n_args > n || start->what.n_env > n || start->what.n_shares > n)
 		init_fail("understand the host: it speaks another version", "", 0);
-	text = channel_memory(
-		n + 1 + ((size_t)start->what.n_args + start->what.n_env + 3) * sizeof(char *));
+	n_strings = (size_t)start->what.n_args + start->what.n_env +
+		    3 * (size_t)start->what.n_shares + 4 + INIT_MORE_ENV;
+	text = channel_memory(n + 1 + n_strings * sizeof(char *));
 	list = (char **)(void *)text;
-	text = (char *)(list + start->what.n_args + start->what.n_env + 2);
+	text = (char *)(list + n_strings);
 	channel_read(text, n);
 	at = text;
 	end = text + n;
@@ -161,6 +176,11 @@ void channel_receive(struct init_start *start)
 	start->host_name = channel_string(&at, end);
 	start->root_type = channel_string(&at, end);
 	start->directory = channel_string(&at, end);
-	start->args = channel_strings(&at, end, start->what.n_args, list);
-	start->env = channel_strings(&at, end, start->what.n_env, list + start->what.n_args + 1);
+	start->user_name = channel_string(&at, end);
+	start->args = list + 1;
+	start->env = start->args + start->what.n_args + 1;
+	start->shares = start->env + start->what.n_env + 1 + INIT_MORE_ENV;
+	channel_strings(&at, end, start->what.n_args, start->args);
+	channel_strings(&at, end, start->what.n_env, start->env);
+	channel_strings(&at, end, 3 * start->what.n_shares, start->shares);
 }

@@ -16,6 +16,7 @@
 #define KERNEL_SIG_BIT(s) (UINT64_C(1) << ((s)-1))
 #define SIG_SETMASK_	  2
 #define SIGKILL_	  9
+#define REAP_MS		  2000
 
 #define DEFAULT_PATH "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -116,17 +117,14 @@ static void command_make_streams(struct command *command, int far[3])
 
 /* ---- the new process ---- */
 
-/* As a shell does it with a text that does not say what runs it. */
+/* As a shell does it with a text that does not say what runs it. There is room before args, and nobody needs them again. */
 static long command_exec_script(char *path, char **args, char **env)
 {
-	char *shell[256] = {"/bin/sh", path};
-	unsigned int n = 1;
+	static char shell[] = "/bin/sh";
 
-	while (args[n] && n < 250) {
-		shell[n + 1] = args[n];
-		n++;
-	}
-	return SYS3(execve, shell[0], shell, env);
+	args[-1] = shell;
+	args[0] = path;
+	return SYS3(execve, shell, args - 1, env);
 }
 
 static long command_exec_path(char *path, char **args, char **env)
@@ -174,6 +172,31 @@ static long command_exec(char **args, char **env)
 	return worst;
 }
 
+/* The host waits for this process to start, and hears nobody else meanwhile. */
+static void command_enter(const char *directory)
+{
+	long err = SYS1(chdir, directory);
+
+	if (err == 0)
+		return;
+	channel_note("the command runs in /, as it cannot run in ", directory, err);
+	SYS1(chdir, "/");
+}
+
+/* With those above it, as far as they are missing. */
+static void command_make_directory(const char *path)
+{
+	char part[4096];
+	size_t len = 0;
+
+	for (; path[len] && len < sizeof(part) - 1; len++) {
+		part[len] = path[len];
+		part[len + 1] = '\0';
+		if (path[len + 1] == '/' || path[len + 1] == '\0')
+			SYS2(mkdir, part, 0755);
+	}
+}
+
 /* In the new process. Whether it could not be run goes into the pipe tell, which is closed when it could. */
 static void __attribute__((noreturn))
 command_become(const struct command *command, const int far[3], int tell)
@@ -188,9 +211,12 @@ command_become(const struct command *command, const int far[3], int tell)
 	for (int i = 0; i < 3; i++)
 		SYS3(dup3, far[i], i, 0);
 	SYS4(rt_sigprocmask, SIG_SETMASK_, &none, 0, KERNEL_SIGSET);
-	if (SYS1(chdir, start->directory) < 0)
-		SYS1(chdir, "/");
-	err = (int)command_exec(start->args, start->env);
+	if (start->what.flags & GUEST_CONTAINER)
+		command_make_directory(start->directory);
+	command_enter(start->directory);
+	err = (int)user_become(start);
+	if (err == 0)
+		err = (int)command_exec(start->args, start->env);
 	SYS3(write, tell, &err, sizeof(err));
 	for (;;)
 		SYS1(exit_group, 127);
@@ -214,7 +240,7 @@ static void command_start(struct command *command)
 			SYS1(close, far[i]);
 	}
 	if (SYS3(read, tell[0], &err, sizeof(err)) == sizeof(err)) {
-		channel_fail(command->start->args[0], (uint32_t)-err, true);
+		channel_fail(command->start->args[0], (uint32_t)-err, GUEST_FAILED_COMMAND);
 		init_sleep(2000);
 		init_end();
 	}
@@ -270,6 +296,23 @@ static void command_hear(struct command *command)
 
 /* ---- the end ---- */
 
+/* Those that are killed go at once, but for one that waits for a device or a file system that does not answer: it stays. */
+static void command_reap_all(void)
+{
+	unsigned int waited = 0;
+
+	while (waited < REAP_MS) {
+		long pid = SYS4(wait4, -1, 0, __WALL | WNOHANG, 0);
+
+		if (pid < 0)
+			return;
+		if (pid == 0) {
+			init_sleep(1);
+			waited++;
+		}
+	}
+}
+
 /* What it left running holds its output open, and ends with it. */
 static void command_on_end(struct command *command, int status, const struct rusage *usage)
 {
@@ -282,8 +325,7 @@ static void command_on_end(struct command *command, int status, const struct rus
 
 	command->ended = true;
 	SYS2(kill, -1, SIGKILL_);
-	while (SYS4(wait4, -1, 0, __WALL, 0) > 0)
-		;
+	command_reap_all();
 	if (command->far_side >= 0)
 		SYS1(close, command->far_side);
 	command->far_side = -1;

@@ -55,11 +55,18 @@ void init_fail(const char *doing, const char *what, long error)
 		text_append(text, sizeof(text), len, what);
 	}
 	if (channel.control >= 0)
-		channel_fail(text, (uint32_t)-error, false);
+		channel_fail(text, (uint32_t)-error, GUEST_FAILED_ITSELF);
 	else
 		init_complain(text, (uint32_t)-error);
 	/* The host ends the machine when it has heard. */
 	init_sleep(channel.control >= 0 ? 2000 : 0);
+	init_end();
+}
+
+void init_refuse(const char *text)
+{
+	channel_fail(text, 0, GUEST_FAILED_WISH);
+	init_sleep(2000);
 	init_end();
 }
 
@@ -91,7 +98,9 @@ void init_main(void)
 	SYS2(sethostname, start.host_name, text_len(start.host_name));
 	mounts_root(&start);
 	mounts_finish(&start);
-	net_begin(start.what.flags & GUEST_DHCP);
+	mounts_share(&start);
+	user_find(&start);
+	net_begin(start.what.dhcp);
 	command_run(&start);
 	mounts_end(&start);
 	channel_say(GUEST_DONE, NULL, 0);

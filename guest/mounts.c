@@ -48,12 +48,12 @@ static long mounts_disk(const char *type, const char *where, bool readonly)
 }
 
 /* EINVAL: there is no device of that tag (yet). */
-static long mounts_shared(const char *where)
+static long mounts_shared(const char *tag, const char *where, bool readonly)
 {
 	long err;
 
 	for (unsigned int waited = 0;; waited++) {
-		err = SYS5(mount, GUEST_SHARED_TAG, where, GUEST_SHARED_TYPE, MS_RDONLY, 0);
+		err = SYS5(mount, tag, where, GUEST_SHARED_TYPE, readonly ? MS_RDONLY : 0, 0);
 		if (err != -EINVAL || waited == ROOT_WAIT_MS)
 			return err;
 		init_sleep(1);
@@ -66,6 +66,8 @@ static bool mounts_is_shared(const struct init_start *start)
 }
 
 /* What cannot be written gets a layer above it, if the kernel has one. */
+static bool mounts_layered;
+
 static long mounts_layer(void)
 {
 	long err = mount_one("tmpfs", LAYER, 0, "mode=755");
@@ -75,6 +77,7 @@ static long mounts_layer(void)
 	if (err == 0)
 		err = mount_one("overlay", NEW_ROOT, 0,
 				"lowerdir=" LOWER ",upperdir=" LAYER_DIR ",workdir=" LAYER_TMP);
+	mounts_layered = err == 0;
 	return err;
 }
 
@@ -87,7 +90,7 @@ static void mounts_lower(const struct init_start *start)
 	SYS2(mkdir, GUEST_DIR, 0755);
 	SYS2(mkdir, NEW_ROOT, 0755);
 	SYS2(mkdir, where, 0755);
-	err = mounts_is_shared(start) ? mounts_shared(where)
+	err = mounts_is_shared(start) ? mounts_shared(GUEST_SHARED_TAG, where, readonly)
 				      : mounts_disk(start->root_type, where, readonly);
 	if (err == -ENODEV)
 		init_fail("mount the root: the guest's kernel has no file system", start->root_type,
@@ -96,7 +99,12 @@ static void mounts_lower(const struct init_start *start)
 		init_fail(mounts_is_shared(start) ? "mount the root as"
 						  : "mount the root (" ROOT_DEVICE ") as",
 			  start->root_type, err);
-	if (readonly && mounts_layer() < 0) {
+	err = readonly ? mounts_layer() : 0;
+	if (err < 0) {
+		if (!(start->what.flags & GUEST_LAYER_TOLD))
+			channel_note("the root cannot be written: its kernel has no overlayfs "
+				     "(CONFIG_OVERLAY_FS), or it does not work",
+				     "", err);
 		err = SYS5(mount, LOWER, NEW_ROOT, 0, MS_BIND, 0);
 		if (err < 0)
 			init_fail("mount", NEW_ROOT, err);
@@ -152,21 +160,58 @@ void mounts_finish(const struct init_start *start)
 	mount_one("sysfs", "/sys", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL);
 	mount_one("devpts", "/dev/pts", MS_NOSUID | MS_NOEXEC, "gid=5,mode=620,ptmxmode=666");
 	mount_one("tmpfs", "/dev/shm", MS_NOSUID | MS_NODEV, "mode=1777");
-	mount_one("tmpfs", "/run", MS_NOSUID | MS_NODEV, "mode=755");
+	/* Programs of an image may need what it has there; all of it can be written. */
+	if (!((start->what.flags & GUEST_CONTAINER) && mounts_layered)) {
+		mount_one("tmpfs", "/run", MS_NOSUID | MS_NODEV, "mode=755");
+		if (!mounts_is_shared(start))
+			mount_one("tmpfs", "/tmp", MS_NOSUID | MS_NODEV, "mode=1777");
+	}
 	if (mounts_is_shared(start))
 		mounts_shared_finish();
-	else
-		mount_one("tmpfs", "/tmp", MS_NOSUID | MS_NODEV, "mode=1777");
 	SYS2(symlink, "/proc/self/fd", "/dev/fd");
 	SYS2(symlink, "fd/0", "/dev/stdin");
 	SYS2(symlink, "fd/1", "/dev/stdout");
 	SYS2(symlink, "fd/2", "/dev/stderr");
 }
 
+/* With all directories above it. */
+static void mounts_make_place(char *place)
+{
+	for (char *at = place + 1;; at++) {
+		char end = *at;
+
+		if (end != '/' && end)
+			continue;
+		*at = '\0';
+		SYS2(mkdir, place, 0755);
+		*at = end;
+		if (!end)
+			break;
+	}
+}
+
+void mounts_share(const struct init_start *start)
+{
+	for (uint32_t i = 0; i < start->what.n_shares; i++) {
+		char **share = start->shares + 3 * (size_t)i, *place = share[1];
+		long err;
+
+		mounts_make_place(place);
+		err = mounts_shared(share[0], place, text_compare(share[2], "ro") == 0);
+		if (err < 0)
+			init_fail("mount the shared directory", place, err);
+	}
+}
+
 void mounts_end(const struct init_start *start)
 {
-	/* What ends with the machine need not be written at all. */
-	if (start->what.flags & (GUEST_ROOT_KEEP | GUEST_DISKS_KEEP))
+	bool busy = false;
+
+	/* What is written later is written now; and what was mapped, in any case. */
+	for (uint32_t i = start->what.n_shares; i > 0; i--)
+		busy |= SYS2(umount2, start->shares[3 * (size_t)(i - 1) + 1], 0) < 0;
+	/* What ends with the machine need not be written at all. A disk's image in a share must be. */
+	if (busy || (start->what.flags & (GUEST_ROOT_KEEP | GUEST_DISKS_KEEP)))
 		SYS0(sync);
 	if (!(start->what.flags & GUEST_ROOT_KEEP))
 		return;

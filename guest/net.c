@@ -11,9 +11,9 @@
 
 #include "guest/dhcp.h"
 
-#define NET_CARD "eth0"
-#define NET_RUN	 "/run/resolv.conf"
-#define NET_ETC	 "/etc/resolv.conf"
+#define NET_CARDS 32
+#define NET_RUN	  "/run/resolv.conf"
+#define NET_ETC	  "/etc/resolv.conf"
 
 static struct ifreq net_request(const char *name)
 {
@@ -35,18 +35,17 @@ static bool net_up(int fd, const char *name)
 	return SYS3(ioctl, fd, SIOCSIFFLAGS, &request) == 0;
 }
 
-static void net_set(int fd, unsigned int what, uint32_t address)
+static void net_set(int fd, const char *card, unsigned int what, uint32_t address)
 {
 	struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = address};
-	struct ifreq request = net_request(NET_CARD);
+	struct ifreq request = net_request(card);
 
 	memcpy(&request.ifr_addr, &in, sizeof(in));
 	SYS3(ioctl, fd, what, &request);
 }
 
-static long net_route(int fd, uint32_t to, uint32_t gateway, unsigned short flags)
+static long net_route(int fd, char *card, uint32_t to, uint32_t gateway, unsigned short flags)
 {
-	static char card[] = NET_CARD;
 	struct sockaddr_in in = {.sin_family = AF_INET};
 	struct rtentry route;
 
@@ -105,35 +104,51 @@ static void net_name_servers(const struct dhcp_lease *lease)
 	SYS5(mount, NET_RUN, NET_ETC, 0, MS_BIND, 0);
 }
 
-static void net_configure(int fd)
+/* first: it gives the name servers and the way to all else, too. Returns whether there is a lease. */
+static bool net_configure(int fd, char *card, bool first)
 {
-	struct ifreq hardware = net_request(NET_CARD), index = net_request(NET_CARD);
+	struct ifreq hardware = net_request(card), index = net_request(card);
 	struct dhcp_lease lease = {0};
 
 	if (SYS3(ioctl, fd, SIOCGIFHWADDR, &hardware) < 0 ||
 	    SYS3(ioctl, fd, SIOCGIFINDEX, &index) < 0 ||
-	    !dhcp_ask(NET_CARD, index.ifr_ifindex, (const uint8_t *)hardware.ifr_hwaddr.sa_data,
+	    !dhcp_ask(card, index.ifr_ifindex, (const uint8_t *)hardware.ifr_hwaddr.sa_data,
 		      &lease))
-		return;
-	net_set(fd, SIOCSIFADDR, lease.address);
-	net_set(fd, SIOCSIFNETMASK, lease.mask ? lease.mask : 0xffffffff);
+		return false;
+	net_set(fd, card, SIOCSIFADDR, lease.address);
+	net_set(fd, card, SIOCSIFNETMASK, lease.mask ? lease.mask : 0xffffffff);
 	/* The router of a host that has a network of its own alone is not in that. */
-	if (lease.router && net_route(fd, 0, lease.router, RTF_GATEWAY) < 0) {
-		net_route(fd, lease.router, 0, RTF_HOST);
-		net_route(fd, 0, lease.router, RTF_GATEWAY);
+	if (first && lease.router && net_route(fd, card, 0, lease.router, RTF_GATEWAY) < 0) {
+		net_route(fd, card, lease.router, 0, RTF_HOST);
+		net_route(fd, card, 0, lease.router, RTF_GATEWAY);
 	}
-	if (lease.names[0])
+	if (first && lease.names[0])
 		net_name_servers(&lease);
+	return true;
 }
 
-void net_begin(bool dhcp)
+static void net_cards(int fd, uint32_t dhcp)
+{
+	bool first = true;
+
+	for (unsigned int i = 0; i < NET_CARDS; i++) {
+		bool ask = dhcp >> i & 1;
+		char card[IFNAMSIZ];
+
+		text_append_number(card, sizeof(card), text_append(card, sizeof(card), 0, "eth"),
+				   i);
+		if ((i == 0 || ask) && net_up(fd, card) && ask && net_configure(fd, card, first))
+			first = false;
+	}
+}
+
+void net_begin(uint32_t dhcp)
 {
 	int fd = (int)SYS3(socket, AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 
 	if (fd < 0)
 		return; /* a kernel without a network */
 	net_up(fd, "lo");
-	if (net_up(fd, NET_CARD) && dhcp)
-		net_configure(fd);
+	net_cards(fd, dhcp);
 	SYS1(close, fd);
 }

@@ -16,7 +16,8 @@
  *	guest	EXITED	    the command has ended; all that it left running was killed
  *	guest	DONE	    its output was written, its disks are clean: the machine may be ended
  *
- * Instead of what is due from it the guest may say FAILED, which is its last word.
+ * Instead of what is due from it the guest may say FAILED, which is its last word. Before STARTED it may say NOTE, for what the user
+ * should know and hinders nothing.
  *
  * Numbers are little-endian and structs without padding. Both sides come from one build, so a version is there to be refused,
  * not negotiated.
@@ -25,7 +26,7 @@
 
 #include <stdint.h>
 
-#define GUEST_VERSION 1
+#define GUEST_VERSION 2
 
 /* "vmm" and a number: above what programs use. */
 #define GUEST_PORT_CONTROL UINT32_C(0x766d6d00)
@@ -57,6 +58,7 @@ enum guest_type {
 	GUEST_EXITED,	  /* struct guest_exited */
 	GUEST_FAILED,	  /* struct guest_failed and what was tried, in words, without a NUL */
 	GUEST_DONE,	  /* nothing */
+	GUEST_NOTE,	  /* the same for what there is to know */
 };
 
 struct guest_message {
@@ -76,9 +78,11 @@ enum guest_flags {
 	GUEST_ROOT_READONLY =
 		1 << 3, /* the file system cannot be written: a layer in memory takes what is */
 	GUEST_ROOT_KEEP = 1 << 4,   /* what is written to the root shall last */
-	GUEST_DHCP = 1 << 5,	    /* ask for the address of the first network card */
 	GUEST_ROOT_SHARED = 1 << 7, /* it is a directory of the host */
 	GUEST_DISKS_KEEP = 1 << 6,  /* what is written to some other disk shall last */
+	GUEST_LAYER_TOLD =
+		1 << 8, /* the user knows that the kernel cannot put a layer above the root */
+	GUEST_CONTAINER = 1 << 9, /* the root is as its image has it: /run and /tmp too */
 };
 
 struct guest_window {
@@ -87,10 +91,14 @@ struct guest_window {
 };
 
 /* Strings with their NULs follow: host name, type of the root's file system ("": none, the initramfs is the root), working
- * directory, then the arguments, then the environment. */
+ * directory, user ("": root; else NAME or UID, and behind a colon a group, as /etc/passwd and /etc/group of the root have them), then the
+ * arguments, then the environment, then of each shared directory its tag, its place, and "ro" or "rw". A user that is named gets HOME,
+ * USER and LOGNAME where the environment has none. */
 struct guest_start {
 	uint32_t version;
-	uint32_t flags;	  /* enum guest_flags */
+	uint32_t flags; /* enum guest_flags */
+	uint32_t dhcp;	/* a bit for each network card, in their order: ask for its address */
+	uint32_t n_shares;
 	uint64_t seconds; /* the time, of CLOCK_REALTIME */
 	uint32_t nanoseconds;
 	struct guest_window window;
@@ -116,7 +124,13 @@ struct guest_exited {
 	uint64_t memory; /* bytes: the most that one of these had in memory */
 };
 
+enum guest_failed_what {
+	GUEST_FAILED_ITSELF,  /* the guest cannot go on */
+	GUEST_FAILED_COMMAND, /* the command itself could not be run */
+	GUEST_FAILED_WISH,    /* there is not what the host wants */
+};
+
 struct guest_failed {
-	uint32_t error;	  /* an errno; 0: none */
-	uint32_t command; /* whether it was the command itself that could not be run */
+	uint32_t error; /* an errno; 0: none */
+	uint32_t what;	/* enum guest_failed_what */
 };
