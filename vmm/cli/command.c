@@ -2,24 +2,19 @@
 
 #include <errno.h>
 #include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <termios.h>
 #include <unistd.h>
 
 #include "vmm/cli/exit_status.h"
-#include "vmm/cli/kernel_parts.h"
 #include "vmm/cli/progress.h"
 #include "vmm/cli/report.h"
 #include "vmm/cli/terminal.h"
 
-#define COMMAND_READER_MS     2000 /* for whoever reads the output of a machine that has ended */
 #define COMMAND_CONSOLE_READS 16   /* at once */
 #define COMMAND_GONE_MS	      5000 /* for a machine whose init has gone to end */
+#define COMMAND_NOTES	      8	   /* of a guest's: ours has few */
 
 enum {
 	COMMAND_FD_CONTROL,
@@ -91,8 +86,7 @@ int command_begin(struct command *command, uint64_t now, bool confined)
 
 /* ---- what the guest says ---- */
 
-/* Returns whether there may be more. */
-static bool command_read_console(struct command *command)
+bool command_read_console(struct command *command)
 {
 	char bytes[4096];
 	ssize_t n = 1;
@@ -123,15 +117,26 @@ static struct guest_window command_window(void)
 
 static void command_on_ready(struct command *command, const struct guest_ready *ready)
 {
+	const struct options *options = command->options;
+	struct guest_link_share shares[VMM_MAX_SHARES];
 	struct guest_link_start start = {.flags = command->flags,
+					 .dhcp = command->dhcp,
 					 .window = command_window(),
 					 .host_name = "vmm",
 					 .root_type = command->root.type,
 					 .directory = command->root.directory,
-					 .args = command->options->command,
-					 .env = command->options->env};
+					 .user = command->root.user,
+					 .args = options->command,
+					 .env = options->env,
+					 .shares = shares};
 	int err;
 
+	/* The root's own is none of these. */
+	for (; start.n_shares < options->config.n_shares - command->root.shared; start.n_shares++)
+		shares[start.n_shares] = (struct guest_link_share){
+			.tag = options->shares[start.n_shares].tag,
+			.place = options->share_places[start.n_shares],
+			.readonly = !options->shares[start.n_shares].writable};
 	command_see_kernel(command, ready->uptime);
 	events_tell(command->events, 0, "init-reached", "%s", "");
 	err = guest_link_say_start(&command->link, &start);
@@ -189,20 +194,42 @@ static void command_on_exited(struct command *command, const struct guest_exited
 		    (unsigned long long)exited->cpu % 1000000, (unsigned long long)exited->memory);
 }
 
+/* Returns what there is to say of an errno from the guest, or NULL. */
+static const char *command_error(uint32_t error)
+{
+	return error && error < 4096 ? strerror((int)error) : NULL;
+}
+
+static void command_on_note(struct command *command, const struct guest_failed *note,
+			    const char *text)
+{
+	const char *why = command_error(note->error);
+
+	if (command->notes++ < COMMAND_NOTES)
+		report("in the guest: %s%s%s", text, why ? ": " : "", why ? why : "");
+}
+
 static void command_on_failed(struct command *command, const struct guest_failed *failed,
 			      const char *text)
 {
-	const char *why = failed->error && failed->error < 4096 ? strerror((int)failed->error)
-								: NULL;
+	const char *why = command_error(failed->error);
+
+	/* Once the command runs no wish is left. */
+	bool wish = failed->what == GUEST_FAILED_WISH && command->state == COMMAND_READY;
 
 	command->state = COMMAND_FAILED;
-	if (failed->command) {
+	if (wish) {
+		command->status = EXIT_STATUS_FAILED;
+		report("'%s': %s", command->options->root ? command->options->root : "/", text);
+		return;
+	}
+	if (failed->what == GUEST_FAILED_COMMAND) {
 		command->status = failed->error == ENOENT ? EXIT_STATUS_NOT_FOUND
 							  : EXIT_STATUS_NOT_EXECUTABLE;
 		report("cannot run '%s' in the guest: %s", text, why ? why : "for no reason");
 		return;
 	}
-	command->status = EXIT_STATUS_FAILED;
+	command->status = EXIT_STATUS_CRASHED;
 	report("the guest cannot %s%s%s", text, why ? ": " : "", why ? why : "");
 }
 
@@ -229,6 +256,10 @@ static void command_on_message(void *arg, uint32_t type, const void *body, size_
 		   command->state < COMMAND_DONE) {
 		memcpy(&failed, body, sizeof(failed));
 		command_on_failed(command, &failed, (const char *)body + sizeof(failed));
+	} else if (type == GUEST_NOTE && size >= sizeof(failed) &&
+		   command->state == COMMAND_READY) {
+		memcpy(&failed, body, sizeof(failed));
+		command_on_note(command, &failed, (const char *)body + sizeof(failed));
 	}
 }
 
@@ -244,8 +275,25 @@ void command_poll(const struct command *command, struct pollfd fds[COMMAND_FDS])
 	fds[COMMAND_FD_PUMPS] = (struct pollfd){.fd = command->pumps_over, .events = POLLIN};
 }
 
-/* A write that failed is said; that nobody reads any more is no failure. */
-static void command_on_pump(struct command *command)
+static void command_on_keys(struct command *command, unsigned int pressed)
+{
+	if (pressed & PUMP_KEY_HELP)
+		report("Ctrl-] twice, and then within a second: Ctrl-] ends the machine, d shows "
+		       "what the "
+		       "vCPUs are doing, c dumps the guest (--dump-guest); all keys go to the "
+		       "command too");
+	if (pressed & PUMP_KEY_SHOW)
+		vmm_dump_vcpus(command->vm);
+	if (pressed & PUMP_KEY_DUMP) {
+		if (command->options->config.dump_fd >= 0)
+			vmm_dump_guest(command->vm, command->options->config.dump_fd);
+		else
+			report("there is no file for a dump of the guest (--dump-guest)");
+	}
+	command->escaped |= (pressed & PUMP_KEY_END) != 0;
+}
+
+void command_on_pump(struct command *command)
 {
 	uint64_t n;
 	ssize_t got = read(command->pumps_over, &n, sizeof(n));
@@ -262,14 +310,9 @@ static void command_on_pump(struct command *command)
 	}
 }
 
-bool command_is_escaped(const struct command *command)
-{
-	return atomic_load(&command->pumps[0].escaped);
-}
-
 static bool command_is_over(const struct command *command)
 {
-	if (command->state == COMMAND_FAILED || command_is_escaped(command))
+	if (command->state == COMMAND_FAILED || command->escaped)
 		return true;
 	return command->state == COMMAND_DONE && pump_is_over(&command->pumps[1]) &&
 	       pump_is_over(&command->pumps[2]);
@@ -293,8 +336,10 @@ void command_serve(struct command *command, const struct pollfd fds[COMMAND_FDS]
 		if (err < 0 && command->state < COMMAND_DONE)
 			command->gone_deadline = now + COMMAND_GONE_MS;
 	}
-	if (fds[COMMAND_FD_PUMPS].revents)
+	if (fds[COMMAND_FD_PUMPS].revents) {
 		command_on_pump(command);
+		command_on_keys(command, atomic_exchange(&command->pumps[0].keys_pressed, 0));
+	}
 	if (command_is_over(command))
 		vmm_stop(command->vm);
 }
@@ -319,6 +364,8 @@ void command_check(struct command *command, uint64_t now)
 	}
 	if (now < boot_watch_next(&command->boot))
 		return;
+	if (vmm_console_wrote(command->vm))
+		boot_watch_hear(&command->boot, now);
 	vmm_cpu_time(command->vm, 0, &ran);
 	if (!boot_watch_look(&command->boot, now, ran))
 		return;
@@ -345,93 +392,8 @@ bool command_signal(struct command *command, int signal)
 	return command->state == COMMAND_RUNNING || command_is_its_own(signal);
 }
 
-/* ---- the end ---- */
-
-/* What is known of a boot that failed. */
-static void command_show_boot(struct command *command)
+void command_continue(struct command *command, uint64_t now)
 {
-	uint64_t address;
-
-	if (command->state == COMMAND_BOOTING)
-		kernel_hint(&command->kernel.choice);
-	for (unsigned int i = 0; i < command->options->config.cpus; i++) {
-		if (vmm_last_instruction(command->vm, i, &address) == 0)
-			report("vCPU %u was at 0x%llx", i, (unsigned long long)address);
-	}
-	if (command->console[0] < 0) {
-		report("see the guest's console, which is elsewhere (--console)");
-		return;
-	}
-	/* The machine has ended, so this does too; the last lines are those that count. */
-	while (command_read_console(command))
-		;
-	if (!console_tail_show(&command->tail))
-		report("the guest's console was silent (--append loglevel=7 has it say more)");
-}
-
-static const char *command_when(const struct command *command)
-{
-	switch (command->state) {
-	case COMMAND_BOOTING:
-		return "before its init reached vmm";
-	case COMMAND_READY:
-		return "before the command started";
-	case COMMAND_RUNNING:
-		return "while the command ran";
-	default:
-		return "after the command had ended";
-	}
-}
-
-int command_end(struct command *command, enum vmm_end end, int status)
-{
-	command_on_pump(command);
-	/* What it wrote did not arrive: no success, whatever it thinks itself. */
-	if (command->state == COMMAND_DONE)
-		return command->output_lost ? EXIT_STATUS_FAILED : command->status;
-	if (command_is_escaped(command)) {
-		report("the machine was ended (Ctrl-] three times)");
-		return EXIT_STATUS_SIGNAL + SIGINT;
-	}
-	if (command->boot_timed_out) {
-		report("the guest was silent for %llu.%03llu s and has not started the command "
-		       "(--boot-timeout)",
-		       (unsigned long long)command->options->boot_timeout_ms / 1000,
-		       (unsigned long long)command->options->boot_timeout_ms % 1000);
-		status = EXIT_STATUS_FAILED;
-	} else if (command->state == COMMAND_FAILED) {
-		if (command->status != EXIT_STATUS_FAILED)
-			return command->status;
-		status = EXIT_STATUS_FAILED;
-	} else if (end == VMM_END_CRASH) {
-		report("the guest's kernel crashed %s", command_when(command));
-		status = EXIT_STATUS_CRASHED;
-	} else if (end == VMM_END_DEBUGGER) {
-		return status; /* as its user wanted */
-	} else if (end != VMM_END_STOPPED || command->link.fd < 0) {
-		report("the guest ended %s", command_when(command));
-		status = EXIT_STATUS_FAILED;
-	} else {
-		return status; /* --timeout or a signal */
-	}
-	command_show_boot(command);
-	return status;
-}
-
-void command_close(struct command *command)
-{
-	struct pollfd fd = {.fd = command->pumps_over, .events = POLLIN};
-	int waited = 0;
-
-	/* The machine's ends are closed: what the sockets still hold is all that there is. */
-	while (command->vm && waited < COMMAND_READER_MS &&
-	       !(pump_is_over(&command->pumps[1]) && pump_is_over(&command->pumps[2]))) {
-		if (poll(&fd, 1, 100) > 0)
-			command_on_pump(command);
-		else
-			waited += 100;
-	}
-	guest_link_fini(&command->link);
-	free(command->cmdline);
-	command->cmdline = NULL;
+	command_signal(command, SIGWINCH);
+	boot_watch_hear(&command->boot, now);
 }

@@ -31,7 +31,7 @@ enum command_state {
 	COMMAND_RUNNING,
 	COMMAND_EXITED, /* its status is known */
 	COMMAND_DONE,	/* nothing more comes from the guest */
-	COMMAND_FAILED, /* it could not be run, which was said */
+	COMMAND_FAILED, /* it could not be run, which was said; its status is known */
 };
 
 struct command {
@@ -43,6 +43,7 @@ struct command {
 	char *cmdline; /* added to the kernel's */
 	bool terminal;
 	uint32_t flags;
+	uint32_t dhcp; /* cards, as in struct guest_start */
 	struct vmm_initrd_part parts[VMM_MAX_INITRD_PARTS];
 	struct vmm_vsock_port ports[GUEST_PORTS]; /* the guest's ends, until the machine was made */
 	int ours[GUEST_PORTS];
@@ -61,8 +62,10 @@ struct command {
 	struct boot_watch boot;
 	uint64_t
 		gone_deadline; /* ms of CLOCK_MONOTONIC, for a machine whose init has gone; UINT64_MAX: none */
+	unsigned int notes; /* of the guest's that were shown */
 	bool boot_timed_out;
 	bool output_lost; /* some of it could not be written here */
+	bool escaped;	  /* the user has typed that the machine shall end */
 };
 
 /* Makes what the machine needs and adds it to options->config. Returns 0, or negative errno after a message. */
@@ -86,13 +89,23 @@ void command_check(struct command *command, uint64_t now);
 /* Passes a signal on; one that is the command's alone waits until it runs. Returns false when there is no command to pass it on to. */
 bool command_signal(struct command *command, int signal);
 
-/* The user has typed that the machine shall end. */
-bool command_is_escaped(const struct command *command);
+/* vmm was stopped, and goes on. */
+void command_continue(struct command *command, uint64_t now);
 
 /* ---- the end ---- */
+
+/* Why the machine has ended, which had been stopped for the command: a word for the event. */
+const char *command_reason(const struct command *command);
 
 /* The machine has ended. Says what went wrong, if something did. Returns the exit status, which is status if we know no better. */
 int command_end(struct command *command, enum vmm_end end, int status);
 
 /* The machine is gone. Waits a moment for who reads the output. */
 void command_close(struct command *command);
+
+/* ---- between the files of command*.c ---- */
+
+/* Reads the console, as much as is to be had at once. Returns whether there may be more. */
+bool command_read_console(struct command *command);
+/* Something has become of the streams: a write that failed is said; that nobody reads any more is no failure. */
+void command_on_pump(struct command *command);

@@ -8,7 +8,7 @@
 #include "vmm/cli/kernel_parts.h"
 #include "vmm/cli/report.h"
 
-static uint32_t command_kernel_file_system(const struct root *root)
+static uint32_t command_kernel_file_system(const char *type)
 {
 	static const struct {
 		const char *type;
@@ -19,15 +19,33 @@ static uint32_t command_kernel_file_system(const struct root *root)
 		     {GUEST_SHARED_TYPE, KERNEL_VIRTIOFS}};
 
 	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
-		if (strcmp(root->type, types[i].type) == 0)
+		if (strcmp(type, types[i].type) == 0)
 			return KERNEL_PART(types[i].part);
 	}
 	return 0;
 }
 
-static uint32_t command_kernel_needs(const struct options *options, const struct root *root)
+/* The numbers are squashfs's own. */
+static uint32_t command_kernel_compressor(unsigned int packed_by)
 {
-	const struct vmm_config *config = &options->config;
+	switch (packed_by) {
+	case 1:
+		return KERNEL_PART(KERNEL_SQUASHFS_ZLIB);
+	case 3:
+		return KERNEL_PART(KERNEL_SQUASHFS_LZO);
+	case 4:
+		return KERNEL_PART(KERNEL_SQUASHFS_XZ);
+	case 5:
+		return KERNEL_PART(KERNEL_SQUASHFS_LZ4);
+	case 6:
+		return KERNEL_PART(KERNEL_SQUASHFS_ZSTD);
+	default:
+		return 0;
+	}
+}
+
+static uint32_t command_kernel_needs(const struct vmm_config *config, const char *root_type)
+{
 	uint32_t needs = KERNEL_PART(KERNEL_INITRAMFS) | KERNEL_PART(KERNEL_ELF) |
 			 KERNEL_PART(KERNEL_VSOCK);
 
@@ -39,13 +57,23 @@ static uint32_t command_kernel_needs(const struct options *options, const struct
 		needs |= KERNEL_PART(KERNEL_BLK);
 	if (config->n_nets > 0)
 		needs |= KERNEL_PART(KERNEL_NET);
-	return needs | command_kernel_file_system(root);
+	if (config->n_shares > 0)
+		needs |= KERNEL_PART(KERNEL_VIRTIOFS);
+	return needs | command_kernel_file_system(root_type);
+}
+
+uint32_t command_kernel_usual_needs(void)
+{
+	const struct vmm_config config = {.n_disks = 0};
+
+	return command_kernel_needs(&config, GUEST_SHARED_TYPE);
 }
 
 static uint32_t command_kernel_wishes(const struct vmm_config *config, const struct root *root)
 {
-	/* a layer above a file system that cannot be written */
-	return (root->readonly ? KERNEL_PART(KERNEL_OVERLAY) : 0) |
+	/* Signed modules are hashed whole, which takes the kernel longer than all else about them, but for what it has for this CPU;
+	 * and a layer above a file system that cannot be written. */
+	return KERNEL_PART(KERNEL_SHA256) | (root->readonly ? KERNEL_PART(KERNEL_OVERLAY) : 0) |
 	       (config->rng ? KERNEL_PART(KERNEL_RNG) : 0) |
 	       (config->balloon ? KERNEL_PART(KERNEL_BALLOON) : 0) |
 	       (config->console_virtio ? KERNEL_PART(KERNEL_CONSOLE) : 0);
@@ -54,22 +82,29 @@ static uint32_t command_kernel_wishes(const struct vmm_config *config, const str
 int command_kernel_open(struct command_kernel *kernel, const struct options *options,
 			const struct root *root, struct vmm_initrd_part *part)
 {
-	uint32_t wishes = command_kernel_wishes(&options->config, root), needs;
+	uint32_t wishes = command_kernel_wishes(&options->config, root), needs, lacking = 0;
 	size_t size;
 	int err = kernel_choose(options->config.kernel, "", &kernel->choice);
 
 	if (err < 0)
 		return err; /* not for one that is given */
 	kernel_look_around("", &kernel->choice);
-	kernel->needs = command_kernel_needs(options, root);
+	kernel->needs = command_kernel_needs(&options->config, root->type) |
+			command_kernel_compressor(root->packed_by);
 	/* The user's initrd may have modules too. */
 	needs = options->config.initrd ? 0 : kernel->needs;
 	err = kernel_prepare(&kernel->choice, options->config.kernel_cache, needs,
-			     kernel->needs | wishes, &kernel->modules, &size);
+			     kernel->needs | wishes, &lacking, &kernel->modules, &size);
 	if (err == -ENOTSUP && root->shared)
 		report("a directory that is packed needs no more of a kernel than an initramfs: "
 		       "--root "
 		       "DIRECTORY,packed");
+	kernel->no_layer = err == 0 && !options->config.initrd &&
+			   (lacking & KERNEL_PART(KERNEL_OVERLAY));
+	if (kernel->no_layer)
+		report("kernel '%s' lacks overlayfs (CONFIG_OVERLAY_FS): the command cannot write "
+		       "to its root",
+		       kernel->choice.path);
 	if (err < 0 || !kernel->modules)
 		return err;
 	*part = (struct vmm_initrd_part){

@@ -13,6 +13,7 @@ struct command_kernel {
 	struct kernel_choice choice;
 	uint32_t needs; /* KERNEL_PART() */
 	void *modules;	/* an archive; NULL: none */
+	bool no_layer;	/* the root cannot be written, for want of overlayfs; this was said */
 };
 
 /*
@@ -21,6 +22,9 @@ struct command_kernel {
  */
 int command_kernel_open(struct command_kernel *kernel, const struct options *options,
 			const struct root *root, struct vmm_initrd_part *part);
+
+/* What vmm -- COMMAND without another option refuses to be without: a mask of KERNEL_PART(). */
+uint32_t command_kernel_usual_needs(void);
 
 /* The machine was made, and has what it needs of part. */
 void command_kernel_free_modules(struct command_kernel *kernel);

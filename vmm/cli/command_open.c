@@ -11,7 +11,6 @@
 #include <unistd.h>
 
 #include "vmm/cli/guest_init.h"
-#include "vmm/cli/progress.h"
 #include "vmm/cli/report.h"
 #include "vmm/cli/terminal.h"
 
@@ -115,7 +114,6 @@ int command_open(struct command *command, struct options *options, struct events
 {
 	int err;
 
-	progress_begin();
 	memset(command, 0, sizeof(*command));
 	command->options = options;
 	command->events = events;
@@ -136,6 +134,10 @@ int command_open(struct command *command, struct options *options, struct events
 		command->flags |= GUEST_ROOT_READONLY;
 	if (command->root.shared)
 		command->flags |= GUEST_ROOT_SHARED;
+	if (command->kernel.no_layer)
+		command->flags |= GUEST_LAYER_TOLD;
+	if (command->root.container)
+		command->flags |= GUEST_CONTAINER;
 	if (options->root_keep)
 		command->flags |= GUEST_ROOT_KEEP;
 	for (unsigned int i = 0; i < options->config.n_disks; i++) {
@@ -143,7 +145,9 @@ int command_open(struct command *command, struct options *options, struct events
 			command->flags |= GUEST_DISKS_KEEP;
 	}
 	/* passt gives addresses; of what is behind a TAP nothing is known. */
-	if (options->config.n_nets > 0 && options->nets[0].user)
-		command->flags |= GUEST_DHCP;
+	for (unsigned int i = 0; i < options->config.n_nets; i++) {
+		if (options->nets[i].user)
+			command->dhcp |= UINT32_C(1) << i;
+	}
 	return 0;
 }

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/utsname.h>
 
 #include "vmm/api/vmm.h"
@@ -20,6 +21,19 @@ char *doctor_read(const char *path, char *text, int size)
 	text[strcspn(text, "\n")] = '\0';
 	if (file)
 		fclose(file);
+	return text;
+}
+
+const char *doctor_let_in(const char *path)
+{
+	static char text[96];
+	struct stat st;
+	bool group = stat(path, &st) == 0 && st.st_gid != 0 && (st.st_mode & 060) == 060;
+
+	snprintf(text, sizeof(text),
+		 group ? "sudo usermod -aG $(stat -c %%G %s) $USER    # and log in again"
+		       : "sudo setfacl -m u:$USER:rw %s    # until the next boot",
+		 path);
 	return text;
 }
 

@@ -37,5 +37,8 @@ void doctor_check_kernel(struct doctor *d, const char *kernel);
 /* The first line of a file, without its newline; "" if there is none. Returns text. */
 char *doctor_read(const char *path, char *text, int size);
 
+/* What to type to be let into a device: by its group, where that has a right to it. Lasts until the next call. */
+const char *doctor_let_in(const char *path);
+
 /* The host's Linux: 6 and 18 are 618. */
 unsigned int doctor_linux_version(void);

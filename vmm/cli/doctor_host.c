@@ -1,4 +1,4 @@
-/* The rest of the host: memory, disks' and network's helpers, what a sandbox is made of, limits. */
+/* The rest of the host: memory, disks' and network's helpers, those of container images, what a sandbox is made of, limits. */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -14,6 +14,8 @@
 #include <linux/seccomp.h>
 
 #include "vmm/cli/doctor.h"
+#include "vmm/image/image_libs.h"
+#include "vmm/image/image_tool.h"
 
 #define MIB	    (UINT64_C(1) << 20)
 #define MEMORY_FAIL (64 * MIB)
@@ -82,11 +84,14 @@ static void doctor_check_memory(struct doctor *d)
 {
 	uint64_t available = doctor_available(), limit = doctor_cgroup_limit();
 	uint64_t least = available < limit ? available : limit;
-	enum doctor_result result = least < MEMORY_FAIL	  ? DOCTOR_FAIL
+	enum doctor_result result = available == 0	  ? DOCTOR_WARN
+				    : least < MEMORY_FAIL ? DOCTOR_FAIL
 				    : least < MEMORY_WARN ? DOCTOR_WARN
 							  : DOCTOR_OK;
 
-	doctor_find(d, result, "memory", NULL, "%llu MiB are available%s",
+	doctor_find(d, result, "memory", NULL,
+		    available == 0 ? "/proc/meminfo does not tell how much is available"
+				   : "%llu MiB are available%s",
 		    (unsigned long long)(least / MIB),
 		    limit < available ? ", the limit of the cgroup" : "");
 	if (doctor_number("/proc/sys/vm/overcommit_memory", 0) == 2)
@@ -170,39 +175,42 @@ static void doctor_check_vhost(struct doctor *d)
 	if (err == 0)
 		doctor_find(d, DOCTOR_OK, "vhost-net", NULL, "the kernel can serve TAPs");
 	else
-		doctor_find(
-			d, DOCTOR_WARN, "vhost-net",
-			err == -ENOENT || err == -ENODEV
-				? "sudo modprobe vhost_net"
-				: "sudo chgrp kvm /dev/vhost-net; sudo chmod g+rw /dev/vhost-net",
-			"TAPs are served by vmm itself, which is slower: cannot open "
-			"/dev/vhost-net: %s",
-			strerror(-err));
-}
-
-static bool doctor_has_program(const char *name)
-{
-	const char *at = getenv("PATH");
-	char path[PATH_MAX];
-
-	while (at && *at) {
-		int len = (int)strcspn(at, ":");
-
-		snprintf(path, sizeof(path), "%.*s/%s", len, at, name);
-		if (access(path, X_OK) == 0)
-			return true;
-		at += len + (at[len] == ':');
-	}
-	return false;
+		doctor_find(d, DOCTOR_WARN, "vhost-net",
+			    err == -ENOENT || err == -ENODEV ? "sudo modprobe vhost_net"
+							     : doctor_let_in("/dev/vhost-net"),
+			    "TAPs are served by vmm itself, which is slower: cannot open "
+			    "/dev/vhost-net: %s",
+			    strerror(-err));
 }
 
 static void doctor_check_passt(struct doctor *d)
 {
-	if (doctor_has_program("passt"))
+	char path[PATH_MAX];
+
+	if (image_tool_find("passt", path))
 		doctor_find(d, DOCTOR_OK, "passt", NULL, "installed, for --net user");
 	else
 		doctor_find(d, DOCTOR_WARN, "passt", "sudo apt install passt",
 			    "no --net user: passt is not installed");
+}
+
+/* ---- container images ---- */
+
+static void doctor_check_images(struct doctor *d)
+{
+	struct image_why why;
+	char path[PATH_MAX];
+
+	if (image_libs_check(&why) == 0)
+		doctor_find(d, DOCTOR_OK, "images", NULL,
+			    "container images' libraries are installed");
+	else
+		doctor_find(d, DOCTOR_WARN, "images", NULL, "%s", why.text);
+	if (image_tool_find(IMAGE_SQFSTAR, path))
+		doctor_find(d, DOCTOR_OK, IMAGE_SQFSTAR, NULL, "installed, for container images");
+	else
+		doctor_find(d, DOCTOR_WARN, IMAGE_SQFSTAR, "sudo apt install squashfs-tools",
+			    "no container images: not installed");
 }
 
 /* ---- what confines a process ---- */
@@ -319,6 +327,7 @@ void doctor_check_host(struct doctor *d)
 	doctor_check_tap(d);
 	doctor_check_vhost(d);
 	doctor_check_passt(d);
+	doctor_check_images(d);
 	doctor_check_namespaces(d);
 	doctor_check_landlock(d);
 	doctor_check_seccomp(d);

@@ -4,32 +4,26 @@
 #include <string.h>
 
 #include "vmm/api/vmm.h"
+#include "vmm/cli/command_kernel.h"
 #include "vmm/cli/doctor.h"
 #include "vmm/cli/kernel_choice.h"
 #include "vmm/cli/kernel_parts.h"
 
-/* Without the first no guest of ours does anything; of the others it needs one. */
-static const uint32_t doctor_needs = KERNEL_PART(KERNEL_ELF) | KERNEL_PART(KERNEL_INITRAMFS);
-static const uint32_t doctor_transports = KERNEL_PART(KERNEL_VIRTIO_PCI) |
-					  KERNEL_PART(KERNEL_VIRTIO_MMIO);
+/* Of what a squashfs may be packed by, what container images take; and nothing that only makes it faster. */
+#define DOCTOR_PARTS ((KERNEL_PART(KERNEL_SQUASHFS_LZ4 + 1) - 1) & ~KERNEL_PART(KERNEL_SHA256))
 
 static void doctor_tell_parts(struct doctor *d, const enum kernel_answer *answers)
 {
-	uint32_t lacks = 0;
+	uint32_t needs = command_kernel_usual_needs();
 
 	for (unsigned int part = 0; part < KERNEL_PARTS; part++) {
+		bool needed = needs & KERNEL_PART(part);
+
 		if (answers[part] == KERNEL_LACKS)
-			lacks |= KERNEL_PART(part);
-	}
-	for (unsigned int part = 0; part < KERNEL_PARTS; part++) {
-		bool needed = (doctor_needs & KERNEL_PART(part)) ||
-			      ((doctor_transports & KERNEL_PART(part)) &&
-			       (lacks & doctor_transports) == doctor_transports);
-
-		if (lacks & KERNEL_PART(part))
 			doctor_find(d, needed ? DOCTOR_FAIL : DOCTOR_WARN, "kernel", NULL,
-				    "it lacks %s (CONFIG_%s)", kernel_part_name(part),
-				    kernel_part_symbol(part));
+				    "it lacks %s (CONFIG_%s)%s", kernel_part_name(part),
+				    kernel_part_symbol(part),
+				    needed ? ", without which no command runs in it" : "");
 	}
 }
 
@@ -64,7 +58,7 @@ static void doctor_look_at(struct doctor *d, struct kernel_choice *k)
 		d, DOCTOR_OK, "kernel", NULL, "'%s', %s: Linux %s; configuration: %s; modules: %s",
 		k->path, k->why, k->release[0] ? k->release : "(unknown)",
 		k->config[0] ? k->config : "not found", k->modules[0] ? k->modules : "none found");
-	if (kernel_ask(k, config, UINT32_MAX, answers, NULL) == 0)
+	if (kernel_ask(k, config, DOCTOR_PARTS, answers, NULL) == 0)
 		doctor_tell_parts(d, answers);
 	free(config);
 }

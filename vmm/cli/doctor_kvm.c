@@ -23,7 +23,7 @@ static void doctor_no_kvm(struct doctor *d, const struct vmm_host *host)
 	const char *why = strerror(-host->kvm_error), *mend = NULL;
 
 	if (host->kvm_error == -EACCES)
-		mend = "sudo usermod -aG kvm $USER    # and log in again";
+		mend = doctor_let_in("/dev/kvm");
 	else if (host->kvm_error == -EPERM)
 		why = "the container does not let it through (docker run --device /dev/kvm)";
 	else if (!host->virtualization)

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "vmm/cli/made.h"
 #include "vmm/cli/report.h"
 
 /* Of a kernel's log. */
@@ -28,6 +29,7 @@ static int dump_refuse(const char *path, int err, const char *why)
 	return dump_refuse_as("device tree", path, err, why);
 }
 
+/* NULL is none. */
 static bool dump_is_file(const struct stat *st, const char *path)
 {
 	struct stat other;
@@ -36,10 +38,12 @@ static bool dump_is_file(const struct stat *st, const char *path)
 	       other.st_ino == st->st_ino;
 }
 
-/* A file that the machine is made of must not be lost by a slip of the hand. */
-static bool dump_is_part(const struct stat *st, const struct vmm_config *config)
+bool dump_is_part(const struct stat *st, const struct options *options)
 {
-	if (dump_is_file(st, config->kernel) || dump_is_file(st, config->initrd))
+	const struct vmm_config *config = &options->config;
+
+	if (dump_is_file(st, config->kernel) || dump_is_file(st, config->initrd) ||
+	    dump_is_file(st, options->root) || dump_is_file(st, options->root_image.path))
 		return true;
 	for (unsigned int i = 0; i < config->n_disks; i++) {
 		const struct vmm_disk *disk = &config->disks[i];
@@ -56,6 +60,14 @@ static bool dump_is_console(const struct stat *st, const struct options *options
 {
 	return options->console == OPTIONS_CONSOLE_FILE && S_ISREG(st->st_mode) &&
 	       dump_is_file(st, options->console_path);
+}
+
+/* Why nothing may be written to it, or NULL. */
+static const char *dump_is_taken(const struct stat *st, const struct options *options)
+{
+	if (dump_is_part(st, options))
+		return "the machine is made of this file";
+	return dump_is_console(st, options) ? "the console goes to this file" : NULL;
 }
 
 /* Closes fd. Returns 0 or negative errno. */
@@ -142,29 +154,33 @@ static int dump_replace_real(const char *path, const struct stat *old, const voi
 
 static int dump_to_device(const char *path, const void *bytes, size_t len)
 {
-	int fd = open(path, O_WRONLY | O_CLOEXEC | O_NOCTTY);
+	/* O_NONBLOCK: a pipe that nobody reads is an error, not something to wait for. */
+	int fd = open(path, O_WRONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 
-	return fd < 0 ? -errno : dump_write(fd, bytes, len);
+	if (fd < 0)
+		return -errno;
+	fcntl(fd, F_SETFL, 0);
+	return dump_write(fd, bytes, len);
 }
 
 static int dump_bytes(const struct options *options, const void *bytes, size_t len)
 {
-	const char *path = options->dump_dtb;
+	const char *path = options->dump_dtb, *why;
 	struct stat st;
 	int err;
 
 	if (stat(path, &st) < 0)
 		err = errno == ENOENT ? dump_replace(path, NULL, bytes, len) : -errno;
-	else if (dump_is_part(&st, &options->config))
-		return dump_refuse(path, EINVAL, "the machine is made of this file");
-	else if (dump_is_console(&st, options))
-		return dump_refuse(path, EINVAL, "the console goes to this file");
+	else if ((why = dump_is_taken(&st, options)))
+		return dump_refuse(path, EINVAL, why);
 	else if (S_ISBLK(st.st_mode))
 		return dump_refuse(path, EINVAL, "it is a block device");
 	else if (S_ISREG(st.st_mode))
 		err = dump_replace_real(path, &st, bytes, len);
 	else
 		err = dump_to_device(path, bytes, len);
+	if (err == -ENXIO)
+		return dump_refuse(path, -err, "nobody reads from it");
 	return err < 0 ? dump_refuse(path, -err, strerror(-err)) : 0;
 }
 
@@ -186,14 +202,16 @@ int dump_device_tree(const struct options *options, const struct vmm *vm)
 
 int dump_check_events(const struct options *options, int fd)
 {
+	const char *why;
 	struct stat st;
 
 	if (fd < 0 || fstat(fd, &st) < 0 || S_ISCHR(st.st_mode))
 		return 0;
-	if (!dump_is_part(&st, &options->config) && !dump_is_file(&st, options->root))
-		return 0;
-	return dump_refuse_as("events to", options->events, EINVAL,
-			      "the machine is made of this file");
+	why = dump_is_taken(&st, options);
+	if (!why && S_ISREG(st.st_mode) &&
+	    (dump_is_file(&st, options->dump_guest) || dump_is_file(&st, options->dump_dtb)))
+		why = "a dump goes to this file";
+	return why ? dump_refuse_as("events to", options->events, EINVAL, why) : 0;
 }
 
 /* ---- the guest ---- */
@@ -205,9 +223,7 @@ static const char *dump_is_unfit(const struct options *options)
 
 	if (fstat(options->config.dump_fd, &st) < 0 || !S_ISREG(st.st_mode))
 		return "it is no regular file";
-	if (dump_is_part(&st, &options->config))
-		return "the machine is made of this file";
-	return dump_is_console(&st, options) ? "the console goes to this file" : NULL;
+	return dump_is_taken(&st, options);
 }
 
 int dump_open_guest(struct options *options)
@@ -219,24 +235,20 @@ int dump_open_guest(struct options *options)
 
 	if (!path)
 		return 0;
-	fd = open(path, flags | O_CREAT | O_EXCL, 0600);
-	options->dump_created = fd >= 0;
-	if (fd < 0 && errno == EEXIST)
+	fd = made_open(path, flags, 0600);
+	if (fd == -EEXIST) {
 		fd = open(path, flags);
-	if (fd < 0)
-		return dump_refuse_as("a dump of the guest to", path, errno, strerror(errno));
+		fd = fd < 0 ? -errno : fd;
+	}
+	if (fd < 0 && fd != -ENXIO)
+		return dump_refuse_as("a dump of the guest to", path, -fd, strerror(-fd));
+	/* A pipe is opened only if somebody reads. */
 	options->config.dump_fd = fd;
 	why = dump_is_unfit(options);
 	if (why)
 		return dump_refuse_as("a dump of the guest to", path, EINVAL, why);
 	signal(SIGXFSZ, SIG_IGN); /* a file that may not be so large is an error like others */
 	return 0;
-}
-
-void dump_abandon_guest(const struct options *options)
-{
-	if (options->dump_created)
-		unlink(options->dump_guest);
 }
 
 /* Where so many lines before at begin, or the first one. */

@@ -6,6 +6,9 @@
  */
 #pragma once
 
+#include <stdbool.h>
+#include <sys/stat.h>
+
 #include "vmm/cli/options.h"
 
 /*
@@ -14,14 +17,15 @@
  */
 int dump_device_tree(const struct options *options, const struct vmm *vm);
 
+/* Whether st is that of a file that the machine is made of, which must not be lost by a slip of the hand. */
+bool dump_is_part(const struct stat *st, const struct options *options);
+
 /* Whether lines may be written to fd, of --events; -1: there is none. Returns 0 or -EINVAL. */
 int dump_check_events(const struct options *options, int fd);
 
-/* Opens the file for the guest, if one was asked for, as config.dump_fd; its content stays. Returns 0 or negative errno. */
+/* Opens the file for the guest, if one was asked for, as config.dump_fd; its content stays, and one that was made goes again if
+ * there is no start (made.h). Returns 0 or negative errno. */
 int dump_open_guest(struct options *options);
-
-/* Nothing was started. */
-void dump_abandon_guest(const struct options *options);
 
 /* The last words of a guest's kernel, if its memory has them, those around a panic, each after "vmm: kernel: ". */
 void dump_kernel_log(struct vmm *vm);

@@ -38,8 +38,9 @@ int events_open(struct events *events, const char *what)
 		/* A duplicate: what we have inherited is closed in the sandbox. */
 		if (value_number(what + 3, 0, 1 << 20, &number) == 0)
 			events->fd = fcntl((int)number, F_DUPFD_CLOEXEC, 0);
-		if (events->fd < 0) {
-			report("--events '%s': there is no such descriptor", what);
+		if (events->fd < 0 || (fcntl(events->fd, F_GETFL) & O_ACCMODE) == O_RDONLY) {
+			report("--events '%s': there is no such descriptor%s", what,
+			       events->fd < 0 ? "" : " to write to");
 			return -EBADF;
 		}
 		events->owned = true;

@@ -1,4 +1,7 @@
 /* The first program of the guest (guest/), and how many bytes that are: see guest_init.c. */
+#ifdef __CET__ /* no code, but the linker wants to be told */
+#include <cet.h>
+#endif
 	.section .rodata.guest_init_image, "a"
 	.globl	guest_init_image, guest_init_image_size
 	.balign	4

@@ -127,21 +127,39 @@ static uint8_t *guest_link_put(uint8_t *at, const char *text)
 	return at + len;
 }
 
+static const char *guest_link_how(const struct guest_link_share *share)
+{
+	return share->readonly ? "ro" : "rw";
+}
+
+static size_t guest_link_measure_shares(const struct guest_link_start *s)
+{
+	size_t size = 0;
+
+	for (uint32_t i = 0; i < s->n_shares; i++)
+		size += strlen(s->shares[i].tag) + strlen(s->shares[i].place) + 3 +
+			strlen(guest_link_how(&s->shares[i]));
+	return size;
+}
+
 int guest_link_say_start(struct guest_link *link, const struct guest_link_start *s)
 {
-	struct guest_start what = {
-		.version = GUEST_VERSION, .flags = s->flags, .window = s->window};
+	struct guest_start what = {.version = GUEST_VERSION,
+				   .flags = s->flags,
+				   .window = s->window,
+				   .n_shares = s->n_shares};
 	struct timespec now;
 	uint8_t *body, *at;
 	size_t size;
 	int err;
 
 	clock_gettime(CLOCK_REALTIME, &now);
+	what.dhcp = s->dhcp;
 	what.seconds = (uint64_t)now.tv_sec;
 	what.nanoseconds = (uint32_t)now.tv_nsec;
 	size = sizeof(what) + strlen(s->host_name) + strlen(s->root_type) + strlen(s->directory) +
-	       3 + guest_link_measure(s->args, &what.n_args) +
-	       guest_link_measure(s->env, &what.n_env);
+	       strlen(s->user) + 4 + guest_link_measure(s->args, &what.n_args) +
+	       guest_link_measure(s->env, &what.n_env) + guest_link_measure_shares(s);
 	if (size > GUEST_START_MAX)
 		return -E2BIG;
 	body = malloc(size);
@@ -151,10 +169,16 @@ int guest_link_say_start(struct guest_link *link, const struct guest_link_start 
 	at = guest_link_put(body + sizeof(what), s->host_name);
 	at = guest_link_put(at, s->root_type);
 	at = guest_link_put(at, s->directory);
+	at = guest_link_put(at, s->user);
 	for (uint32_t i = 0; i < what.n_args; i++)
 		at = guest_link_put(at, s->args[i]);
 	for (uint32_t i = 0; i < what.n_env; i++)
 		at = guest_link_put(at, s->env[i]);
+	for (uint32_t i = 0; i < s->n_shares; i++) {
+		at = guest_link_put(at, s->shares[i].tag);
+		at = guest_link_put(at, s->shares[i].place);
+		at = guest_link_put(at, guest_link_how(&s->shares[i]));
+	}
 	err = guest_link_say(link, GUEST_START, body, size);
 	free(body);
 	return err;

@@ -43,14 +43,24 @@ void guest_link_fini(struct guest_link *link);
 
 /* ---- START ---- */
 
+struct guest_link_share {
+	const char *tag;
+	const char *place;
+	bool readonly;
+};
+
 struct guest_link_start {
 	uint32_t flags;
+	uint32_t dhcp;
 	struct guest_window window;
 	const char *host_name;
 	const char *root_type; /* "": none */
 	const char *directory;
+	const char *user;  /* "": root */
 	char *const *args; /* with a NULL at the end, as env */
 	char *const *env;
+	const struct guest_link_share *shares;
+	uint32_t n_shares;
 };
 
 /* Returns 0, -E2BIG when there is more text than the guest takes, or -ENOMEM. */

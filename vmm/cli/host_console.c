@@ -11,28 +11,23 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include "vmm/cli/dump.h"
+#include "vmm/cli/made.h"
 #include "vmm/cli/report.h"
 #include "vmm/cli/terminal.h"
 
-/* A console written into what the machine is made of would destroy it. */
-static bool is_same_file(const struct stat *st, const char *path)
-{
-	struct stat other;
-
-	return path && stat(path, &other) == 0 && other.st_dev == st->st_dev &&
-	       other.st_ino == st->st_ino;
-}
-
 /* The same lock as a disk's, so that no image of this machine or another is taken for a console's file. */
-static int lock_console_file(const struct host_console *host, const struct vmm_config *config)
+static int lock_console_file(const struct host_console *host, const struct options *options)
 {
 	struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
 	struct stat st;
 
 	if (fstat(host->fd, &st) < 0 || !S_ISREG(st.st_mode))
 		return 0;
-	if (is_same_file(&st, config->kernel) || is_same_file(&st, config->initrd)) {
-		report("console file '%s' is the kernel or the initrd", host->path);
+	/* A console written into what the machine is made of would destroy it. */
+	if (dump_is_part(&st, options)) {
+		report("cannot write console to '%s': the machine is made of this file",
+		       host->path);
 		return -EINVAL;
 	}
 	if (fcntl(host->fd, F_OFD_SETLK, &whole) < 0 && (errno == EAGAIN || errno == EACCES)) {
@@ -43,25 +38,26 @@ static int lock_console_file(const struct host_console *host, const struct vmm_c
 }
 
 static int open_console_file(struct host_console *host, const char *path,
-			     const struct vmm_config *config)
+			     const struct options *options)
 {
 	/* O_NONBLOCK: a pipe that nobody reads is an error, not something to wait for. */
 	const int flags = O_WRONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
 	int err;
 
 	host->path = path;
-	host->fd = open(path, flags | O_CREAT | O_EXCL, 0666);
-	host->created = host->fd >= 0;
-	if (host->fd < 0 && errno == EEXIST)
+	host->fd = made_open(path, flags, 0666);
+	if (host->fd == -EEXIST) {
 		host->fd = open(path, flags);
+		host->fd = host->fd < 0 ? -errno : host->fd;
+	}
 	if (host->fd < 0) {
-		err = -errno;
+		err = host->fd;
 		report("cannot open console file '%s': %s", path,
 		       err == -ENXIO ? "nobody reads from it" : strerror(-err));
 		return err;
 	}
 	fcntl(host->fd, F_SETFL, 0);
-	return lock_console_file(host, config);
+	return lock_console_file(host, options);
 }
 
 /* A terminal for other programs; its name goes to stderr. We keep the far side open, or it would hang up. */
@@ -131,7 +127,7 @@ int host_console_open(struct host_console *host, struct options *options)
 		}
 		return 0;
 	case OPTIONS_CONSOLE_FILE:
-		err = open_console_file(host, options->console_path, config);
+		err = open_console_file(host, options->console_path, options);
 		config->console_out = host->fd;
 		return err;
 	case OPTIONS_CONSOLE_PTY:
@@ -147,12 +143,6 @@ int host_console_open(struct host_console *host, struct options *options)
 		return 0;
 	}
 	return -EINVAL;
-}
-
-void host_console_abandon(const struct host_console *host)
-{
-	if (host->created)
-		unlink(host->path);
 }
 
 /* ---- the start ---- */

@@ -1,8 +1,8 @@
 /*
  * What --console names on the host: standard descriptors, a file, a new pseudo-terminal, or a socket.
  *
- * Life: open; then begin once all else was found to be right; abandon, if the machine does not start; and end. Files
- * change at begin and not before.
+ * Life: open; then begin once all else was found to be right; and end. Files change at begin and not before; one that was made goes
+ * again if there is no start (made.h).
  * What cannot be done is one line on stderr. Owner: main(). One thread.
  */
 #pragma once
@@ -15,7 +15,6 @@
 struct host_console {
 	const char *path; /* of the file or socket */
 	int fd;		  /* the same; -1: neither */
-	bool created;	  /* the file was made by us, so that a failed start removes it again */
 	int dir;	  /* of the socket, for paths may mean nothing at the end; -1: none */
 	bool bound;	  /* the socket has its name, as this inode: */
 	dev_t device;
@@ -24,9 +23,6 @@ struct host_console {
 
 /* Opens it and fills in the console's fields of options->config. Returns 0 or negative errno. */
 int host_console_open(struct host_console *host, struct options *options);
-
-/* The machine could not be made or started, or shall not be: removes a file that open made. */
-void host_console_abandon(const struct host_console *host);
 
 /* Empties the file, or gives the socket its name and listens. Returns 0 or negative errno. */
 int host_console_begin(struct host_console *host, const struct options *options);

@@ -112,7 +112,13 @@ int kernel_choose(const char *given, const char *root, struct kernel_choice *k)
 
 /* ---- what lies around it ---- */
 
-#define MODULES_LIST "/modules.dep" /* without it nobody knows what is there */
+#define MODULES_LIST "/modules.dep"   /* without it nobody knows what is there, */
+#define MODULES_TREE "/modules.order" /* but in the source tree */
+
+static void kernel_cut(struct kernel_choice *k, const char *end)
+{
+	k->modules[strlen(k->modules) - strlen(end)] = '\0';
+}
 
 static bool kernel_try_modules(struct kernel_choice *k, const char *place)
 {
@@ -120,7 +126,18 @@ static bool kernel_try_modules(struct kernel_choice *k, const char *place)
 				place, k->release);
 
 	if (found)
-		k->modules[strlen(k->modules) - strlen(MODULES_LIST)] = '\0';
+		kernel_cut(k, MODULES_LIST);
+	return found;
+}
+
+/* tree: the length of its name in the path; newer than what may be installed under the same release. */
+static bool kernel_try_tree(struct kernel_choice *k, size_t tree)
+{
+	bool found = kernel_try(k->modules, sizeof(k->modules), "%.*s." MODULES_TREE, (int)tree,
+				k->path);
+
+	if (found)
+		kernel_cut(k, MODULES_TREE);
 	return found;
 }
 
@@ -128,6 +145,8 @@ void kernel_look_around(const char *root, struct kernel_choice *k)
 {
 	const char *slash = strrchr(k->path, '/');
 	size_t tree = strlen(k->path) - (sizeof(KERNEL_BUILT) - 1);
+	bool in_tree = strlen(k->path) >= sizeof(KERNEL_BUILT) - 1 &&
+		       strcmp(k->path + tree, KERNEL_BUILT) == 0;
 	int dir = slash ? (int)(slash - k->path) + 1 : 0; /* its length */
 	char beside[PATH_MAX + 4];
 
@@ -136,12 +155,11 @@ void kernel_look_around(const char *root, struct kernel_choice *k)
 		return;
 	}
 	snprintf(beside, sizeof(beside), "%.*s..", dir, k->path);
-	if (!kernel_try_modules(k, beside))
+	if (!kernel_try_modules(k, beside) && !(in_tree && kernel_try_tree(k, tree)))
 		kernel_try_modules(k, root);
 	if (kernel_try(k->config, sizeof(k->config), "%.*sconfig-%s", dir, k->path, k->release))
 		return;
-	if (strlen(k->path) >= sizeof(KERNEL_BUILT) - 1 &&
-	    strcmp(k->path + tree, KERNEL_BUILT) == 0)
+	if (in_tree)
 		kernel_try(k->config, sizeof(k->config), "%.*s.config", (int)tree, k->path);
 	if (!k->config[0])
 		kernel_try(k->config, sizeof(k->config), "%s/lib/modules/%s/config", root,

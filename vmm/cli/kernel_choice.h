@@ -29,7 +29,7 @@ int kernel_choose(const char *given, const char *root, struct kernel_choice *ker
 
 /*
  * Finds what belongs to the kernel. Its modules are in ../lib/modules/RELEASE from its own directory, as in a package that was
- * unpacked somewhere, or else in /lib/modules/RELEASE; its configuration is config-RELEASE beside it, or .config of the source
+ * unpacked somewhere, in the source tree where it was built, or else in /lib/modules/RELEASE; its configuration is config-RELEASE beside it, or .config of the source
  * tree. A kernel that cannot be read has none.
  */
 void kernel_look_around(const char *root, struct kernel_choice *kernel);

@@ -17,6 +17,7 @@ static const struct kernel_part_names {
 	[KERNEL_INITRAMFS] = {"BLK_DEV_INITRD", "an initramfs", ""},
 	[KERNEL_ELF] = {"BINFMT_ELF", "ELF programs", ""},
 	[KERNEL_SERIAL] = {"SERIAL_8250_CONSOLE", "a serial console", ""},
+	[KERNEL_SHA256] = {"CRYPTO_SHA256_SSSE3", "fast SHA-256", "sha256_ssse3"},
 	[KERNEL_PCI] = {"PCI", "PCI", ""},
 	[KERNEL_VIRTIO_PCI] = {"VIRTIO_PCI", "virtio on PCI", "virtio_pci"},
 	[KERNEL_VIRTIO_MMIO] = {"VIRTIO_MMIO", "virtio on MMIO", "virtio_mmio"},
@@ -31,6 +32,11 @@ static const struct kernel_part_names {
 	[KERNEL_EROFS] = {"EROFS_FS", "erofs", "erofs"},
 	[KERNEL_VIRTIOFS] = {"VIRTIO_FS", "shared directories", "virtiofs"},
 	[KERNEL_OVERLAY] = {"OVERLAY_FS", "overlayfs", "overlay"},
+	[KERNEL_SQUASHFS_LZ4] = {"SQUASHFS_LZ4", "squashfs with lz4", ""},
+	[KERNEL_SQUASHFS_ZLIB] = {"SQUASHFS_ZLIB", "squashfs with gzip", ""},
+	[KERNEL_SQUASHFS_LZO] = {"SQUASHFS_LZO", "squashfs with lzo", ""},
+	[KERNEL_SQUASHFS_XZ] = {"SQUASHFS_XZ", "squashfs with xz", ""},
+	[KERNEL_SQUASHFS_ZSTD] = {"SQUASHFS_ZSTD", "squashfs with zstd", ""},
 };
 
 const char *kernel_part_name(enum kernel_part part)
@@ -140,14 +146,19 @@ static int kernel_refuse_lacking(const struct kernel_choice *kernel, uint32_t ne
 	return -ENOTSUP;
 }
 
-/* Unpacking a kernel takes as long as all the rest of a start, so it is done once. */
+/* Unpacking a kernel takes as long as all the rest of a start, so it is done once: the cache knows of those that it has. */
 static char *kernel_read_own_config(const struct kernel_choice *kernel, const char *cache)
 {
+	int err = -ENOENT;
 	char *text;
 
-	if (kernel->modules[0] || (cache && vmm_kernel_is_cached(kernel->path, cache)))
+	if (kernel->modules[0])
 		return NULL;
-	return vmm_kernel_config(kernel->path, &text) == 0 ? text : NULL;
+	if (cache)
+		err = vmm_kernel_cached_config(kernel->path, cache, &text);
+	if (err < 0 && err != -ENODATA)
+		err = vmm_kernel_config(kernel->path, &text);
+	return err == 0 ? text : NULL;
 }
 
 static int kernel_pack(const struct kernel_choice *kernel, const char *cache, bool needs,
@@ -174,7 +185,7 @@ static int kernel_pack(const struct kernel_choice *kernel, const char *cache, bo
 }
 
 int kernel_prepare(const struct kernel_choice *kernel, const char *cache, uint32_t needs,
-		   uint32_t wishes, void **archive, size_t *size)
+		   uint32_t wishes, uint32_t *lacking, void **archive, size_t *size)
 {
 	enum kernel_answer answers[KERNEL_PARTS];
 	char *bytes = NULL;
@@ -182,6 +193,10 @@ int kernel_prepare(const struct kernel_choice *kernel, const char *cache, uint32
 
 	if (err == 0)
 		err = kernel_refuse_lacking(kernel, needs, answers);
+	for (unsigned int part = 0; part < KERNEL_PARTS && lacking; part++) {
+		if ((wishes & KERNEL_PART(part)) && answers[part] == KERNEL_LACKS)
+			*lacking |= KERNEL_PART(part);
+	}
 	if (err < 0 || *size == 0) {
 		free(bytes);
 		bytes = NULL;

@@ -16,6 +16,7 @@ enum kernel_part {
 	KERNEL_INITRAMFS,
 	KERNEL_ELF,
 	KERNEL_SERIAL,
+	KERNEL_SHA256, /* by which the kernel checks the others' signatures */
 	KERNEL_PCI,
 	KERNEL_VIRTIO_PCI,
 	KERNEL_VIRTIO_MMIO,
@@ -30,6 +31,12 @@ enum kernel_part {
 	KERNEL_EROFS,
 	KERNEL_OVERLAY,
 	KERNEL_VIRTIOFS,
+	/* what a squashfs may be packed by; never modules */
+	KERNEL_SQUASHFS_LZ4, /* vmm's own are */
+	KERNEL_SQUASHFS_ZLIB,
+	KERNEL_SQUASHFS_LZO,
+	KERNEL_SQUASHFS_XZ,
+	KERNEL_SQUASHFS_ZSTD,
 	KERNEL_PARTS
 };
 
@@ -57,14 +64,14 @@ int kernel_ask(const struct kernel_choice *kernel, const char *config, uint32_t 
 	       enum kernel_answer answers[KERNEL_PARTS], FILE *out);
 
 /*
- * All that a start needs, after kernel_look_around(): reads the configuration, if it is a file, or else, when there are no modules either,
- * that inside a kernel with needs which nobody has started yet, as far as the cache knows (NULL: there is none); packs the modules for what is in
+ * All that a start needs, after kernel_look_around(): reads the configuration, if it is a file, or else, when there are needs and no modules
+ * either, that inside the kernel, from the cache (NULL: there is none) if it has that; packs the modules for what is in
  * needs and wishes (masks of KERNEL_PART()), and refuses a kernel that is known to lack something in needs by one line that names all of
- * it. A wish may be lacking. Returns 0 with *archive to be freed by free(), NULL when no module is needed; or a negative errno,
+ * it. A wish may be lacking: those that are known to be go to *lacking, if that is not NULL. Returns 0 with *archive to be freed by free(), NULL when no module is needed; or a negative errno,
  * -ENOTSUP for a kernel that lacks something.
  */
 int kernel_prepare(const struct kernel_choice *kernel, const char *cache, uint32_t needs,
-		   uint32_t wishes, void **archive, size_t *size);
+		   uint32_t wishes, uint32_t *lacking, void **archive, size_t *size);
 
 /*
  * After a start that failed: if nothing was known beforehand of what the kernel has, says how that is found out, by one line. To look

@@ -10,6 +10,7 @@
 #include "guest/protocol.h"
 #include "vmm/api/vmm.h"
 #include "vmm/cli/cpio.h"
+#include "vmm/cli/modules_tree.h"
 #include "vmm/cli/progress.h"
 #include "vmm/cli/report.h"
 
@@ -174,6 +175,19 @@ static void modules_on_alias(struct modules *m, char *line, void *arg)
 	}
 }
 
+/* Where nothing is installed. Returns 0 or -ENOENT. */
+static int modules_find_in_tree(struct modules *m)
+{
+	char *list = modules_tree_list(m->dir);
+
+	if (!list)
+		return -ENOENT;
+	for (size_t i = 0; i < m->n_names; i++)
+		m->names[i].line = modules_tree_line(m->dir, list, m->names[i].name);
+	free(list);
+	return 0;
+}
+
 static int modules_find(struct modules *m, const struct module *modules, size_t n)
 {
 	struct modules_asked asked = {.modules = modules, .n = n};
@@ -188,6 +202,8 @@ static int modules_find(struct modules *m, const struct module *modules, size_t 
 		modules_add_name(m, modules[i].name);
 	m->knows_builtin = modules_read(m, "modules.builtin", modules_on_builtin, NULL) == 0;
 	err = modules_read(m, "modules.dep", modules_on_dep, NULL);
+	if (err == -ENOENT)
+		err = modules_find_in_tree(m);
 	if (err == -ENOENT)
 		report("there is no '%s/modules.dep', which tells what modules the kernel has; "
 		       "make "

@@ -25,12 +25,12 @@ struct module {
 #define MODULES_MAX 99
 
 /*
- * Looks for the n modules in dir, which is /lib/modules/RELEASE, and writes those that are files to out, an archive as the kernel
+ * Looks for the n modules in dir, which is /lib/modules/RELEASE or a source tree with modules.order, and writes those that are files to out, an archive as the kernel
  * unpacks it to its first root (cpio "newc", Documentation/driver-api/early-userspace/buffer-format.rst): /.vmm/modules/00-NAME.ko,
  * 01-NAME.ko and so on, unpacked, in the order in which finit_module(2) is to load them, with what they depend on before them. A
  * file that the guest's kernel refuses is none of those that were asked for, or has no hardware there (crc32c_intel). Nothing is
  * written when there is no such file. Errors of out are for the caller to see (ferror()).
  *
- * out NULL: only looks. A module that is not there is no error; its state says so. A dir without modules.dep is -ENOENT.
+ * out NULL: only looks. A module that is not there is no error; its state says so. A dir without modules.dep and modules.order is -ENOENT.
  */
 int modules_gather(const char *dir, struct module *modules, size_t n, FILE *out);

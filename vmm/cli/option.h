@@ -23,6 +23,10 @@ int options_begin_env(struct options *o);
 int options_check_command(const struct options *o);
 /* options_console.c */
 int option_console(struct options *o, char *value);
+/* options_container.c */
+int option_image_cache(struct options *o, char *value);
+/* Before the checks: a container image has a command. */
+void options_choose_command(struct options *o);
 /* options_disk.c */
 int option_disk(struct options *o, char *value);
 /* options_gdb.c */
@@ -36,6 +40,10 @@ int option_net(struct options *o, char *value);
 /* options_sandbox.c */
 int option_sandbox(struct options *o, char *value);
 int option_user(struct options *o, char *value);
+/* options_share.c */
+int option_share(struct options *o, char *value);
+/* After the options. */
+int options_check_shares(struct options *o);
 /* options_vsock.c */
 int option_vsock(struct options *o, char *value);
 

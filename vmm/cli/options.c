@@ -10,6 +10,7 @@
 #include "vmm/cli/report.h"
 #include "vmm/cli/suggest.h"
 #include "vmm/cli/value.h"
+#include "vmm/image/image_cache.h"
 
 /* ---- one function for each option; disks and network cards have files of their own ---- */
 
@@ -37,29 +38,26 @@ static int option_append(struct options *o, char *value)
 	return 0;
 }
 
-static int option_cpus(struct options *o, char *value)
+static int option_count(const char *name, const char *value, unsigned int max, unsigned int *count)
 {
 	uint64_t n;
 
-	if (value_number(value, 1, VMM_MAX_CPUS, &n) < 0) {
-		report("--cpus takes a number from 1 to %d, not '%s'", VMM_MAX_CPUS, value);
+	if (value_number(value, 1, max, &n) < 0) {
+		report("--%s takes a number from 1 to %u, not '%s'", name, max, value);
 		return -EINVAL;
 	}
-	o->config.cpus = (unsigned int)n;
+	*count = (unsigned int)n;
 	return 0;
+}
+
+static int option_cpus(struct options *o, char *value)
+{
+	return option_count("cpus", value, VMM_MAX_CPUS, &o->config.cpus);
 }
 
 static int option_io_threads(struct options *o, char *value)
 {
-	uint64_t n;
-
-	if (value_number(value, 1, VMM_MAX_IO_THREADS, &n) < 0) {
-		report("--io-threads takes a number from 1 to %d, not '%s'", VMM_MAX_IO_THREADS,
-		       value);
-		return -EINVAL;
-	}
-	o->config.io_threads = (unsigned int)n;
-	return 0;
+	return option_count("io-threads", value, VMM_MAX_IO_THREADS, &o->config.io_threads);
 }
 
 static int option_switch(const char *name, const char *value, bool *on)
@@ -109,48 +107,58 @@ int option_unsupported(const char *option, const char *what)
 	return -EINVAL;
 }
 
+static int option_either(const char *name, const char *value, const char *const names[2],
+			 bool *second)
+{
+	int i = value_choice(value, names, 2);
+
+	*second = i == 1;
+	if (i >= 0)
+		return 0;
+	report("--%s takes %s or %s, not '%s'", name, names[0], names[1], value);
+	return -EINVAL;
+}
+
 static int option_transport(struct options *o, char *value)
 {
-	o->config.mmio_transport = strcmp(value, "mmio") == 0;
-	if (o->config.mmio_transport || strcmp(value, "pci") == 0)
-		return 0;
-	report("--transport takes pci or mmio, not '%s'", value);
-	return -EINVAL;
+	static const char *const names[] = {"pci", "mmio"};
+
+	return option_either("transport", value, names, &o->config.mmio_transport);
 }
 
 static int option_tables(struct options *o, char *value)
 {
-	o->config.device_tree = strcmp(value, "dtb") == 0;
-	if (o->config.device_tree || strcmp(value, "acpi") == 0)
-		return 0;
-	report("--tables takes acpi or dtb, not '%s'", value);
-	return -EINVAL;
+	static const char *const names[] = {"acpi", "dtb"};
+
+	return option_either("tables", value, names, &o->config.device_tree);
+}
+
+static int option_dump(const char *name, const char *value, const char **file)
+{
+	if (!*value) {
+		report("--%s needs the name of a file", name);
+		return -EINVAL;
+	}
+	*file = value;
+	return 0;
 }
 
 static int option_dump_dtb(struct options *o, char *value)
 {
-	if (!*value) {
-		report("--dump-dtb needs the name of a file");
-		return -EINVAL;
-	}
-	o->dump_dtb = value;
-	return 0;
+	return option_dump("dump-dtb", value, &o->dump_dtb);
 }
 
 static int option_dump_guest(struct options *o, char *value)
 {
-	if (!*value) {
-		report("--dump-guest needs the name of a file");
-		return -EINVAL;
-	}
-	o->dump_guest = value;
-	return 0;
+	return option_dump("dump-guest", value, &o->dump_guest);
 }
 
 static int option_timeout(struct options *o, char *value)
 {
 	if (value_seconds(value, &o->timeout_ms) < 0) {
-		report("--timeout takes a number of seconds above 0, not '%s'", value);
+		report("--timeout takes a number of seconds above 0, at most 31622400 (366 days), "
+		       "not '%s'",
+		       value);
 		return -EINVAL;
 	}
 	return 0;
@@ -160,12 +168,11 @@ static int option_log_level(struct options *o, char *value)
 {
 	static const char *const names[] = {"error", "warn", "info", "debug"};
 
-	for (unsigned int i = 0; i < 4; i++) {
-		if (strcmp(value, names[i]) == 0) {
-			o->log_level = (enum vmm_log_level)i;
-			return 0;
-		}
-	}
+	int i = value_choice(value, names, 4);
+
+	o->log_level = (enum vmm_log_level)i;
+	if (i >= 0)
+		return 0;
 	report("--log-level takes error, warn, info or debug, not '%s'", value);
 	return -EINVAL;
 }
@@ -218,6 +225,8 @@ static const struct option {
 	{"console", option_console, true, false},
 	{"events", option_events, true, false},
 	{"root", option_root, true, false},
+	{"share", option_share, true, true},
+	{"image-cache", option_image_cache, true, false},
 	{"env", option_env, true, true},
 	{"boot-timeout", option_boot_timeout, true, false},
 	{"log-level", option_log_level, true, false},
@@ -238,25 +247,52 @@ static const struct option *options_find(const char *name, size_t len)
 }
 
 /* The words that are commands if they come first; main.c. */
-static const char *const options_commands[] = {"doctor", "help"};
+static const char *const options_commands[] = {"doctor", "help", "image"};
 
-static int options_refuse_word(const char *word)
+/* What was meant as a command, as it is to be typed; as much of it as fits. */
+static const char *options_join(char *text, size_t size, char *const *words)
 {
-	const char *kind = word[0] == '-' ? "option" : "argument", *dashes = "--";
+	size_t len = 0;
+
+	for (text[0] = '\0'; *words && len < size; words++)
+		len += (size_t)snprintf(text + len, size - len,
+					strpbrk(*words, " \t$&|;<>*") ? " '%s'" : " %s", *words);
+	return text;
+}
+
+static const char *options_suggest(const char *word, const char **dashes)
+{
 	struct suggestion s = suggest_begin(word);
 
+	*dashes = "--";
 	for (size_t i = 0; i < N_OPTIONS; i++)
 		suggest_try(&s, options_table[i].name);
-	for (size_t i = 0; i < 2 && word[0] != '-'; i++) {
+	for (size_t i = 0; i < 3 && word[0] != '-'; i++) {
 		const char *before = s.name;
 
 		suggest_try(&s, options_commands[i]);
 		if (s.name != before)
-			dashes = "";
+			*dashes = "";
 	}
-	if (s.name)
+	return s.name;
+}
+
+/* words: from the one that is refused on. first: nothing stands before it. */
+static int options_refuse_word(char *const *words, bool first)
+{
+	const char *word = words[0], *kind = word[0] == '-' ? "option" : "argument", *dashes;
+	const char *name = options_suggest(word, &dashes);
+	char command[256];
+
+	if (!first && value_choice(word, options_commands, 3) >= 0)
+		report("the command '%s' goes first: vmm%s", word,
+		       options_join(command, sizeof(command), words));
+	else if (name)
 		report("unknown %s '%s'; did you mean %s%s? See vmm --help", kind, word, dashes,
-		       s.name);
+		       name);
+	else if (word[0] != '-' && word[0] != '\0')
+		report("unknown argument '%s'; did you mean, to run it in the guest: vmm%s --%s",
+		       word, first ? "" : " ...", options_join(command, sizeof(command), words));
 	else
 		report("unknown %s '%s'; see vmm --help", kind, word);
 	return -EINVAL;
@@ -271,7 +307,7 @@ static int options_parse_one(struct options *o, int argc, char **argv, int *at)
 	uint64_t bit;
 
 	if (strncmp(word, "--", 2) != 0 || !opt)
-		return options_refuse_word(word);
+		return options_refuse_word(argv + *at, *at == 1);
 	bit = UINT64_C(1) << (opt - options_table);
 	if ((o->seen & bit) && !opt->repeats) {
 		report("--%s is given twice", opt->name);
@@ -327,6 +363,8 @@ static int options_check(struct options *o)
 		o->console = OPTIONS_CONSOLE_NONE;
 	if (o->config.gdb)
 		options_prepare_gdb(o);
+	if (options_check_shares(o) < 0)
+		return -EINVAL;
 	return options_check_command(o);
 }
 
@@ -342,6 +380,7 @@ int options_parse(struct options *o, int argc, char **argv)
 	o->kernel_cache = true;
 	o->config.quick_end = true;
 	o->boot_timeout_ms = OPTIONS_BOOT_TIMEOUT_MS;
+	o->image_cache_size = IMAGE_CACHE_BOUND;
 	err = options_begin_env(o);
 	for (int i = 1; i < argc && err == 0 && !o->command; i++) {
 		if (strcmp(argv[i], "--") == 0)
@@ -349,7 +388,9 @@ int options_parse(struct options *o, int argc, char **argv)
 		else
 			err = options_parse_one(o, argc, argv, &i);
 	}
-	if (err == 0)
+	if (err == 0) {
+		options_choose_command(o);
 		err = options_check(o);
+	}
 	return err;
 }

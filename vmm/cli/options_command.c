@@ -6,36 +6,46 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "vmm/cli/named.h"
 #include "vmm/cli/report.h"
 #include "vmm/cli/value.h"
+#include "vmm/image/image_ref.h"
 
 int option_root(struct options *o, char *value)
 {
 	char *path = value_next_item(&value);
+	struct image_why why; /* as root_open_container() says */
+	const struct {
+		const char *name;
+		bool *flag;
+	} items[] = {{"rw", &o->root_keep},
+		     {"packed", &o->root_packed},
+		     {"shared", &o->root_shared},
+		     {"mounts", &o->root_mounts}};
 
 	if (*path == '\0') {
-		report("--root takes a directory or an image");
+		report("--root takes a directory, an image or a container image");
 		return -EINVAL;
 	}
 	o->root = path;
+	if (image_ref_is(path))
+		image_ref_parse(&o->root_image, path, &why);
 	while (value) {
 		char *item = value_next_item(&value);
+		unsigned int i = 0;
 
-		if (strcmp(item, "rw") == 0) {
-			o->root_keep = true;
-		} else if (strcmp(item, "packed") == 0) {
-			o->root_packed = true;
-		} else if (strcmp(item, "shared") == 0) {
-			o->root_shared = true;
-		} else if (strcmp(item, "mounts") == 0) {
-			o->root_mounts = true;
-			o->root_packed = true;
-		} else {
-			report("--root has no option '%s'; there are rw, shared, packed and mounts",
+		while (i < 4 && strcmp(item, items[i].name) != 0)
+			i++;
+		if (i == 4 || *items[i].flag) {
+			report(i == 4 ? "--root has no option '%s'; there are rw, shared, packed "
+					"and mounts"
+				      : "--root: %s is given twice",
 			       item);
 			return -EINVAL;
 		}
+		*items[i].flag = true;
 	}
+	o->root_packed |= o->root_mounts;
 	return 0;
 }
 
@@ -47,7 +57,9 @@ int option_boot_timeout(struct options *o, char *value)
 	}
 	if (value_seconds(value, &o->boot_timeout_ms) == 0)
 		return 0;
-	report("--boot-timeout takes a number of seconds, or 0 for none; not '%s'", value);
+	report("--boot-timeout takes a number of seconds up to 31622400 (366 days), or 0 for none; "
+	       "not '%s'",
+	       value);
 	return -EINVAL;
 }
 
@@ -68,22 +80,56 @@ static size_t name_length(const char *text)
 	return strcspn(text, "=");
 }
 
-/* text is NAME=VALUE; a later one wins. */
-static int set_env(struct options *o, char *text)
+/* The place of a variable; text begins with its name and the equals sign, which are len bytes. */
+static unsigned int find_env(const struct options *o, const char *text, size_t len)
 {
-	size_t len = name_length(text) + 1;
 	unsigned int i = 0;
 
 	while (i < o->n_env && strncmp(o->env[i], text, len) != 0)
 		i++;
+	return i;
+}
+
+/* text is NAME=VALUE; a later one wins. */
+static int set_env(struct options *o, char *text)
+{
+	unsigned int i = find_env(o, text, name_length(text) + 1);
+
 	if (i == OPTIONS_MAX_ENV) {
 		report("a command has at most %d variables", OPTIONS_MAX_ENV);
 		return -EINVAL;
 	}
 	o->env[i] = text;
+	o->env_is_given[i] = o->env_given;
 	if (i == o->n_env)
 		o->n_env++;
 	return 0;
+}
+
+int options_add_env(struct options *o, char *text)
+{
+	size_t len = name_length(text);
+	unsigned int i = find_env(o, text, len + 1);
+
+	/* What is no variable means nothing to the command. */
+	if (len == 0 || !text[len] || (i < o->n_env && o->env_is_given[i]))
+		return 0;
+	o->env_given = false;
+	return set_env(o, text);
+}
+
+void options_drop_env(struct options *o, const char *name)
+{
+	unsigned int i = find_env(o, name, strlen(name));
+
+	if (i == o->n_env || o->env_is_given[i])
+		return;
+	o->n_env--;
+	for (; i < o->n_env; i++) {
+		o->env[i] = o->env[i + 1];
+		o->env_is_given[i] = o->env_is_given[i + 1];
+	}
+	o->env[o->n_env] = NULL;
 }
 
 /* As it is in our own environment; none when it is not set there. */
@@ -135,10 +181,12 @@ int options_check_command(const struct options *o)
 	if (!o->command) {
 		if (!o->root && !o->env_given)
 			return 0;
+		if (o->root && named_hint(o))
+			return -EINVAL;
 		report("--%s goes with a command: vmm ... -- COMMAND", o->root ? "root" : "env");
 		return -EINVAL;
 	}
-	if (!o->command[0]) {
+	if (!o->command[0] && !(o->root && image_ref_is(o->root))) {
 		report("which command? vmm ... -- COMMAND [ARGUMENT]...");
 		return -EINVAL;
 	}
@@ -151,7 +199,7 @@ int options_check_command(const struct options *o)
 	if (o->console == OPTIONS_CONSOLE_STDIO) {
 		report("--console stdio: the standard streams are those of '%s'; there are none, "
 		       "file=FILE, pty and socket=PATH",
-		       o->command[0]);
+		       o->command[0] ? o->command[0] : o->root);
 		return -EINVAL;
 	}
 	return 0;

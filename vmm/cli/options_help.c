@@ -99,26 +99,40 @@ static const struct help_section {
 	 "                       by the serial port, or by hvc0 with virtio, which is faster\n"
 	 "  --log-level error|warn|info|debug\n"
 	 "                       least important messages to show (default warn)\n"
-	 "Keys: Ctrl-A x ends the machine, Ctrl-A h lists the keys, Ctrl-A Ctrl-A sends\n"
-	 "Ctrl-A. Two commas in a FILE or PATH of --disk, --net, --vsock and\n"
-	 "--root stand for one.\n"},
+	 "Keys: Ctrl-A x ends the machine, Ctrl-A d shows what its vCPUs are doing, Ctrl-A c\n"
+	 "dumps the guest (--dump-guest), Ctrl-A h lists the keys, Ctrl-A Ctrl-A sends\n"
+	 "Ctrl-A. A command has other keys: vmm help command. Two commas\n"
+	 "in a name that items may follow stand for one.\n"},
 	{"command",
 	 "  --root DIR|IMAGE[,ITEM]...\n"
 	 "                       a command's root (default the initrd, else this host's)\n"
-	 "                       a directory, or an image of ext4, squashfs or erofs; what is\n"
-	 "                       written there ends with the machine\n"
-	 "      ,rw              keep what is written to an image (default: it ends with\n"
-	 "                       the machine)\n"
+	 "                       a directory, an image of ext4, squashfs or erofs, or a\n"
+	 "                       container image: docker-archive:FILE[:NAME],\n"
+	 "                       oci-archive:FILE[:TAG] or oci:DIR[:TAG], which runs its own\n"
+	 "                       command unless there is one; what is written there ends\n"
+	 "                       with the machine\n"
+	 "      ,rw              keep what is written, in the image or the directory\n"
+	 "                       (default: it ends with the machine)\n"
 	 "      ,shared          vmm serves the directory (default: unless it is small)\n"
 	 "      ,packed          it goes into guest memory (default: if it is small)\n"
 	 "      ,mounts          packed, with what is mounted below it (default without)\n"
+	 "  --share DIR:PATH     a directory of this host in the guest (default none)\n"
+	 "                       at PATH, to be written; DIR:PATH:ro to be read alone\n"
+	 "                       (default :rw); mounted for a command, else virtiofs with\n"
+	 "                       the tag PATH without its slash; may be repeated\n"
+	 "      ,cache=auto|always|never\n"
+	 "                       what the guest keeps in mind: for a second, for long,\n"
+	 "                       or not at all (default auto)\n"
+	 "  --image-cache DIR    keep container images there (default ~/.cache/vmm/images)\n"
+	 "      ,size=SIZE       how much of them (default 16G)\n"
 	 "  --env NAME[=VALUE]   a variable for the command, or one of yours\n"
 	 "                       (default: your language and terminal alone; may be\n"
 	 "                       repeated)\n"
 	 "  --boot-timeout SEC   how long a guest may be silent before its command starts\n"
 	 "                       (default 10; 0: without end)\n"
 	 "  --events FILE|fd=N   a line of JSON for each step (default none)\n"
-	 "On a terminal, Ctrl-] three times within a second ends a guest that hangs.\n"},
+	 "On a terminal, Ctrl-] three times within a second ends a guest that hangs; Ctrl-]\n"
+	 "twice and d shows what its vCPUs are doing, and c dumps it (--dump-guest).\n"},
 	{"sandbox",
 	 "  --sandbox on|off|strict\n"
 	 "                       give up what is not needed before the guest runs\n"
@@ -126,10 +140,23 @@ static const struct help_section {
 	 "  --user NAME|UID[:GID]\n"
 	 "                       with root rights: run as this user\n"
 	 "                       (default: stay root, without capabilities)\n"},
-	{"exit-status",
+	{"status",
 	 "Exit status: 0 powered off or rebooted, 123 crashed, 124 timed out, 125 vmm\n"
 	 "could not, 128+N ended by signal N; or the command's own, 127 not found, 126 not\n"
-	 "executable.\n"},
+	 "executable.\n"
+	 "Signals: SIGTERM and SIGINT press the power button, and end the machine after\n"
+	 "10 s; a second one, or SIGHUP, at once. A command gets them. Upon SIGUSR1 the\n"
+	 "sizes of disks are looked at again.\n"},
+	{"image",
+	 "vmm image [--image-cache DIR[,size=SIZE]] COMMAND\n"
+	 "  ls                   the container images that are kept, and when they were used\n"
+	 "  du                   how much room they take\n"
+	 "  rm NAME|DIGEST...    remove some, as ls shows them\n"
+	 "  prune [SIZE]         remove those not used lately, until SIZE is left (default 0);\n"
+	 "                       machines keep what they use\n"
+	 "  build DIR|IMAGE FILE make FILE for --root or --disk; its name ends with\n"
+	 "                       .squashfs, or for a directory also with .erofs or .ext4\n"
+	 "IMAGE is what --root takes, such as docker-archive:FILE by docker save.\n"},
 	{"doctor",
 	 "vmm doctor [--kernel FILE] [--json]\n"
 	 "Looks whether virtual machines will run well on this host, and whether the\n"
@@ -143,10 +170,8 @@ static const struct help_section {
 
 static const char usage[] =
 	"usage: vmm [OPTION]... [-- COMMAND [ARGUMENT]...]\n"
-	"       vmm doctor [--kernel FILE] [--json]\n"
-	"       vmm help [TOPIC]\n"
-	"Boots a Linux kernel in a virtual machine with its console on this terminal, or\n"
-	"runs one command in it as if it ran here.\n"
+	"       vmm doctor [--kernel FILE] [--json], vmm image COMMAND, vmm help [TOPIC]\n"
+	"Boots Linux in a virtual machine, or runs one command there as if it ran here.\n"
 	"\n";
 
 /* ---- what --help shows of a section ---- */
@@ -200,17 +225,30 @@ void options_print_help(void)
 
 /* ---- topics ---- */
 
-/* Whether the section has an option of this name. */
-static bool help_has_option(const struct help_section *s, const char *name)
+/* Words that are looked for elsewhere. */
+static const char *const help_aliases[][2] = {
+	{"exit", "status"}, {"signals", "status"}, {"keys", "console"}};
+
+/* The line of an option of this name, or NULL. */
+static const char *help_find_option(const struct help_section *s, const char *name)
 {
 	size_t len = strlen(name);
 
 	for (const char *line = s->text; *line; line = help_next_line(line)) {
 		if (strncmp(line, "  --", 4) == 0 && strncmp(line + 4, name, len) == 0 &&
 		    line[4 + len] == ' ')
-			return true;
+			return line;
 	}
-	return false;
+	return NULL;
+}
+
+/* With what belongs to it. */
+static void help_print_option(const char *line)
+{
+	do {
+		help_print_line(line);
+		line = help_next_line(line);
+	} while (*line == ' ' && strncmp(line, "  --", 4) != 0);
 }
 
 static int help_refuse(const char *topic)
@@ -235,13 +273,18 @@ int help_topic(const char *topic)
 		options_print_help();
 		return 0;
 	}
+	for (size_t i = 0; i < 3; i++)
+		topic = strcmp(topic, help_aliases[i][0]) == 0 ? help_aliases[i][1] : topic;
 	for (size_t i = 0; i < N_SECTIONS; i++) {
 		const struct help_section *s = &sections[i];
+		const char *option = *name ? help_find_option(s, name) : NULL;
 
-		if (strcmp(topic, "all") != 0 && strcmp(topic, s->topic) != 0 &&
-		    (!*name || !help_has_option(s, name)))
+		if (strcmp(topic, "all") == 0 || strcmp(topic, s->topic) == 0)
+			fputs(s->text, stdout);
+		else if (option)
+			help_print_option(option);
+		else
 			continue;
-		fputs(s->text, stdout);
 		found = true;
 	}
 	return found ? 0 : help_refuse(topic);

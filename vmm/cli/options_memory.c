@@ -9,20 +9,15 @@
 
 static int option_memory_hugepages(struct vmm_config *config, const char *value)
 {
-	static const struct {
-		const char *name;
-		enum vmm_hugepages hugepages;
-	} kinds[] = {{"thp", VMM_HUGEPAGES_THP},
-		     {"off", VMM_HUGEPAGES_OFF},
-		     {"2M", VMM_HUGEPAGES_2M},
-		     {"1G", VMM_HUGEPAGES_1G}};
+	static const char *const names[] = {[VMM_HUGEPAGES_THP] = "thp",
+					    [VMM_HUGEPAGES_OFF] = "off",
+					    [VMM_HUGEPAGES_2M] = "2M",
+					    [VMM_HUGEPAGES_1G] = "1G"};
+	int i = value_choice(value, names, 4);
 
-	for (unsigned int i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
-		if (strcmp(value, kinds[i].name) == 0) {
-			config->hugepages = kinds[i].hugepages;
-			return 0;
-		}
-	}
+	config->hugepages = (enum vmm_hugepages)i;
+	if (i >= 0)
+		return 0;
 	report("--memory: hugepages= takes thp, off, 2M or 1G, not '%s'", value);
 	return -EINVAL;
 }

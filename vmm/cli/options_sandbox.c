@@ -19,12 +19,11 @@ int option_sandbox(struct options *o, char *value)
 					    [VMM_SANDBOX_OFF] = "off",
 					    [VMM_SANDBOX_STRICT] = "strict"};
 
-	for (unsigned int i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-		if (strcmp(value, names[i]) == 0) {
-			o->config.sandbox = (enum vmm_sandbox)i;
-			return 0;
-		}
-	}
+	int i = value_choice(value, names, sizeof(names) / sizeof(names[0]));
+
+	o->config.sandbox = (enum vmm_sandbox)i;
+	if (i >= 0)
+		return 0;
 	report("--sandbox takes on, off or strict, not '%s'", value);
 	return -EINVAL;
 }
@@ -64,6 +63,8 @@ int option_user(struct options *o, char *value)
 		*colon = '\0';
 	if (value_number(value, 0, MAX_ID, &uid) < 0 ||
 	    value_number(colon ? colon + 1 : value, 0, MAX_ID, &gid) < 0) {
+		if (colon)
+			*colon = ':'; /* all of it is shown */
 		report("--user takes the name of a user in /etc/passwd, or numbers as UID[:GID]; "
 		       "not '%s'",
 		       value);

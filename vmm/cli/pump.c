@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -14,7 +15,7 @@
 #include "vmm/cli/report.h"
 
 #define PUMP_SIZE  65536
-#define PUMP_STACK (PUMP_SIZE + 64 * 1024)
+#define PUMP_STACK (64 * 1024)
 
 /* Whether a failed call is worth another try. Whoever shares a terminal or a pipe with us may have made it not wait; we do. */
 static bool pump_again(int fd, short events)
@@ -35,6 +36,8 @@ static int pump_write(int fd, const char *bytes, size_t len)
 	while (len > 0) {
 		ssize_t n = write(fd, bytes, len);
 
+		if (n == 0)
+			return -EIO;
 		if (n < 0 && !pump_again(fd, POLLOUT))
 			return -errno;
 		bytes += n > 0 ? n : 0;
@@ -43,20 +46,38 @@ static int pump_write(int fd, const char *bytes, size_t len)
 	return 0;
 }
 
-bool pump_escape_look(struct pump_escape *escape, const char *bytes, size_t n, uint64_t now)
+static unsigned int pump_key(char byte)
 {
+	switch (byte) {
+	case PUMP_ESCAPE:
+		return PUMP_KEY_END;
+	case 'd':
+		return PUMP_KEY_SHOW;
+	case 'c':
+		return PUMP_KEY_DUMP;
+	case 'h':
+		return PUMP_KEY_HELP;
+	default:
+		return 0;
+	}
+}
+
+unsigned int pump_escape_look(struct pump_escape *escape, const char *bytes, size_t n, uint64_t now)
+{
+	unsigned int pressed = 0;
+
 	for (size_t i = 0; i < n; i++) {
+		if (escape->times == 2 && now - escape->at[0] <= PUMP_ESCAPE_MS)
+			pressed |= pump_key(bytes[i]);
 		if (bytes[i] != PUMP_ESCAPE) {
 			escape->times = 0;
 			continue;
 		}
-		if (escape->times == 2 && now - escape->at[0] <= PUMP_ESCAPE_MS)
-			return true;
 		escape->at[0] = escape->at[1];
 		escape->at[1] = now;
 		escape->times = escape->times == 0 ? 1 : 2;
 	}
-	return false;
+	return pressed;
 }
 
 static void pump_tell(const struct pump *pump)
@@ -70,25 +91,26 @@ static void pump_tell(const struct pump *pump)
 static void pump_watch_keys(struct pump *pump, struct pump_escape *escape, const char *bytes,
 			    size_t n)
 {
+	unsigned int pressed;
 	struct timespec t;
 
 	if (!pump->keys)
 		return;
 	clock_gettime(CLOCK_MONOTONIC, &t);
-	if (!pump_escape_look(escape, bytes, n,
-			      (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000))
+	pressed = pump_escape_look(escape, bytes, n,
+				   (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000);
+	if (!pressed)
 		return;
-	atomic_store(&pump->escaped, true);
+	atomic_fetch_or(&pump->keys_pressed, pressed);
 	pump_tell(pump);
 }
 
 static int pump_move(struct pump *pump)
 {
 	struct pump_escape escape = {.times = 0};
-	char buf[PUMP_SIZE];
 
 	for (;;) {
-		ssize_t n = read(pump->from, buf, sizeof(buf));
+		ssize_t n = read(pump->from, pump->buf, PUMP_SIZE);
 		int err;
 
 		if (n < 0 && pump_again(pump->from, POLLIN))
@@ -98,8 +120,8 @@ static int pump_move(struct pump *pump)
 		/* What the command writes may come before the word that it has started. */
 		if (pump->kind == PUMP_OUTPUT)
 			report_status_end();
-		pump_watch_keys(pump, &escape, buf, (size_t)n);
-		err = pump_write(pump->to, buf, (size_t)n);
+		pump_watch_keys(pump, &escape, pump->buf, (size_t)n);
+		err = pump_write(pump->to, pump->buf, (size_t)n);
 		if (err < 0)
 			return err;
 	}
@@ -147,11 +169,17 @@ int pump_start(struct pump *pump, enum pump_kind kind, int from, int to, int sig
 	pump->gate = kind == PUMP_INPUT ? eventfd(0, EFD_CLOEXEC) : -1;
 	if (kind == PUMP_INPUT && pump->gate < 0)
 		return -errno;
+	pump->buf = malloc(PUMP_SIZE);
+	if (!pump->buf)
+		return -ENOMEM;
 	sem_init(&pump->begun, 0, 0);
 	sigfillset(&all);
 	/* What a crash raises still ends the program, which restores the terminal. */
 	for (size_t i = 0; i < sizeof(crashes) / sizeof(crashes[0]); i++)
 		sigdelset(&all, crashes[i]);
+	/* Who reads a terminal that others have got stops until it is ours again; blocked, that would look like its end. */
+	if (kind == PUMP_INPUT)
+		sigdelset(&all, SIGTTIN);
 	pthread_attr_init(&attr);
 	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
 	pthread_attr_setstacksize(&attr, PUMP_STACK);

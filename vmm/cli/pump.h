@@ -3,7 +3,7 @@
  * wait as long as it takes, and change no flags of descriptors that others have too.
  *
  * Life: init; start, and wait until they have begun, before the machine runs; then they end by themselves, or with the process.
- * Their signals are blocked.
+ * Their signals are blocked, but for SIGTTIN of an input, which stops the process.
  *
  * Owner: struct command. Threads: functions are the owner's.
  */
@@ -16,9 +16,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Ctrl-], three times within a second and no other key between them. They are passed on like all others. */
+/* Ctrl-] twice and a third key, within a second and with no other key between them. They are passed on like all others. */
 #define PUMP_ESCAPE    0x1d
 #define PUMP_ESCAPE_MS 1000
+
+enum pump_key {
+	PUMP_KEY_END = 1 << 0,	/* Ctrl-]: the user wants out */
+	PUMP_KEY_SHOW = 1 << 1, /* d */
+	PUMP_KEY_DUMP = 1 << 2, /* c */
+	PUMP_KEY_HELP = 1 << 3, /* h */
+};
 
 enum pump_kind {
 	PUMP_INPUT, /* waits until it is let go; the end of the input is passed on */
@@ -34,12 +41,14 @@ struct pump {
 	int to;
 	int gate;   /* eventfd that an input waits for */
 	int signal; /* eventfd that is told of what follows; borrowed */
+	/* of the thread, which has no end but the program's; a local would be made zeros first */
+	char *buf;
 	int unconfined; /* immutable once begun: 0, or the negative errno for which the thread has no filter */
 	sem_t begun;
-	/* any thread; set once */
-	atomic_bool over;    /* an output has come to its end */
-	atomic_bool escaped; /* of keys: the user wants out */
-	atomic_int error;    /* positive errno of writing; 0: none */
+	/* any thread */
+	atomic_bool over;	  /* an output has come to its end */
+	atomic_uint keys_pressed; /* enum pump_key; who has seen to them takes them away */
+	atomic_int error;	  /* positive errno of writing; 0: none */
 };
 
 /* Returns 0 or negative errno. */
@@ -55,5 +64,6 @@ struct pump_escape {
 	uint64_t at[2];
 };
 
-/* Takes what was typed at a time in ms. Returns whether the user wants out. A pure function. */
-bool pump_escape_look(struct pump_escape *escape, const char *bytes, size_t n, uint64_t now);
+/* Takes what was typed at a time in ms. Returns what it asks of us (enum pump_key). A pure function. */
+unsigned int pump_escape_look(struct pump_escape *escape, const char *bytes, size_t n,
+			      uint64_t now);

@@ -8,9 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <termios.h>
+#include <time.h>
 #include <unistd.h>
 
-#define REPORT_STATUS 79 /* columns */
+#define REPORT_STATUS 79	/* columns */
+#define REPORT_MOMENT 10000000L /* ns */
 
 size_t report_character(const char *text)
 {
@@ -63,6 +65,11 @@ static bool report_is_able(void)
 	return term && strcmp(term, "dumb") != 0;
 }
 
+bool report_is_terminal(void)
+{
+	return report_is_able() && isatty(STDERR_FILENO);
+}
+
 static void report_write(const char *text, size_t len)
 {
 	ssize_t n = write(STDERR_FILENO, text, len);
@@ -81,8 +88,24 @@ static void report_wipe(void)
 	report_terminal.status = 0;
 }
 
+/* The lock is held across a write, which may wait. Returns whether it was to be had, within a moment for who must not wait. */
+static bool report_lock(bool wait)
+{
+	struct timespec until;
+
+	if (wait)
+		return pthread_mutex_lock(&report_terminal.lock) == 0;
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_nsec += REPORT_MOMENT;
+	if (until.tv_nsec >= 1000000000) {
+		until.tv_sec++;
+		until.tv_nsec -= 1000000000;
+	}
+	return pthread_mutex_timedlock(&report_terminal.lock, &until) == 0;
+}
+
 /* In one piece, which a pipe takes whole. */
-static void report_line(const char *line)
+static void report_line(const char *line, bool wait)
 {
 	struct termios mode;
 	bool terminal = tcgetattr(STDERR_FILENO, &mode) == 0;
@@ -95,7 +118,8 @@ static void report_line(const char *line)
 	len = snprintf(text, sizeof(text), "%svmm:%s %s%s\n", bold ? "\033[1m" : "",
 		       bold ? "\033[0m" : "", line,
 		       terminal && !(mode.c_oflag & OPOST) ? "\r" : "");
-	pthread_mutex_lock(&report_terminal.lock);
+	if (!report_lock(wait))
+		return;
 	report_wipe();
 	report_write(text, (size_t)len);
 	pthread_mutex_unlock(&report_terminal.lock);
@@ -110,7 +134,7 @@ void report(const char *fmt, ...)
 	vsnprintf(line, sizeof(line), fmt, ap);
 	va_end(ap);
 	report_clean(line);
-	report_line(line);
+	report_line(line, true);
 }
 
 void report_log(void *arg, int level, const char *line)
@@ -120,7 +144,7 @@ void report_log(void *arg, int level, const char *line)
 	(void)arg;
 	(void)level;
 	if (poll(&fd, 1, 0) == 1)
-		report_line(line);
+		report_line(line, false);
 }
 
 bool report_status(const char *fmt, ...)
@@ -129,7 +153,7 @@ bool report_status(const char *fmt, ...)
 	va_list ap;
 	int len;
 
-	if (!report_is_able() || !isatty(STDERR_FILENO))
+	if (!report_is_terminal())
 		return false;
 	va_start(ap, fmt);
 	vsnprintf(line, sizeof(line), fmt, ap);

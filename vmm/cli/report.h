@@ -15,6 +15,9 @@ void report(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* The same for a line of the library's log, which is lost when nobody takes it: who serves a guest does not wait. */
 void report_log(void *arg, int level, const char *line);
 
+/* Whether stderr is a terminal that can show that. */
+bool report_is_terminal(void);
+
 /* Shows what the program is at, instead of what it was at. Returns whether there is a terminal for that. */
 bool report_status(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* Wipes it off; from now on there is none. */

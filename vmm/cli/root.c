@@ -8,8 +8,10 @@
 #include <unistd.h>
 
 #include "guest/protocol.h"
+#include "vmm/cli/named.h"
 #include "vmm/cli/option.h"
 #include "vmm/cli/report.h"
+#include "vmm/image/image_ref.h"
 
 #define MIB (UINT64_C(1) << 20)
 
@@ -38,15 +40,28 @@ static int root_check_memory(const struct root *root, const struct options *opti
 	return -ENOMEM;
 }
 
-/* Whoever reads what changes in the host meanwhile gets what the layer above makes of it: keeping is no worse. */
+/*
+ * Whoever reads what changes in the host meanwhile gets what the layer above makes of it: keeping is no worse. Without a layer the guest
+ * looks again.
+ */
 static int root_share(struct root *root, struct options *options, const char *path)
 {
-	options->share = (struct vmm_share){.path = path, .tag = GUEST_SHARED_TAG, .keep = true};
-	options->config.shares = &options->share;
-	options->config.n_shares = 1;
+	unsigned int n = options->config.n_shares;
+
+	if (n == VMM_MAX_SHARES) {
+		report("a machine has at most %d shared directories, of which the root is one",
+		       VMM_MAX_SHARES);
+		return -EINVAL;
+	}
+	options->shares[n] = (struct vmm_share){
+		.path = path,
+		.tag = GUEST_SHARED_TAG,
+		.writable = options->root_keep,
+		.cache = options->root_keep ? VMM_SHARE_CACHE_AUTO : VMM_SHARE_CACHE_ALWAYS};
+	options->config.n_shares = n + 1;
 	root->type = GUEST_SHARED_TYPE;
 	root->shared = true;
-	root->readonly = true;
+	root->readonly = !options->root_keep;
 	return 0;
 }
 
@@ -54,13 +69,15 @@ static int root_open_dir(struct root *root, struct options *options)
 {
 	int err;
 
-	if (options->root_keep) {
-		report("--root '%s': what is written to a directory cannot be kept in this version "
-		       "of vmm ('rw' goes with an image)",
+	if (options->root_keep && options->root_packed) {
+		report("--root '%s': what is written to a copy is not kept: 'rw' and 'packed' "
+		       "exclude "
+		       "each other",
 		       options->root);
 		return -EINVAL;
 	}
-	if (!options->root_packed && (options->root_shared || !root_dir_is_small(options->root)))
+	if (!options->root_packed &&
+	    (options->root_keep || options->root_shared || !root_dir_is_small(options->root)))
 		return root_share(root, options, options->root);
 	err = root_dir_scan(&root->dir, options->root, options->root_mounts);
 	if (err == 0 && !options->root_packed && root_need(root) > options->config.memory) {
@@ -99,17 +116,28 @@ static const char *root_find_type(int fd, bool *readonly)
 	return NULL;
 }
 
-/* It becomes the first disk. */
-static void root_add_disk(const struct root *root, struct options *options)
+int root_add_disk(const struct root *root, struct options *options)
 {
+	if (options_full(options))
+		return -EINVAL;
 	memmove(&options->disks[1], &options->disks[0],
 		options->config.n_disks * sizeof(options->disks[0]));
 	options->config.n_disks++;
 	options->disks[0] = (struct vmm_disk){
-		.path = options->root,
+		.path = root->path,
 		.readonly = root->readonly,
 		.overlay = !root->readonly && !options->root_keep,
 	};
+	return 0;
+}
+
+void root_look_at_squashfs(struct root *root, int fd)
+{
+	uint8_t id[2];
+
+	/* struct squashfs_super_block's compression, little-endian */
+	if (pread(fd, id, sizeof(id), 20) == sizeof(id))
+		root->packed_by = id[0] | (unsigned int)id[1] << 8;
 }
 
 static int root_open_image(struct root *root, struct options *options, int fd)
@@ -124,19 +152,20 @@ static int root_open_image(struct root *root, struct options *options, int fd)
 	root->type = root_find_type(fd, &root->readonly);
 	if (!root->type) {
 		root->type = "";
+		if (named_hint(options))
+			return -EINVAL;
 		report("--root '%s' is no directory, and no image of an ext4, squashfs or erofs "
 		       "file system (nor may it have partitions)",
 		       options->root);
 		return -EINVAL;
 	}
+	if (strcmp(root->type, "squashfs") == 0)
+		root_look_at_squashfs(root, fd);
 	if (root->readonly && options->root_keep) {
 		report("--root '%s': nothing can be written to %s", options->root, root->type);
 		return -EINVAL;
 	}
-	if (options_full(options))
-		return -EINVAL;
-	root_add_disk(root, options);
-	return 0;
+	return root_add_disk(root, options);
 }
 
 int root_open(struct root *root, struct options *options)
@@ -144,7 +173,10 @@ int root_open(struct root *root, struct options *options)
 	struct stat st;
 	int fd, err;
 
-	*root = (struct root){.type = "", .directory = "/"};
+	*root = (struct root){
+		.type = "", .directory = "/", .user = "", .path = options->root, .image.fd = -1};
+	if (options->root && image_ref_is(options->root))
+		return root_open_container(root, options);
 	if (!options->root && options->config.initrd)
 		return 0;
 	if (!options->root) {
@@ -158,7 +190,10 @@ int root_open(struct root *root, struct options *options)
 		err = -errno;
 		report("cannot open root '%s': %s", options->root, strerror(-err));
 	} else if (S_ISDIR(st.st_mode)) {
-		err = root_open_dir(root, options);
+		/* Who says how it is to be shared means the directory. */
+		bool plain = !options->root_keep && !options->root_shared && !options->root_packed;
+
+		err = plain && named_hint(options) ? -EINVAL : root_open_dir(root, options);
 	} else {
 		err = root_open_image(root, options, fd);
 	}

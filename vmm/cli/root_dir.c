@@ -91,6 +91,8 @@ static int root_dir_take(struct root_dir *root, const char *path, const char *na
 			 const struct stat *st)
 {
 	struct root_dir_entry *entry = root_dir_add(root);
+	/* The kernel makes no second name of a symlink, so each is one of its own. */
+	uint32_t links = S_ISLNK(st->st_mode) ? 1 : (uint32_t)st->st_nlink;
 	bool has_body = S_ISREG(st->st_mode) || S_ISLNK(st->st_mode);
 
 	if (!entry)
@@ -103,7 +105,7 @@ static int root_dir_take(struct root_dir *root, const char *path, const char *na
 					 .mode = st->st_mode,
 					 .uid = st->st_uid,
 					 .gid = st->st_gid,
-					 .links = (uint32_t)st->st_nlink};
+					 .links = links};
 	entry->name = strdup(name);
 	if (!entry->name)
 		return -ENOMEM;

@@ -2,17 +2,22 @@
 
 #include <errno.h>
 #include <signal.h>
-#include <stddef.h>
+#include <stdint.h>
 #include <termios.h>
 #include <unistd.h>
 
 static struct termios terminal_saved;
 static volatile sig_atomic_t terminal_fd = -1;
+static int terminal_left = -1; /* its descriptor */
 
-/* What ends a program that does not handle it; main() handles the rest. */
-static const int terminal_fatal_signals[] = {
-	SIGABRT, SIGSEGV, SIGBUS,  SIGILL,    SIGFPE,  SIGTRAP, SIGQUIT,   SIGXCPU,
-	SIGXFSZ, SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF, SIGPOLL, SIGSTKFLT, SIGPWR};
+/* What does not end a program, or is handled by main(). All others do, those without a name among them. */
+#define TERMINAL_BIT(sig) (UINT64_C(1) << ((sig)-1))
+static const uint64_t terminal_other_signals =
+	TERMINAL_BIT(SIGHUP) | TERMINAL_BIT(SIGINT) | TERMINAL_BIT(SIGTERM) |
+	TERMINAL_BIT(SIGUSR1) | TERMINAL_BIT(SIGPIPE) | TERMINAL_BIT(SIGSYS) |
+	TERMINAL_BIT(SIGTSTP) | TERMINAL_BIT(SIGTTIN) | TERMINAL_BIT(SIGTTOU) |
+	TERMINAL_BIT(SIGCHLD) | TERMINAL_BIT(SIGCONT) | TERMINAL_BIT(SIGURG) |
+	TERMINAL_BIT(SIGWINCH) | TERMINAL_BIT(SIGKILL) | TERMINAL_BIT(SIGSTOP);
 
 bool terminal_is_ours(int fd)
 {
@@ -24,6 +29,7 @@ void terminal_restore(void)
 	if (terminal_fd >= 0)
 		tcsetattr(terminal_fd, TCSADRAIN, &terminal_saved);
 	terminal_fd = -1;
+	terminal_left = -1;
 }
 
 /* tcsetattr() is safe in a handler (POSIX, 2.4.3); the signal's default action follows. */
@@ -40,27 +46,57 @@ static void terminal_handle_signals(void)
 	struct sigaction old, action = {.sa_handler = terminal_on_fatal,
 					.sa_flags = (int)(SA_RESETHAND | SA_NODEFER)};
 
-	for (size_t i = 0; i < sizeof(terminal_fatal_signals) / sizeof(int); i++) {
-		int sig = terminal_fatal_signals[i];
-
-		if (sigaction(sig, NULL, &old) == 0 && old.sa_handler != SIG_IGN)
+	for (int sig = 1; sig < _NSIG; sig++) {
+		if (!(terminal_other_signals >> (sig - 1) & 1) && sigaction(sig, NULL, &old) == 0 &&
+		    old.sa_handler != SIG_IGN)
 			sigaction(sig, &action, NULL);
 	}
 }
 
-int terminal_make_raw(int fd)
+static int terminal_set_raw(int fd)
 {
-	struct termios raw;
+	struct termios raw = terminal_saved;
 
-	if (tcgetattr(fd, &terminal_saved) < 0)
-		return -errno;
-	raw = terminal_saved;
 	cfmakeraw(&raw);
-	terminal_handle_signals();
 	terminal_fd = fd;
 	if (tcsetattr(fd, TCSADRAIN, &raw) < 0) {
 		terminal_fd = -1;
 		return -errno;
 	}
 	return 0;
+}
+
+int terminal_make_raw(int fd)
+{
+	if (tcgetattr(fd, &terminal_saved) < 0)
+		return -errno;
+	terminal_handle_signals();
+	return terminal_set_raw(fd);
+}
+
+void terminal_leave(void)
+{
+	int fd = terminal_fd;
+
+	terminal_restore();
+	terminal_left = fd;
+}
+
+void terminal_was_left(void)
+{
+	if (terminal_fd >= 0)
+		terminal_left = terminal_fd;
+	terminal_fd = -1;
+}
+
+bool terminal_is_left(void)
+{
+	return terminal_left >= 0;
+}
+
+void terminal_return(void)
+{
+	if (terminal_is_left() && terminal_is_ours(terminal_left) &&
+	    terminal_set_raw(terminal_left) == 0)
+		terminal_left = -1;
 }

@@ -16,3 +16,12 @@ int terminal_make_raw(int fd);
 
 /* Undoes it. Idempotent. */
 void terminal_restore(void);
+
+/* Before the program is stopped: undoes it for as long as that takes. */
+void terminal_leave(void);
+/* After a stop that left no time for it. */
+void terminal_was_left(void);
+/* Whether it was left and not come back to. */
+bool terminal_is_left(void);
+/* Raw again, unless others have the terminal now: then it is still left. */
+void terminal_return(void);

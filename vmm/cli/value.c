@@ -37,32 +37,31 @@ int value_number(const char *text, uint64_t min, uint64_t max, uint64_t *out)
 
 int value_size(const char *text, uint64_t *bytes)
 {
+	static const char units[] = "KMGT";
 	unsigned int shift = 20;
-	const char *end;
+	const char *end, *unit;
 	uint64_t value;
 
 	if (value_digits(text, &value, &end) < 0)
 		return -EINVAL;
 	if (*end != '\0') {
-		switch (toupper((unsigned char)*end)) {
-		case 'K':
-			shift = 10;
-			break;
-		case 'M':
-			shift = 20;
-			break;
-		case 'G':
-			shift = 30;
-			break;
-		default:
+		unit = strchr(units, toupper((unsigned char)*end++));
+		if (!unit)
 			return -EINVAL;
-		}
-		end++;
+		shift = 10 * (unsigned int)(unit - units + 1);
 	}
 	if (*end != '\0' || value > UINT64_MAX >> shift)
 		return -EINVAL;
 	*bytes = value << shift;
 	return 0;
+}
+
+int value_choice(const char *text, const char *const words[], int n)
+{
+	do
+		n--;
+	while (n >= 0 && strcmp(text, words[n]) != 0);
+	return n;
 }
 
 int value_seconds(const char *text, uint64_t *ms)

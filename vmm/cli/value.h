@@ -9,8 +9,11 @@
 /* A decimal number from min to max and nothing else. Returns 0 or -EINVAL. */
 int value_number(const char *text, uint64_t min, uint64_t max, uint64_t *out);
 
-/* A size in bytes: a number with K, M or G behind it; a bare one counts MiB. Returns 0 or -EINVAL. */
+/* A size in bytes: a number with K, M, G or T behind it; a bare one counts MiB. Returns 0 or -EINVAL. */
 int value_size(const char *text, uint64_t *bytes);
+
+/* Which of n words text is, or -1. */
+int value_choice(const char *text, const char *const words[], int n);
 
 /* Seconds, with a fraction if wanted, above 0 and at most a year. Returns 0 or -EINVAL. */
 int value_seconds(const char *text, uint64_t *ms);

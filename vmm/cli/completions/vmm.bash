@@ -8,6 +8,7 @@ _vmm_words() {
 	vsock) echo 'cid= socket=' ;;
 	memory) echo 'hugepages=thp hugepages=off hugepages=2M hugepages=1G prefault shared' ;;
 	root) echo 'rw shared packed mounts' ;;
+	share) echo 'cache=auto cache=always cache=never' ;;
 	gdb) echo 'wait' ;;
 	console) echo 'stdio none file= pty socket= virtio' ;;
 	kaslr | unpack | kernel-cache | rng | balloon) echo 'on off' ;;
@@ -20,7 +21,7 @@ _vmm_words() {
 
 _vmm() {
 	local options='--kernel --initrd --append --cmdline --kaslr --disk --net --vsock --cpus --memory --unpack --kernel-cache
-		--io-threads --rng --balloon --gdb --transport --tables --dump-dtb --dump-guest --timeout --console --root --env --boot-timeout --events --sandbox --user --log-level --help --version'
+		--io-threads --rng --balloon --gdb --transport --tables --dump-dtb --dump-guest --timeout --console --root --share --image-cache --env --boot-timeout --events --sandbox --user --log-level --help --version'
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} list before=''
 
 	# "--option=value" comes as three words; what a list has behind its last equals sign is no option's value
@@ -34,7 +35,7 @@ _vmm() {
 		return
 	fi
 	case $prev in
-	--kernel | --initrd | --dump-dtb | --dump-guest | --events)
+	--kernel | --initrd | --image-cache | --dump-dtb | --dump-guest | --events)
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 		compopt -o filenames
 		return
@@ -47,11 +48,11 @@ _vmm() {
 		list=$(_vmm_words "${prev#--}")
 		;;
 	help)
-		mapfile -t COMPREPLY < <(compgen -W 'kernel disk net memory machine console command sandbox exit-status doctor all' -- "$cur")
+		mapfile -t COMPREPLY < <(compgen -W 'kernel disk net memory machine console command sandbox status image doctor all' -- "$cur")
 		return
 		;;
 	esac
-	if [[ $prev == --@(disk|root|gdb) && $cur != *,* ]]; then
+	if [[ $prev == --@(disk|root|share|gdb) && $cur != *,* ]]; then
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 		compopt -o filenames -o nospace
 	elif [[ -n $list ]]; then
@@ -60,8 +61,15 @@ _vmm() {
 		[[ ${COMPREPLY[0]-} != *[=:] ]] || compopt -o nospace
 	elif [[ ${COMP_WORDS[1]} == doctor ]]; then
 		mapfile -t COMPREPLY < <(compgen -W '--kernel --json --help' -- "$cur")
+	elif [[ ${COMP_WORDS[1]} == image ]]; then
+		if [[ $COMP_CWORD == 2 || $cur == -* ]]; then
+			mapfile -t COMPREPLY < <(compgen -W 'ls du rm prune build --image-cache' -- "$cur")
+		else
+			mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+			compopt -o filenames
+		fi
 	elif [[ $prev != --* || $prev == --help || $prev == --version ]]; then
-		[[ $COMP_CWORD != 1 ]] || options+=' doctor help'
+		[[ $COMP_CWORD != 1 ]] || options+=' doctor image help'
 		mapfile -t COMPREPLY < <(compgen -W "$options" -- "$cur")
 	fi
 }

@@ -8,6 +8,7 @@ function __vmm_words
         case vsock; echo 'cid= socket='
         case memory; echo 'hugepages=thp hugepages=off hugepages=2M hugepages=1G prefault shared'
         case root; echo 'rw shared packed mounts'
+        case share; echo 'cache=auto cache=always cache=never'
         case gdb; echo 'wait'
         case console; echo 'stdio none file= pty socket= virtio'
     end
@@ -17,7 +18,7 @@ end
 function __vmm_list
     set -l value (string replace -r -- '^--[a-z-]+=' '' (commandline -ct))
     set -l before (string match -r -- '^.*,' $value)
-    if contains $argv[1] disk root gdb; and test -z "$before"
+    if contains $argv[1] disk root share gdb; and test -z "$before"
         __fish_complete_path $value
         return
     end
@@ -33,14 +34,17 @@ end
 
 # Whether a machine is to run, and not one of the commands.
 function __vmm_runs
-    not __vmm_is help; and not __vmm_is doctor
+    not __vmm_is help; and not __vmm_is doctor; and not __vmm_is image
 end
 
 complete -c vmm -f
 complete -c vmm -n 'contains -- -- (commandline -opc)' -F
 complete -c vmm -n '__fish_is_first_arg' -a doctor -d 'look whether virtual machines will run well'
+complete -c vmm -n '__fish_is_first_arg' -a image -d 'container images that are kept'
+complete -c vmm -n '__vmm_is image' -a 'ls du rm prune build'
+complete -c vmm -n '__vmm_is image' -F
 complete -c vmm -n '__fish_is_first_arg' -a help -d 'tell of a topic'
-complete -c vmm -n '__vmm_is help' -a 'kernel disk net memory machine console command sandbox exit-status doctor all'
+complete -c vmm -n '__vmm_is help' -a 'kernel disk net memory machine console command sandbox status image doctor all'
 complete -c vmm -n '__vmm_is doctor' -l json -d 'as JSON'
 complete -c vmm -n 'not __vmm_is help' -l kernel -r -F -d 'bzImage or vmlinux'
 complete -c vmm -n __vmm_runs -l initrd -r -F -d 'initial RAM disk'
@@ -65,6 +69,8 @@ complete -c vmm -n __vmm_runs -l dump-guest -r -F -d 'where a failed guest is du
 complete -c vmm -n __vmm_runs -l timeout -x -d 'seconds, then the machine is ended'
 complete -c vmm -n __vmm_runs -l console -x -a '(__vmm_list console)' -d 'where the console goes'
 complete -c vmm -n __vmm_runs -l root -x -a '(__vmm_list root)' -d 'the root of a command'
+complete -c vmm -n __vmm_runs -l share -x -a '(__vmm_list share)' -d 'a directory of this host in the guest'
+complete -c vmm -n 'not __vmm_is help; and not __vmm_is doctor' -l image-cache -r -F -d 'where container images are kept'
 complete -c vmm -n __vmm_runs -l env -x -d 'a variable for the command'
 complete -c vmm -n __vmm_runs -l boot-timeout -x -d 'seconds to the start of the command'
 complete -c vmm -n __vmm_runs -l events -r -F -d 'a line of JSON for each step'

@@ -1,0 +1,131 @@
+/* The end of a command: what became of it, in words and in a status. */
+#include "vmm/cli/command.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+
+#include "vmm/cli/exit_status.h"
+#include "vmm/cli/kernel_parts.h"
+#include "vmm/cli/report.h"
+
+#define COMMAND_READER_MS 2000 /* for whoever reads the output of a machine that has ended */
+
+/* What is known of a boot that failed. */
+static void command_show_boot(struct command *command)
+{
+	uint64_t address;
+
+	if (command->state == COMMAND_BOOTING)
+		kernel_hint(&command->kernel.choice);
+	for (unsigned int i = 0; i < command->options->config.cpus; i++) {
+		if (vmm_last_instruction(command->vm, i, &address) == 0)
+			report("vCPU %u was at 0x%llx", i, (unsigned long long)address);
+	}
+	if (command->console[0] < 0) {
+		report("see the guest's console, which is elsewhere (--console)");
+		return;
+	}
+	/* The machine has ended, so this does too; the last lines are those that count. */
+	while (command_read_console(command))
+		;
+	if (!console_tail_show(&command->tail))
+		report("the guest's console was silent (--append loglevel=7 has it say more)");
+}
+
+static const char *command_when(const struct command *command)
+{
+	switch (command->state) {
+	case COMMAND_BOOTING:
+		return "before its init reached vmm";
+	case COMMAND_READY:
+		return "before the command started";
+	case COMMAND_RUNNING:
+		return "while the command ran";
+	default:
+		return "after the command had ended";
+	}
+}
+
+/* What ended the guest before its command had, in words. Returns the status. */
+static int command_explain(struct command *command, enum vmm_end end, int status)
+{
+	if (command->boot_timed_out) {
+		report("the guest was silent for %llu.%03llu s and has not started the command "
+		       "(--boot-timeout)",
+		       (unsigned long long)command->options->boot_timeout_ms / 1000,
+		       (unsigned long long)command->options->boot_timeout_ms % 1000);
+		return EXIT_STATUS_TIMED_OUT;
+	}
+	if (command->state == COMMAND_FAILED)
+		return command->status;
+	if (end == VMM_END_STOPPED && command->link.fd >= 0)
+		return status; /* by --timeout or a signal */
+	if (end == VMM_END_CRASH)
+		report("the guest's kernel crashed %s", command_when(command));
+	else
+		report("the guest ended %s", command_when(command));
+	/* It has not done what it was there for, whatever it thinks itself. */
+	return end == VMM_END_FAILED ? EXIT_STATUS_FAILED : EXIT_STATUS_CRASHED;
+}
+
+/* Whether there is more to show of a guest that ended with this status. */
+static bool command_ended_badly(const struct command *command, int status)
+{
+	if (status == EXIT_STATUS_TIMED_OUT)
+		return command->state < COMMAND_RUNNING;
+	return status == EXIT_STATUS_CRASHED ||
+	       (status == EXIT_STATUS_FAILED && command->state != COMMAND_FAILED);
+}
+
+int command_end(struct command *command, enum vmm_end end, int status)
+{
+	command_on_pump(command);
+	/* What it wrote did not arrive: no success, whatever it thinks itself. */
+	if (command->state == COMMAND_DONE)
+		return command->output_lost ? EXIT_STATUS_FAILED : command->status;
+	if (command->escaped) {
+		report("the machine was ended (Ctrl-] three times)");
+		return EXIT_STATUS_SIGNAL + SIGINT;
+	}
+	if (end == VMM_END_DEBUGGER)
+		return status; /* as its user wanted */
+	status = command_explain(command, end, status);
+	if (command_ended_badly(command, status))
+		command_show_boot(command);
+	return status;
+}
+
+const char *command_reason(const struct command *command)
+{
+	if (command->escaped)
+		return "console-key";
+	if (command->boot_timed_out)
+		return "boot-timeout";
+	if (command->state == COMMAND_DONE)
+		return "command";
+	if (command->state == COMMAND_FAILED && command->status == EXIT_STATUS_FAILED)
+		return "failed";
+	if (command->state == COMMAND_FAILED && command->status != EXIT_STATUS_CRASHED)
+		return "command"; /* there is none */
+	return "init-failed";
+}
+
+void command_close(struct command *command)
+{
+	struct pollfd fd = {.fd = command->pumps_over, .events = POLLIN};
+	int waited = 0;
+
+	/* The machine's ends are closed: what the sockets still hold is all that there is. */
+	while (command->vm && waited < COMMAND_READER_MS &&
+	       !(pump_is_over(&command->pumps[1]) && pump_is_over(&command->pumps[2]))) {
+		if (poll(&fd, 1, 100) > 0)
+			command_on_pump(command);
+		else
+			waited += 100;
+	}
+	guest_link_fini(&command->link);
+	free(command->cmdline);
+	command->cmdline = NULL;
+}

@@ -1,0 +1,66 @@
+#include "vmm/cli/made.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stddef.h>
+#include <unistd.h>
+
+/* What a user ends a start with. */
+static const int made_signals[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
+
+#define MADE_SIGNALS (sizeof(made_signals) / sizeof(made_signals[0]))
+#define MADE_MAX     2 /* the console's, and a dump's */
+
+static const char *made_files[MADE_MAX];
+static volatile sig_atomic_t made_n;
+
+void made_abandon(void)
+{
+	for (int i = 0; i < made_n; i++)
+		unlink(made_files[i]);
+	made_n = 0;
+}
+
+void made_keep(void)
+{
+	made_n = 0;
+}
+
+/* unlink() is safe in a handler (POSIX, 2.4.3); the signal's default action follows. */
+static void made_on_signal(int sig)
+{
+	made_abandon();
+	raise(sig);
+}
+
+/* What our parent told us to ignore stays ignored. */
+static void made_watch(void)
+{
+	struct sigaction old, action = {.sa_handler = made_on_signal,
+					.sa_flags = (int)(SA_RESETHAND | SA_NODEFER)};
+
+	for (size_t i = 0; i < MADE_SIGNALS; i++) {
+		if (sigaction(made_signals[i], NULL, &old) == 0 && old.sa_handler == SIG_DFL)
+			sigaction(made_signals[i], &action, NULL);
+	}
+}
+
+int made_open(const char *path, int flags, mode_t mode)
+{
+	sigset_t set, old;
+	int fd;
+
+	made_watch();
+	sigemptyset(&set);
+	for (size_t i = 0; i < MADE_SIGNALS; i++)
+		sigaddset(&set, made_signals[i]);
+	sigprocmask(SIG_BLOCK, &set, &old);
+	fd = open(path, flags | O_CREAT | O_EXCL, mode);
+	if (fd < 0)
+		fd = -errno;
+	else if (made_n < MADE_MAX)
+		made_files[made_n++] = path;
+	sigprocmask(SIG_SETMASK, &old, NULL);
+	return fd;
+}

@@ -1,0 +1,65 @@
+#include "vmm/cli/named.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "vmm/cli/report.h"
+#include "vmm/image/image_hint.h"
+#include "vmm/image/image_ref.h"
+
+bool named_hint(const struct options *options)
+{
+	struct image_why why;
+
+	if (!image_hint(options->root, &why))
+		return false;
+	report("--root %s", why.text);
+	return true;
+}
+
+/* Whether it may be opened is seen when it is. */
+static bool named_is_there(const char *path)
+{
+	return access(path, F_OK) == 0 || (errno != ENOENT && errno != ENOTDIR);
+}
+
+static int named_look(const char *what, const char *path)
+{
+	int err;
+
+	if (!path || named_is_there(path))
+		return 0;
+	err = -errno;
+	report("cannot open %s '%s': %s", what, path, strerror(-err));
+	return err;
+}
+
+static int named_check_root(const struct options *options)
+{
+	const char *image = options->root_image.path;
+
+	if (!options->root)
+		return 0;
+	if (image_ref_is(options->root))
+		return *image ? named_look("image", image) : 0;
+	if (!named_is_there(options->root) && named_hint(options))
+		return -ENOENT;
+	return named_look("root", options->root);
+}
+
+int named_check(const struct options *options)
+{
+	const struct vmm_config *config = &options->config;
+	int err = named_look("kernel", config->kernel);
+
+	if (err == 0)
+		err = named_look("initrd", config->initrd);
+	if (err == 0)
+		err = named_check_root(options);
+	for (unsigned int i = 0; i < config->n_shares && err == 0; i++)
+		err = named_look("directory", options->shares[i].path);
+	for (unsigned int i = 0; i < config->n_disks && err == 0; i++)
+		err = named_look("disk", options->disks[i].path);
+	return err;
+}

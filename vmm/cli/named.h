@@ -1,0 +1,15 @@
+/*
+ * The files that the command line names are looked for at once: before it takes long to find out about others, or a kernel is looked for
+ * that nobody has named.
+ *
+ * The main thread.
+ */
+#pragma once
+
+#include "vmm/cli/options.h"
+
+/* Returns 0, or negative errno after one line on stderr. What else may be wrong with them is found out by who opens them. */
+int named_check(const struct options *options);
+
+/* Says what may have been meant by a root that is none. Returns whether it has. */
+bool named_hint(const struct options *options);

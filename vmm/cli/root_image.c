@@ -1,0 +1,137 @@
+/* --root docker-archive:FILE and the like: the image's file system from the cache, and how its command runs. */
+#include "vmm/cli/root.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "guest/passwd.h"
+#include "vmm/cli/image_store.h"
+#include "vmm/cli/report.h"
+
+/* They live as long as the image. */
+static char *root_image_string(const struct root *root, uint32_t n)
+{
+	const struct image_config *config = &root->image.config;
+	const char *string = image_config_string(config, n);
+
+	return config->text + (string - config->text);
+}
+
+/* As docker does it: what is behind "--" stands for the image's command, and its entrypoint stays. */
+static int root_image_choose_command(const struct root *root, struct options *options)
+{
+	const struct image_config *config = &root->image.config;
+	uint32_t n = 0, first = IMAGE_CONFIG_STRINGS, given = 0;
+	char **args;
+
+	while (options->command[given])
+		given++;
+	args = calloc((size_t)config->n_entrypoint + config->n_cmd + given + 1, sizeof(*args));
+	if (!args) {
+		report("out of memory");
+		return -ENOMEM;
+	}
+	while (n < config->n_entrypoint) {
+		args[n] = root_image_string(root, first + n);
+		n++;
+	}
+	for (uint32_t i = 0; given == 0 && i < config->n_cmd; i++)
+		args[n++] = root_image_string(root, first + config->n_entrypoint + i);
+	for (uint32_t i = 0; i < given; i++)
+		args[n++] = options->command[i];
+	options->command = args;
+	if (n > 0 && *args[0])
+		return 0;
+	report("image '%s' says of no command that it shall run: vmm ... -- COMMAND",
+	       options->root);
+	return -EINVAL;
+}
+
+static int root_image_choose_env(const struct root *root, struct options *options)
+{
+	static const char *const of_root[] = {"HOME=", "USER=", "LOGNAME="};
+	const struct image_config *config = &root->image.config;
+	uint32_t first = IMAGE_CONFIG_STRINGS + config->n_entrypoint + config->n_cmd;
+	int err = 0;
+
+	/* The guest finds out what another user's are. */
+	for (size_t i = 0; *root->user && i < 3; i++)
+		options_drop_env(options, of_root[i]);
+	for (uint32_t i = 0; i < config->n_env && err == 0; i++)
+		err = options_add_env(options, root_image_string(root, first + i));
+	return err;
+}
+
+/* What the guest would find out, where that can be known before. */
+static int root_image_check_user(const struct root *root, const struct options *options)
+{
+	const struct image_config *config = &root->image.config;
+	uint32_t end = image_config_end(config);
+	const char *passwd = image_config_string(config, end);
+	struct passwd_user user;
+	enum passwd_answer answer;
+
+	/* What is shared may lie above the image's own. */
+	if (!passwd || options->config.n_shares > 0)
+		return 0;
+	answer = passwd_find(root->user, passwd, image_config_string(config, end + 1), &user);
+	if (answer == PASSWD_OK)
+		return 0;
+	report("'%s': %s%s", options->root, passwd_problem(answer), root->user);
+	return -EINVAL;
+}
+
+static int root_image_use(struct root *root, struct options *options)
+{
+	const char *directory = root_image_string(root, IMAGE_CONFIG_DIRECTORY);
+	int err;
+
+	root->type = "squashfs";
+	root_look_at_squashfs(root, root->image.fd);
+	root->container = true;
+	root->readonly = true;
+	root->path = root->image.path;
+	root->user = root_image_string(root, IMAGE_CONFIG_USER);
+	if (*directory && (size_t)snprintf(root->directory, sizeof(root->directory), "%s",
+					   directory) >= sizeof(root->directory)) {
+		report("image '%s': its working directory has too long a name", options->root);
+		return -ENAMETOOLONG;
+	}
+	err = root_image_check_user(root, options);
+	if (err == 0)
+		err = root_image_choose_command(root, options);
+	if (err == 0)
+		err = root_image_choose_env(root, options);
+	return err == 0 ? root_add_disk(root, options) : err;
+}
+
+int root_open_container(struct root *root, struct options *options)
+{
+	struct image_cache cache;
+	struct image_ref ref;
+	struct image_why why;
+	int err;
+
+	if (options->root_keep || options->root_packed || options->root_shared) {
+		report("--root '%s': a container image is never changed, and takes no items",
+		       options->root);
+		return -EINVAL;
+	}
+	err = image_ref_parse(&ref, options->root, &why);
+	if (err < 0) {
+		report("--root %s", why.text);
+		return err;
+	}
+	err = image_store_open(&cache, options->image_cache, options->image_cache_size);
+	if (err < 0)
+		return err;
+	err = image_cache_get(&cache, &ref, &image_store_progress, &root->image, &why);
+	image_cache_close(&cache);
+	if (err == 0)
+		return root_image_use(root, options);
+	report_status_end();
+	report("%s", why.text);
+	return err;
+}
