@@ -3,7 +3,7 @@
 # is no real KVM, inside the machine that tests/lab emulates. Needs Debian 12 and root rights: it installs
 # what is missing, builds vmm and makes the images, which takes a minute or two the first time.
 #
-#   guest-images/demo.sh [--kernel cloud|cloud-6.12|full|rt] [-- COMMAND [ARG...]]
+#   guest-images/demo.sh [--kernel cloud|cloud-5.10|cloud-6.12|full|rt] [-- COMMAND [ARG...]]
 #
 # With a command it runs that in the guest, without needing a terminal, and ends with its exit status.
 # The guest works on a copy of its disk, and reaches this side of its network card as 172.30.0.1.
@@ -18,7 +18,7 @@ guest_address=172.30.0.2/30
 command_max=1500
 
 usage() {
-	die "usage: demo.sh [--kernel cloud|cloud-6.12|full|rt] [-- COMMAND [ARG...]]"
+	die "usage: demo.sh [--kernel cloud|cloud-5.10|cloud-6.12|full|rt] [-- COMMAND [ARG...]]"
 }
 
 install_tools() {

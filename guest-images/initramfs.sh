@@ -20,7 +20,7 @@ if [ "${1-}" = --shell ]; then
 	name=initramfs-shell
 	shift
 fi
-[ $# = 1 ] || die "usage: initramfs.sh [--shell] cloud|cloud-6.12|full|full-6.12|rt"
+[ $# = 1 ] || die "usage: initramfs.sh [--shell] cloud|cloud-5.10|cloud-6.12|full|full-6.12|rt"
 
 one_at_a_time "$name-$1"
 kernel_of "$1"
@@ -30,8 +30,10 @@ need "${image_tools[@]}"
 scratch_dir
 tree=$scratch/tree
 mkdir -p "$tree"/{dev,proc,sys,root}
+pvpanic=pvpanic_mmio
+[ -e "$(find "$kernel/modules" -name "$pvpanic.ko*")" ] || pvpanic=pvpanic # until 5.13
 copy_modules "$tree" ext4 crc32c_generic crc32c_intel virtio_pci virtio_mmio virtio_blk virtio_net af_packet \
-	virtio_rng virtio_balloon virtio_console vmw_vsock_virtio_transport button evdev pvpanic_mmio
+	virtio_rng virtio_balloon virtio_console vmw_vsock_virtio_transport button evdev "$pvpanic"
 build_init "$tree"
 if [ "$name" = initramfs-shell ]; then
 	add_shell "$tree"

@@ -11,7 +11,30 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 usage() {
-	die "usage: kernel.sh cloud|cloud-6.12|full|full-6.12|rt|small"
+	die "usage: kernel.sh cloud|cloud-5.10|cloud-6.12|full|full-6.12|rt|small"
+}
+
+# look_in RELEASE - from then on apt looks in that older release, at this machine's mirrors, with lists of its own: the machine's stay as they are
+look_in() {
+	local release=$1 format codename keys=/usr/share/keyrings/debian-archive-keyring.gpg
+	# shellcheck disable=SC2016 # for apt
+	format='$(REPO_URI) $(RELEASE)'
+	codename=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
+	apt-get indextargets --format "$format" 'Created-By: Packages' 'Component: main' |
+		sed -n "s|^\([^ ]*\) $codename\(-security\)\?$|deb [signed-by=$keys] \1 $release\2 main|p" | sort -u >"$scratch/sources.list"
+	[ -s "$scratch/sources.list" ] || die "apt has no source of Debian's $codename, so none of $release is known either"
+	mkdir -p "$scratch/lists/partial" "$scratch/apt"
+	cat >"$scratch/apt.conf" <<-END
+		Dir::Etc::SourceList "$scratch/sources.list";
+		Dir::Etc::SourceParts "/dev/null";
+		Dir::State::Lists "$scratch/lists";
+		Dir::Cache "$scratch/apt";
+		Acquire::Languages "none";
+		APT::Sandbox::User "root";
+	END
+	export APT_CONFIG=$scratch/apt.conf
+	say "looking in Debian's $release"
+	apt-get -qq update >&2 || die "this machine's mirror has no $release: $(cat "$scratch/sources.list")"
 }
 
 # The packages that users install carry no kernel; they depend on the newest one that does.
@@ -62,7 +85,7 @@ build_small() {
 [ $# = 1 ] || usage
 flavour=$1
 case $flavour in
-cloud) meta=linux-image-cloud-amd64 ;;
+cloud | cloud-5.10) meta=linux-image-cloud-amd64 ;;
 cloud-6.12) meta=linux-image-6.12-cloud-amd64 ;;
 full-6.12) meta=linux-image-6.12-amd64 ;;
 full) meta=linux-image-amd64 ;;
@@ -76,6 +99,7 @@ kernel=$images/kernel-$flavour
 fresh "$kernel/version" && exit 0
 need "${image_tools[@]}"
 scratch_dir
+[ "$flavour" != cloud-5.10 ] || look_in bullseye
 package=$(newest_package "$meta")
 if [ -z "$package" ] && [ "$(id -u)" = 0 ]; then
 	update_package_lists

@@ -13,7 +13,8 @@ export VMM_IMAGES=$images PATH
 build_tools=(gcc:gcc cmake:cmake make:make pkg-config:pkg-config /usr/include/stdio.h:libc6-dev
 	/usr/include/libfdt.h:libfdt-dev /usr/include/zlib.h:zlib1g-dev /usr/include/liburing.h:liburing-dev
 	/usr/include/seccomp.h:libseccomp-dev /usr/include/zstd.h:libzstd-dev /usr/include/lz4.h:liblz4-dev
-	/usr/include/lzma.h:liblzma-dev)
+	/usr/include/lzma.h:liblzma-dev /usr/include/archive.h:libarchive-dev /usr/include/jansson.h:libjansson-dev
+	/usr/include/nettle/sha2.h:nettle-dev)
 # shellcheck disable=SC2034
 image_tools=(
 	gcc:gcc /usr/include/stdio.h:libc6-dev depmod:kmod cpio:cpio xz:xz-utils lz4:lz4 zstd:zstd

@@ -5,7 +5,7 @@ set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-[ $# = 1 ] || die "usage: modules.sh cloud|cloud-6.12|full|full-6.12|rt"
+[ $# = 1 ] || die "usage: modules.sh cloud|cloud-5.10|cloud-6.12|full|full-6.12|rt"
 one_at_a_time "modules-$1"
 kernel_of "$1"
 image=$images/command-modules-$1.cpio

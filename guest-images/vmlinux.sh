@@ -29,7 +29,7 @@ unpack() {
 	esac
 }
 
-[ $# = 1 ] || die "usage: vmlinux.sh cloud|cloud-6.12|full|full-6.12|rt|small"
+[ $# = 1 ] || die "usage: vmlinux.sh cloud|cloud-5.10|cloud-6.12|full|full-6.12|rt|small"
 one_at_a_time "vmlinux-$1"
 kernel_of "$1"
 bzimage=$kernel/vmlinuz
