@@ -6,6 +6,8 @@ set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
+contain coverage.sh build-coverage "$@"
+
 mapfile -t names < <(targets "$@")
 need gcov:gcc "${build_tools[@]}"
 build build-coverage "${names[*]/#/replay_}" -DVMM_COVERAGE=ON -DVMM_TESTS=ON -DCMAKE_BUILD_TYPE=Debug

@@ -4,12 +4,14 @@
  *
  * Fuzzes: devices/console.c devices/console_input.c devices/console_output.c devices/console_keys.c devices/console_socket.c
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <termios.h>
 #include <unistd.h>
@@ -27,7 +29,7 @@ enum kind {
 	KIND_FILES,
 	KIND_PTY,
 	KIND_NONE,
-	KIND_CLOSED, /* as programs get them whose parents have closed theirs */
+	KIND_CLOSED, /* numbers behind which there is nothing */
 	KINDS,
 };
 
@@ -37,6 +39,7 @@ static struct console console;
 static bool has_port;
 static size_t port_room;
 static unsigned int quits;
+static unsigned int full; /* so many times the host has no descriptor for who connects */
 
 /* Descriptors; -1: none. */
 static struct {
@@ -44,7 +47,7 @@ static struct {
 	int typing, reading;	 /* the host's ends of them */
 	int listener;		 /* or where it listens */
 	bool terminal;		 /* typing is one end of a pty */
-	int closed;		 /* 0: none, else what is given instead of in and out */
+	bool closed;		 /* what is refused is tried first */
 	struct sockaddr_un addr; /* of the listener, which has a name that the kernel made */
 	socklen_t addr_len;
 } host;
@@ -128,7 +131,7 @@ static void host_pty(bool turned)
 static void host_open(enum kind kind, bool turned)
 {
 	host.in = host.out = host.typing = host.reading = host.listener = -1;
-	host.closed = 0;
+	host.closed = false;
 	host.terminal = kind == KIND_PTY;
 	switch (kind) {
 	case KIND_PIPES:
@@ -147,7 +150,7 @@ static void host_open(enum kind kind, bool turned)
 		host_pty(turned);
 		break;
 	case KIND_CLOSED:
-		host.closed = 999;
+		host.closed = true;
 		break;
 	default:
 		break;
@@ -172,6 +175,16 @@ static void host_close(void)
 	close_fd(&host.listener, &host.listener);
 }
 
+int accept4(int fd, struct sockaddr *addr, socklen_t *len, int flags)
+{
+	if (full > 0) {
+		full--;
+		errno = EMFILE;
+		return -1;
+	}
+	return (int)syscall(SYS_accept4, fd, addr, len, flags);
+}
+
 /* Somebody connects, in the place of who did before. */
 static void host_connects(void)
 {
@@ -189,7 +202,8 @@ static void host_connects(void)
 
 static void host_types(struct fuzz_input *in, uint8_t how)
 {
-	static const char *const texts[] = {"x", "\1", "\1h", "\1x", "\1\1", "\1z", "line\n"};
+	static const char *const texts[] = {"x",   "\1",     "\1h",    "\1x",	"\1\1",
+					    "\1z", "line\n", "\1d\1d", "\1c\1c"};
 	static uint8_t bytes[0x2000];
 	struct pollfd arrives = {.fd = host.in, .events = POLLIN};
 	size_t len = how >= 0xc0 ? fuzz_u16(in) % sizeof(bytes) : 0;
@@ -198,7 +212,7 @@ static void host_types(struct fuzz_input *in, uint8_t how)
 	if (host.typing < 0)
 		return;
 	if (len == 0)
-		n = write(host.typing, texts[how % 7], strlen(texts[how % 7]));
+		n = write(host.typing, texts[how % 9], strlen(texts[how % 9]));
 	else
 		n = write(host.typing, bytes, len);
 	/* A pty passes it on in its own time. */
@@ -229,10 +243,12 @@ static void host_op(struct fuzz_input *in, uint8_t how)
 		host_reads(fuzz_u16(in));
 		break;
 	case 5:
-		if (host.listener >= 0)
+		if (host.listener >= 0) {
+			full = how >> 6;
 			host_connects();
-		else
+		} else {
 			host_reads(UINT16_MAX);
+		}
 		break;
 	case 6:
 		if (how & 0x80)
@@ -337,17 +353,28 @@ static void op(struct fuzz_input *in)
 
 /* ---- life ---- */
 
+static void refuse_closed(struct console_config config)
+{
+	config.in_fd = 999;
+	FUZZ_CHECK(console_init(&console, &config) == -EBADF);
+	config.in_fd = -1;
+	config.out_fd = 999;
+	FUZZ_CHECK(console_init(&console, &config) == -EBADF);
+}
+
 static void start(uint8_t how)
 {
 	const struct console_port port = {.receive = port_receive, .tx_ready = port_ready};
 	const struct console_config config = {.loop = &loop,
-					      .in_fd = host.closed ? host.closed : host.in,
-					      .out_fd = host.closed ? host.closed : host.out,
+					      .in_fd = host.in,
+					      .out_fd = host.out,
 					      .keys = how & 0x40,
 					      .on_keys = on_keys};
 	const struct irq_line irq = {on_line, on_line, NULL};
 	struct serial_backend backend;
 
+	if (host.closed)
+		refuse_closed(config);
 	FUZZ_CHECK(console_init(&console, &config) == 0);
 	has_port = how & 0x80;
 	if (has_port)
@@ -367,6 +394,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	signal(SIGPIPE, SIG_IGN);
 	port_room = 0;
+	full = 0;
 	world_begin(&loop, NULL);
 	host_open((enum kind)(how % KINDS), how & 0x80);
 	start(how);

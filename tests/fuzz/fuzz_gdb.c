@@ -20,19 +20,6 @@ enum {
 
 static struct fake_target f;
 
-static void send_packet(const uint8_t *text, size_t len)
-{
-	char sum_text[4];
-	uint8_t sum = 0;
-
-	for (size_t i = 0; i < len; i++)
-		sum += text[i];
-	snprintf(sum_text, sizeof(sum_text), "#%02x", sum);
-	gdb_server_input(&f.server, "$", 1);
-	gdb_server_input(&f.server, text, len);
-	gdb_server_input(&f.server, sum_text, 3);
-}
-
 static void stop_machine(struct bytes *in)
 {
 	uint8_t how = bytes_u8(in);
@@ -65,7 +52,7 @@ static void take_piece(struct bytes *in)
 		gdb_server_connect(&f.server);
 		return;
 	case PIECE_PACKET:
-		send_packet(in->at, len);
+		fake_ask(&f, in->at, len);
 		break;
 	default:
 		gdb_server_input(&f.server, in->at, len);
@@ -82,7 +69,7 @@ static void serve_honest_debugger(void)
 	gdb_server_disconnect(&f.server);
 	gdb_server_connect(&f.server);
 	f.n_sent = 0;
-	send_packet((const uint8_t *)"qC", 2);
+	fake_ask(&f, (const uint8_t *)"qC", 2);
 	must(f.n_sent == sizeof(answer) - 1 && memcmp(f.sent, answer, f.n_sent) == 0);
 	gdb_server_disconnect(&f.server);
 	must(!f.stands);

@@ -49,7 +49,7 @@ static const struct field fields[] = {
 	SEGMENT_FIELD(0, room),	 SEGMENT_FIELD(1, gpa),	 SEGMENT_FIELD(1, size),
 	SEGMENT_FIELD(1, room),	 RUN_FIELD(0, at),	 RUN_FIELD(0, len),
 	RUN_FIELD(1, at),	 RUN_FIELD(1, len),	 RUN_FIELD(2, at),
-	RUN_FIELD(2, len),
+	RUN_FIELD(2, len),	 HEAD_FIELD(config_at),	 HEAD_FIELD(config_len),
 };
 
 static char parent[64], dir[96], others[160];
@@ -211,6 +211,14 @@ static bool is_zero(gpa_t start, uint64_t len)
 	return bytes[0] == 0 && memcmp(bytes, bytes + 1, len - 1) == 0;
 }
 
+static void ask(void)
+{
+	char *text;
+
+	if (kernel_cache_config(dir, payload.fd, &text) == 0)
+		free(text);
+}
+
 static void load(const struct kernel_cache_id *id)
 {
 	struct vmlinux v;
@@ -246,6 +254,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	store(&id, how, pages);
 	faults = 0;
 	change_file(&in, &id, how);
+	ask();
 	load(&id);
 	clear_ram();
 	remove_directory(&id);

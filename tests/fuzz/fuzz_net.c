@@ -250,8 +250,8 @@ static void send_packets(struct fuzz_input *in, unsigned int pair, uint8_t odd)
 
 	if (len < 14 && odd < 0xc0)
 		len += HDR + 14;
-	piece = (struct virtq_piece){guest_alloc(len), len, false};
-	fuzz_bytes(in, guest_at(piece.gpa, 1), len < 12 ? 1 : 12);
+	piece = (struct virtq_piece){guest_alloc(len < HDR ? HDR : len), len, false};
+	fuzz_bytes(in, guest_at(piece.gpa, HDR), HDR);
 	for (unsigned int i = 0; i < n; i++)
 		guest_send(2 * pair + 1, &piece, 1, odd);
 	guest_kick(2 * pair + 1);

@@ -230,8 +230,7 @@ static void check(const struct options *o)
 		return;
 	must(!(config->cmdline && config->append));
 	if (o->command)
-		must(o->command[0] && (o->root || config->initrd) &&
-		     o->console != OPTIONS_CONSOLE_STDIO);
+		must(o->command[0] && o->console != OPTIONS_CONSOLE_STDIO);
 	else
 		must(!o->root && !o->env_given);
 	must(o->n_env <= OPTIONS_MAX_ENV && !o->env[o->n_env]);
@@ -250,6 +249,24 @@ static void check(const struct options *o)
 	     (o->console_path && *o->console_path));
 }
 
+/* What a container image brings, beside what was given: that stays as it was. */
+static void add_image(struct options *o, char *word)
+{
+	static char home[] = "HOME=/image", nameless[] = "=x", none[] = "none";
+	unsigned int given = 0, left = 0;
+
+	for (unsigned int i = 0; i < o->n_env; i++)
+		given += o->env_is_given[i];
+	options_drop_env(o, "HOME");
+	if (options_add_env(o, home) < 0 || options_add_env(o, word) < 0)
+		n_reports = 0; /* too many */
+	must(options_add_env(o, nameless) == 0 && options_add_env(o, none) == 0);
+	options_drop_env(o, "TERM");
+	for (unsigned int i = 0; i < o->n_env; i++)
+		left += o->env_is_given[i];
+	must(left == given);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct options options;
@@ -266,6 +283,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	must(ret == 0 ? n_reports == 0 : ret == -EINVAL && n_reports == 1);
 	if (ret == 0)
 		check(&options);
+	if (ret == 0 && options.command) {
+		add_image(&options, argv[argc - 1]);
+		check(&options);
+	}
 	free(text);
 	return 0;
 }

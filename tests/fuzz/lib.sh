@@ -36,3 +36,21 @@ build_fuzzers() {
 	build build-fuzz "$1" -DCMAKE_C_COMPILER=clang -DCMAKE_ASM_COMPILER=clang -DVMM_FUZZ=ON \
 		-DVMM_SANITIZE=address,undefined -DVMM_TESTS=ON
 }
+
+# contain SCRIPT DIRS ARGS... - What is fuzzed may write files: as root it could write any, if it had the fault that is looked for.
+# So the script here of that name runs anew, where nothing can be written but these directories of the repository, and those for
+# temporary files, which are its own.
+contain() {
+	local script=$1 dirs=$2
+	shift 2
+	if [ "$(id -u)" = 0 ] && [ -z "${FUZZ_CONTAINED-}" ] && unshare --mount true 2>/dev/null; then
+		export FUZZ_CONTAINED=yes
+		# shellcheck disable=SC2086
+		mkdir -p $dirs
+		# shellcheck disable=SC2016
+		exec unshare --mount --propagation private bash -c '
+			for dir in $1; do mount --bind "$dir" "$dir" || exit; done
+			mount -o remount,bind,ro / && mount -t tmpfs none /tmp && mount -t tmpfs none /dev/shm && shift && exec "$@"' \
+			contained "$dirs" "$fuzz/$script" "$@"
+	fi
+}

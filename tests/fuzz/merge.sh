@@ -6,6 +6,8 @@ set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
+contain merge.sh "build-fuzz tests/fuzz/corpus" "$@"
+
 # hashed DIR - the inputs that libFuzzer has named
 hashed() {
 	find "$1" -type f -regextype posix-extended -regex '.*/[0-9a-f]{40}'

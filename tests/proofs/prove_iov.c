@@ -15,6 +15,7 @@
  * Mutant: prove_take vmm/core/iov.c s/out\[n\] = iov_cursor_piece(cur, len - .taken)/out[n] = iov_cursor_piece(cur, len)/
  * Mutant: prove_read vmm/core/iov.c s/(char .)dst + done/(char *)dst/
  * Mutant: prove_write vmm/core/iov.c s/memcpy(piece.iov_base, (const char .)src + done/memcpy(piece.iov_base, (const char *)src/
+ * Mutant: prove_zero vmm/core/iov.c s/memset(piece.iov_base, 0/memset(piece.iov_base, 1/
  * Mutant: prove_read vmm/core/iov.c s/cur->off = 0;/;/
  * Mutant: prove_init vmm/core/iov.c s/&cur->left);/\&(size_t){0});/
  */
@@ -35,6 +36,13 @@ void *memcpy(void *dst, const void *src, size_t len)
 {
 	for (size_t i = 0; i < len; i++)
 		((char *)dst)[i] = ((const char *)src)[i];
+	return dst;
+}
+
+void *memset(void *dst, int byte, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		((char *)dst)[i] = (char)byte;
 	return dst;
 }
 
@@ -113,6 +121,18 @@ void prove_skip(void)
 	prove(cur.left == total - before - done);
 	if (cur.left > 0)
 		prove(position() == before + done);
+}
+
+void prove_zero(void)
+{
+	size_t before = setup_cursor(true), len = nondet_size(), done = least(len, cur.left);
+	size_t any = nondet_size();
+
+	memory[0][0] = memory[0][1] = memory[1][0] = memory[1][1] = 2;
+	prove(iov_cursor_zero(&cur, len) == done);
+	prove(position() == before + done);
+	if (any < done)
+		prove(*byte_at(before + any) == 0);
 }
 
 /* The pieces are the next bytes and no others. */
