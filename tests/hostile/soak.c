@@ -6,10 +6,10 @@
  *	soak GUEST DIR pci|mmio SEED SECONDS GUESTS
  *
  * How fast the sibling is. Who gets how much of a CPU is for the host's scheduler to say, so this is kept out: the sibling has
- * the first CPU for itself, all others share the rest, and the time that its vCPU waited for that CPU (other programs of the host) is not
- * counted. What is left to see is what machines can do to one another through this process and the kernel: locks, wake-ups,
- * system calls that wait. A long soak is cut into windows, each compared with the times right before and after it, and the median
- * counts: what else a host does comes and goes.
+ * the first CPU of this process for itself, all others share the rest, and only time is counted in which its vCPU ran or slept, not what it waited
+ * for that CPU (other programs of the host, which may take nearly all of it; so windows grow until there is enough). What is left to
+ * see is what machines can do to one another through this process and the kernel: locks, wake-ups, system calls that wait. A long soak is cut
+ * into windows, each compared with the times right before and after it, and the median counts: what else a host does comes and goes.
  *
  * DIR has base, and N.raw and N.limited for each guest.
  */
@@ -30,10 +30,12 @@
 #define MAX_GUESTS 64
 #define WARM_MS	   2000
 #define STEP_MS	   10
-#define RSS_SLACK  8192	 /* KiB */
-#define SLOWER	   0.80	 /* of the sibling's speed beside guests that compute */
-#define LEAST_CPU  0.2	 /* of the time, without which nothing is said of its speed */
-#define STUCK_MS   60000 /* what a small host may need for a round of each guest */
+#define RSS_SLACK  8192	     /* KiB */
+#define SLOWER	   0.80	     /* of the sibling's speed beside guests that compute */
+#define LEAST_NS   200000000 /* that the sibling must have run or slept for a word on its speed */
+#define LONGER	   6	     /* times a window, at most, until it has */
+#define SLICE_NS   100000000 /* what it may have waited, or slept, since the kernel counted last */
+#define STUCK_MS   60000     /* what a small host may need for a round of each guest */
 #define QUARTERS   4
 #define WINDOW_MS  (2 * STUCK_MS) /* at least, of a long soak */
 #define WINDOWS	   5
@@ -120,20 +122,24 @@ static void attend_guest(unsigned int i, bool spin)
 
 /* ---- the sibling ---- */
 
-/* How long the vCPU of the sibling has waited for its CPU, in ns. */
-static uint64_t waited(pid_t tid)
+/* What the vCPU of the sibling has run, and waited for its CPU, in ns. */
+struct times {
+	uint64_t ran, waited;
+};
+
+static struct times times_of(pid_t tid)
 {
-	unsigned long long ns = 0;
+	unsigned long long ran = 0, waited = 0;
 	char path[64];
 	FILE *f;
 
 	snprintf(path, sizeof(path), "/proc/self/task/%d/schedstat", (int)tid);
 	f = fopen(path, "re");
-	if (f && fscanf(f, "%*u %llu", &ns) != 1)
-		ns = 0;
+	if (f && fscanf(f, "%llu %llu", &ran, &waited) != 2)
+		failed("%s is another than it was", path);
 	if (f)
 		fclose(f);
-	return ns;
+	return (struct times){ran, waited};
 }
 
 /* The thread of that name; there is one machine in the process then. */
@@ -163,28 +169,41 @@ struct speed {
 	pid_t vcpu;
 	struct machine *sibling;
 	unsigned int reads;
-	uint64_t since, delay;
+	uint64_t since;
+	struct times times;
 };
 
 static void speed_begin(struct speed *s)
 {
 	s->reads = healthy_ask(s->sibling);
 	s->since = now_ms();
-	s->delay = waited(s->vcpu);
+	s->times = times_of(s->vcpu);
 }
 
-/* Reads in a second of its CPU, or 0 when others had that CPU for so long that what is left says nothing. */
+/*
+ * What it has run and slept since then. What a machine does that is asked for nothing is to run; sleep is what somebody else made it wait for.
+ * The kernel counts a wait when it is over, so that one that lasts would be taken for sleep.
+ */
+static uint64_t speed_own(const struct speed *s)
+{
+	struct times now = times_of(s->vcpu);
+	uint64_t ran = now.ran - s->times.ran, waited = now.waited - s->times.waited;
+	uint64_t counted = ran + waited + SLICE_NS, wall = (now_ms() - s->since) * 1000000;
+
+	return ran + (wall > counted ? wall - counted : 0);
+}
+
+/* Reads in a second of its own, or 0 when others had its CPU for so long that what is left says nothing. */
 static double speed_end(const struct speed *s, const char *what)
 {
 	double reads = healthy_ask(s->sibling) - s->reads;
-	double wall = (double)(now_ms() - s->since) / 1e3;
-	double delay = (double)(waited(s->vcpu) - s->delay) / 1e9;
+	double wall = (double)(now_ms() - s->since) / 1e3, own = (double)speed_own(s) / 1e9;
 
-	printf("beside guests that %s: %.0f reads in %.1f s, of which it waited %.1f s for its "
-	       "CPU: %.0f a second\n",
-	       what, reads, wall, delay, reads / (wall - delay));
+	printf("beside guests that %s: %.0f reads in %.1f s, of which it ran or slept %.2f: %.0f a "
+	       "second\n",
+	       what, reads, wall, own, reads / own);
 	fflush(stdout);
-	return wall - delay < LEAST_CPU * wall ? 0 : reads / (wall - delay);
+	return own < LEAST_NS / 1e9 ? 0 : reads / own;
 }
 
 /* ---- what is used ---- */
@@ -266,15 +285,16 @@ static void check_progress(uint64_t ms)
 }
 
 /* Attacks are sampled: of all of them, which take all_ms, this is the part from from_ms on. */
-static void run(uint64_t ms, bool attack, uint64_t from_ms, uint64_t all_ms)
+static void run(const struct speed *s, uint64_t ms, bool attack, uint64_t from_ms, uint64_t all_ms)
 {
 	uint64_t since = now_ms(), passed;
 	bool half = false;
 
-	while ((passed = now_ms() - since) < ms) {
+	while ((passed = now_ms() - since) < ms ||
+	       (s && passed < LONGER * ms && times_of(s->vcpu).ran - s->times.ran < LEAST_NS)) {
 		for (unsigned int i = 0; i < n_guests; i++)
 			attend_guest(i, !attack);
-		if (attack)
+		if (attack && passed < ms)
 			sample((unsigned int)((from_ms + passed) * QUARTERS / all_ms));
 		if (attack && !half && passed > ms / 2) {
 			note_progress();
@@ -290,7 +310,7 @@ static double run_spinning(struct speed *s, uint64_t ms)
 
 	start_all(true);
 	speed_begin(s);
-	run(ms, false, 0, ms);
+	run(s, ms, false, 0, ms);
 	speed = speed_end(s, "compute");
 	destroy_all();
 	return speed;
@@ -303,7 +323,7 @@ static double run_attacking(struct speed *s, uint64_t ms, uint64_t from_ms, uint
 
 	start_all(false);
 	speed_begin(s);
-	run(ms, true, from_ms, all_ms);
+	run(s, ms, true, from_ms, all_ms);
 	speed = speed_end(s, "attack");
 	check_progress(ms);
 	destroy_all();
@@ -381,17 +401,19 @@ int main(int argc, char **argv)
 	s.vcpu = find_vcpu(); /* by now it has its name */
 	pin(false);
 	start_all(false);
-	run(WARM_MS, false, 0, WARM_MS);
+	run(NULL, WARM_MS, false, 0, WARM_MS);
 	destroy_all();
 	before = usage_settled(&(struct usage){.fds = usage_now().fds});
 
 	kept = soak(&s, ms);
 	compare_usage(&before);
-	if (kept < 0)
-		printf("how much of its speed the sibling keeps is not known: other programs had "
-		       "its CPU\n");
-	else if (kept < SLOWER)
+	if (kept >= 0 && kept < SLOWER)
 		failed("the sibling keeps %.0f %% of its speed", 100 * kept);
 	machine_destroy(&sibling);
+	if (n_failed() == 0 && kept < 0) {
+		printf("skipped: how much of its speed the sibling keeps is not known, for other "
+		       "programs had its CPU; all else is well\n");
+		return 77;
+	}
 	return n_failed() != 0;
 }

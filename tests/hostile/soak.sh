@@ -14,7 +14,12 @@ for ((i = 0; i < guests; i++)); do
 done
 make_programs "$build/lib/libvmm.a"
 status=0
-"$tmp/bin/soak" "$tmp/bin/guest" "$tmp" "${TRANSPORT:-pci}" "$seed" "$seconds" "$guests" || status=$?
+try_watch
+make_shares
+begin_watch
+contained "$tmp/bin/soak" "$tmp/bin/guest" "$tmp" "${TRANSPORT:-pci}" "$seed" "$seconds" "$guests" || status=$?
+end_watch
 [ "$status" != 77 ] || exit 77
 [ "$status" = 0 ] || fail "status $status"
+[ -z "$seen" ] || fail "what is outside of the shares was touched:"$'\n'"$seen"
 finish

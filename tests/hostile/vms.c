@@ -92,6 +92,10 @@ void hostile_start(struct machine *m, const struct place *place, const char *the
 			      .tap = place->tap,
 			      .vhost = place->vhost ? VMM_VHOST_ON : VMM_VHOST_OFF};
 	struct vmm_vsock vsock = {.cid = 3, .path = file(place, name, ".vsock")};
+	struct vmm_share shares[] = {
+		{.path = file(place, "readable", ""), .tag = "readable"},
+		{.path = file(place, "writable", ""), .tag = "writable", .writable = true},
+	};
 	struct vmm_config config;
 	char cmdline[128];
 
@@ -107,6 +111,8 @@ void hostile_start(struct machine *m, const struct place *place, const char *the
 	config.nets = &net;
 	config.n_nets = 1;
 	config.vsock = &vsock;
+	config.shares = shares;
+	config.n_shares = 2;
 	config.console_virtio = strcmp(theme, "serial") !=
 				0; /* what is typed goes to one of the two */
 	config.mmio_transport = place->mmio;
@@ -117,6 +123,8 @@ void hostile_start(struct machine *m, const struct place *place, const char *the
 		free((void *)(uintptr_t)disks[i].overlay_file);
 	}
 	free((void *)(uintptr_t)vsock.path);
+	free((void *)(uintptr_t)shares[0].path);
+	free((void *)(uintptr_t)shares[1].path);
 }
 
 void healthy_start(struct machine *m, const struct place *place, const char *theme)

@@ -206,20 +206,31 @@ static void ring_all(void *arg)
 
 /* ---- who acts ---- */
 
-static void start_disk_thread(void *arg)
+static void start_thread(struct evloop *loop, const char *name)
 {
 	pthread_t thread;
 
-	(void)arg;
-	if (thread_starter_run(io_loop->starter, &thread, "vmm-disk", act, NULL) < 0)
+	if (thread_starter_run(loop->starter, &thread, name, act, NULL, loop->started) < 0)
 		_exit(1);
+}
+
+static void start_disk_thread(void *arg)
+{
+	(void)arg;
+	start_thread(io_loop, "vmm-disk");
+}
+
+static void start_share_thread(void *arg)
+{
+	(void)arg;
+	start_thread(fs_loop, "vmm-fs-io");
 }
 
 /* On the vCPU's thread, when the guest is there. */
 static void begin(void)
 {
 	static struct evloop_task task = {.fn = act_on_loop}, start = {.fn = start_disk_thread},
-				  orders = {.fn = ring_all};
+				  share = {.fn = start_share_thread}, orders = {.fn = ring_all};
 
 	/* What the others do while this one waits is to be seen. */
 	usleep(2000);
@@ -229,8 +240,10 @@ static void begin(void)
 		evloop_post(main_loop, &task);
 	else if (is_thread("io") || is_thread("sockets"))
 		evloop_post(io_loop, &task);
-	else if (is_thread("fs"))
+	else if (is_thread("fs") || is_thread("write"))
 		evloop_post(fs_loop, &task);
+	else if (is_thread("share"))
+		evloop_post(fs_loop, &share);
 	else if (is_thread("gdb"))
 		atomic_store(&gdb_may_act, true);
 	else if (is_thread("disk") || is_thread("starter"))

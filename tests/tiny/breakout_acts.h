@@ -2,6 +2,7 @@
 #pragma once
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <linux/if_tun.h>
 #include <linux/kvm.h>
 #include <linux/vhost.h>
@@ -32,11 +33,13 @@ enum {
 	PUMP = 1 << 7,
 	FS = 1 << 8, /* of a shared directory */
 	GDB = 1 << 9,
-	ALL = (1 << 10) - 1,
+	WRITE = 1 << 10, /* of a shared directory that can be written */
+	SHARE = 1 << 11, /* which waits for a shared directory's storage */
+	ALL = (1 << 12) - 1,
 };
 
-static const char *const threads[] = {"vcpu",	 "main",  "io",	  "sockets", "disk",
-				      "starter", "owner", "pump", "fs",	     "gdb"};
+static const char *const threads[] = {"vcpu",  "main", "io", "sockets", "disk",	 "starter",
+				      "owner", "pump", "fs", "gdb",	"write", "share"};
 
 static char page[4096];
 
@@ -51,7 +54,7 @@ static const struct act {
 	{NOBODY, "openat", SYS_openat, {-1, PTR("passwd"), O_WRONLY}},
 	{NOBODY, "openat", SYS_openat, {-1, PTR("passwd"), O_RDWR}},
 	{NOBODY, "openat", SYS_openat, {-1, PTR("passwd"), O_CREAT, 0600}},
-	{FS, "openat", SYS_openat, {-1, PTR("passwd"), O_RDONLY}},
+	{FS | WRITE, "openat", SYS_openat, {-1, PTR("passwd"), O_RDONLY}},
 	{NOBODY, "open", SYS_open, {PTR("/etc/passwd"), O_RDONLY}},
 	{NOBODY, "creat", SYS_creat, {PTR("/tmp/breakout"), 0600}},
 	{NOBODY, "openat2", SYS_openat2, {AT_FDCWD, PTR("/etc/passwd"), PTR(page), 24}},
@@ -96,6 +99,7 @@ static const struct act {
 	{NOBODY, "ioctl", SYS_ioctl, {3, KVM_SET_USER_MEMORY_REGION, PTR(page)}},
 	{NOBODY, "ioctl", SYS_ioctl, {0, 0x7fffffffL << 32 | KVM_RUN, 0}},
 	{NOBODY, "fcntl", SYS_fcntl, {0, F_SETOWN, 1}},
+	{MAIN | FS | WRITE, "fcntl", SYS_fcntl, {-1, F_DUPFD_CLOEXEC, 0}},
 	{NOBODY, "fcntl", SYS_fcntl, {0, F_SETFL, O_ASYNC}},
 	{NOBODY,
 	 "io_uring_register",
@@ -125,10 +129,10 @@ static const struct act {
 	{NOBODY, "fchown", SYS_fchown, {0, 0, 0}},
 	{NOBODY, "truncate", SYS_truncate, {PTR("/tmp/breakout"), 0}},
 	{NOBODY, "readlink", SYS_readlink, {PTR("/proc/self/exe"), PTR(page), 4096}},
-	{FS, "getdents64", SYS_getdents64, {0, PTR(page), 4096}},
+	{FS | WRITE, "getdents64", SYS_getdents64, {0, PTR(page), 4096}},
 	{NOBODY, "setuid", SYS_setuid, {0}},
 	{NOBODY, "setgroups", SYS_setgroups, {0, 0}},
-	{NOBODY, "capset", SYS_capset, {PTR(page), PTR(page)}},
+	{WRITE, "capset", SYS_capset, {PTR(page), PTR(page)}},
 	{NOBODY, "prctl", SYS_prctl, {4 /* PR_SET_DUMPABLE */, 1}},
 	{NOBODY, "seccomp", SYS_seccomp, {2 /* SECCOMP_GET_ACTION_AVAIL */, 0, PTR(page)}},
 	{NOBODY, "bpf", SYS_bpf, {0, PTR(page), 64}},
@@ -186,25 +190,44 @@ static const struct act {
 	 {AT_FDCWD, PTR("/tmp/breakout"), AT_FDCWD, PTR("/tmp/x"), 0}},
 	{NOBODY, "mkdirat", SYS_mkdirat, {AT_FDCWD, PTR("/tmp/breakout"), 0700}},
 	{NOBODY, "symlinkat", SYS_symlinkat, {PTR("/"), AT_FDCWD, PTR("/tmp/breakout")}},
+	{WRITE, "mkdirat", SYS_mkdirat, {0, PTR("breakout"), 0700}},
+	{WRITE, "mknodat", SYS_mknodat, {0, PTR("breakout"), S_IFIFO | 0600, 0}},
+	{NOBODY, "mknodat", SYS_mknodat, {0, PTR("breakout"), S_IFCHR | 0600, 0x103}},
+	{NOBODY, "mknodat", SYS_mknodat, {0, PTR("breakout"), S_IFBLK | 0600, 0x700}},
+	{WRITE, "fchownat", SYS_fchownat, {0, PTR("breakout"), 0, 0, AT_SYMLINK_NOFOLLOW}},
+	{NOBODY, "fchownat", SYS_fchownat, {AT_FDCWD, PTR("/etc/passwd"), 0, 0, 0}},
+	{NOBODY, "fchmodat", SYS_fchmodat, {AT_FDCWD, PTR("/etc/passwd"), 0666}},
+	{NOBODY, "chmod", SYS_chmod, {PTR("/etc/passwd"), 0666}},
+	{WRITE, "umask", SYS_umask, {022}},
+	{WRITE, "unshare", SYS_unshare, {CLONE_FS}},
 	{NOBODY, "readlinkat", SYS_readlinkat, {AT_FDCWD, PTR("/proc/self"), PTR(page), 4096}},
 	{NOBODY, "open_tree", SYS_open_tree, {AT_FDCWD, PTR("/"), 0}},
+	{WRITE, "open_tree", SYS_open_tree, {0, PTR(""), AT_EMPTY_PATH | O_CLOEXEC}},
+	{NOBODY, "open_tree", SYS_open_tree, {0, PTR(""), AT_EMPTY_PATH | O_CLOEXEC | 1}},
 	{NOBODY, "fsopen", SYS_fsopen, {PTR("tmpfs"), 0}},
 	{IO | SOCKETS | OWNER, "wait4", SYS_wait4, {-1, 0, WNOHANG, 0}},
 	{OWNER, "wait4", SYS_wait4, {-1, 0, WUNTRACED | WNOHANG, 0}},
 	{OWNER, "pidfd_send_signal", SYS_pidfd_send_signal, {-1, 0, 0, 0}},
-	{FS | MAIN | IO | SOCKETS | OWNER,
+	{FS | WRITE | MAIN | IO | SOCKETS | OWNER,
 	 "epoll_ctl",
 	 SYS_epoll_ctl,
 	 {-1, EPOLL_CTL_ADD, 0, PTR(page)}},
-	{VCPU | MAIN | IO | SOCKETS | OWNER | FS, "eventfd2", SYS_eventfd2, {0, EFD_CLOEXEC}},
-	{IO | SOCKETS | DISK | STARTER, "fallocate", SYS_fallocate, {-1, 0, 0, 1}},
-	{MAIN | OWNER, "ftruncate", SYS_ftruncate, {-1, 0}},
-	{NOBODY, "copy_file_range", SYS_copy_file_range, {-1, 0, -1, 0, 1, 0}},
+	{VCPU | MAIN | IO | SOCKETS | OWNER | FS | WRITE,
+	 "eventfd2",
+	 SYS_eventfd2,
+	 {0, EFD_CLOEXEC}},
+	{IO | SOCKETS | DISK | STARTER | WRITE | SHARE, "fallocate", SYS_fallocate, {-1, 0, 0, 1}},
+	{MAIN | OWNER | WRITE, "ftruncate", SYS_ftruncate, {-1, 0}},
+	{WRITE | SHARE | STARTER, "syncfs", SYS_syncfs, {-1}},
+	{WRITE | SHARE | STARTER, "copy_file_range", SYS_copy_file_range, {-1, 0, -1, 0, 1, 0}},
 	{NOBODY, "splice", SYS_splice, {-1, 0, -1, 0, 1, 0}},
 	{NOBODY, "sendfile", SYS_sendfile, {-1, -1, 0, 1}},
 	{NOBODY, "dup2", SYS_dup2, {-1, -1}},
 	{VCPU, "ioctl", SYS_ioctl, {-1, KVM_RUN, 0}},
-	{VCPU | MAIN | IO | SOCKETS | OWNER | FS, "ioctl", SYS_ioctl, {-1, KVM_IRQFD, PTR(page)}},
+	{VCPU | MAIN | IO | SOCKETS | OWNER | FS | WRITE,
+	 "ioctl",
+	 SYS_ioctl,
+	 {-1, KVM_IRQFD, PTR(page)}},
 	{IO | SOCKETS, "ioctl", SYS_ioctl, {-1, TUNSETOFFLOAD, 0}},
 	{NOBODY, "ioctl", SYS_ioctl, {-1, TUNSETIFF, PTR(page)}},
 	{IO | SOCKETS, "ioctl", SYS_ioctl, {-1, VHOST_SET_MEM_TABLE, PTR(page)}},

@@ -2,52 +2,16 @@
 # shellcheck shell=bash
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-repo=$(cd "$here/../.." && pwd)
+# shellcheck source=tests/lib.sh
+. "$here/../lib.sh"
 build=$(cd "${1:?usage: $0 BUILD-DIR}" && pwd)
 vmm=$build/bin/vmm
-slower=${VMM_TEST_SLOWER:-1} # how many times longer things may take than with an ordinary build
-failures=0
-
-skip() {
-	echo "skipped: $*"
-	exit 77
-}
-
-# note TEXT - a part that cannot run here, or a number worth knowing
-note() {
-	echo "note: $*"
-}
-
-fail() {
-	echo "FAILED: $*"
-	failures=$((failures + 1))
-}
-
-finish() {
-	[ "$failures" = 0 ] || echo "$failures failed"
-	[ "$failures" = 0 ]
-	exit
-}
-
-# Ends what a test that stopped half-way has left running.
-cleanup() {
-	local pid
-	for pid in $(jobs -pr); do
-		kill -KILL "$pid" 2>/dev/null || true
-	done
-	rm -rf "$tmp"
-}
 
 [ -x "$vmm" ] || { echo "$vmm is not built"; exit 1; }
-if ! (: <>/dev/kvm) 2>/dev/null; then
-	skip "/dev/kvm cannot be opened"
-fi
-tmp=$(mktemp -d)
+need_kvm
+make_tmp
 # Not the cache of whoever runs the tests.
 export XDG_CACHE_HOME=$tmp/cache
-trap cleanup EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
 
 # The common guests, and those of this folder, as $guests/BEHAVIOUR.FORMAT.
 guests=$tmp/guests
@@ -63,8 +27,6 @@ fast_kvm() {
 	grep -qwE '^flags.*(vmx|svm)' /proc/cpuinfo
 }
 
-# shellcheck source=tests/sanitizer.sh
-. "$repo/tests/sanitizer.sh"
 sanitizer=$(sanitizer_of "$vmm")
 
 # run COMMAND... - runs it without input; sets $status, $tmp/out and $tmp/err. A minute is taken for a hang.

@@ -70,10 +70,18 @@ refused 'a short option' "unknown option '-k'" -k x
 refused 'two dashes too many' "unknown option '----kernel'" ----kernel x
 refused 'part of an option' "unknown option '--kern'" --kern poweroff.bz64
 refused 'a stray word' "unknown argument 'poweroff.bz64'" poweroff.bz64
+refused 'a command behind options' "the command 'image' goes first: vmm image ls" "${good[@]}" image ls
 refused 'an empty word' "unknown argument ''" ''
 for option in kernel initrd cmdline append disk net cpus memory transport timeout root env boot-timeout console events log-level tables dump-dtb dump-guest \
 	unpack kernel-cache; do
 	refused "--$option without a value" "--$option needs a value" "--$option"
+done
+# What was asked for on standard output is there, or is told not to be.
+for words in --help --version 'help all' doctor 'doctor --json' "image --image-cache $tmp/images du"; do
+	read -ra asked <<<"$words"
+	status=0
+	"$vmm" "${asked[@]}" </dev/null >/dev/full 2>"$tmp/err" || status=$?
+	one_line "$words to a full disk" 'cannot write to standard output: No space left on device'
 done
 refused '--help with a value' '--help takes no value' --help=yes
 refused 'contradictory command lines' 'give one of them' "${good[@]}" --cmdline a --append b
@@ -93,8 +101,11 @@ done
 for memory in 4398046511104M 15000000000G; do
 	refused "--memory $memory" 'cannot (give the guest|reserve)' "${good[@]}" --memory "$memory"
 done
+# Linux has 64 bytes for each page of its memory.
+memory=$(($(awk '/^(MemTotal|SwapTotal):/ {n += $2} END {print n}' /proc/meminfo) * 65))K
+refused "--memory $memory" "a kernel's list of its pages alone would be more than this host has" "${good[@]}" --memory "$memory"
 for seconds in 0 -1 soon 1s '' nan inf 1e3 1.2.3 999999999999; do
-	refused "--timeout '$seconds'" '--timeout takes a number of seconds' "${good[@]}" --timeout "$seconds"
+	refused "--timeout '$seconds'" '--timeout takes a number of seconds above 0, at most 31622400 \(366 days\), not' "${good[@]}" --timeout "$seconds"
 done
 for console in '' terminal file file= stdio=x pty=x socket socket= 'virtio,' virtio,x; do
 	refused "--console '$console'" '--console takes' "${good[@]}" --console "$console"
@@ -108,9 +119,24 @@ refused '--log-level' '--log-level takes' "${good[@]}" --log-level loud
 refused '--transport' '--transport takes' "${good[@]}" --transport isa
 refused '--events' 'takes the name of a file' "${good[@]}" --events ''
 refused '--events on no descriptor' 'no such descriptor' "${good[@]}" --events fd=77
+refused '--events on a descriptor to read from' "'fd=0': there is no such descriptor to write to" "${good[@]}" --events fd=0
 refused '--events in a missing directory' "cannot open 'no/events'" "${good[@]}" --events no/events
+# Who reads the events hears of a file that is not there; who reads the kernel does not.
+refused '--events and a missing disk' "cannot open disk 'none.img': No such file or directory" "${good[@]}" --disk none.img --events "$tmp/failed.events"
+[ "$(grep -c '"event":"ended","reason":"failed","status":125}$' "$tmp/failed.events")" = 1 ] || fail "the events of a missing disk: $(<"$tmp/failed.events")"
+refused '--events over the kernel and a missing disk' 'the machine is made of this file' "${good[@]}" --disk none.img --events ./poweroff.bz64
 refused '--events over the kernel' "cannot write events to './poweroff.bz64': the machine is made of this file" "${good[@]}" --events ./poweroff.bz64
 refused '--events over the root' "cannot write events to 'image': the machine is made of this file" "${good[@]}" --root image --events image -- ls
+refused '--events to the console' "events to './text': the console goes to this file" "${good[@]}" --console file=text --events ./text
+for dump in dump-guest dump-dtb; do
+	refused "--events and --$dump" "events to './text': a dump goes to this file" "${good[@]}" "--$dump" text --events ./text
+done
+for kind in docker-archive oci-archive; do
+	refused "--console to the root's $kind" "cannot write console to './text': the machine is made of this file" "${good[@]}" --root "$kind:text" \
+		--console file=./text -- true
+	refused "--events to the root's $kind" "events to './text': the machine is made of this file" "${good[@]}" --root "$kind:text" \
+		--events ./text -- true
+done
 refused '-- without a command' 'which command' "${good[@]}" --
 refused 'a root of two kinds' "'shared' or 'packed', not both" "${good[@]}" --root directory,shared,packed -- ls
 refused 'mounts of a directory that is shared' 'not both; what is mounted' "${good[@]}" --root directory,mounts,shared -- ls
@@ -121,7 +147,20 @@ refused 'a root without a command' '--root goes with a command' "${good[@]}" --r
 refused 'a command beside the console' '--console stdio' "${good[@]}" --root directory --console stdio -- ls
 refused 'a root that is not there' "cannot open root 'missing'" "${good[@]}" --root missing -- ls
 refused 'a root that is no image' 'no image of an ext4, squashfs or erofs' "${good[@]}" --root initrd -- ls
-refused 'a directory to be kept' 'cannot be kept' "${good[@]}" --root directory,rw -- ls
+refused 'a copy to be kept' "'rw' and 'packed' exclude each other" "${good[@]}" --root directory,rw,packed -- ls
+refused '--share' '--share takes DIRECTORY:PATH' "${good[@]}" --share directory
+refused 'no directory to be shared' '--share takes DIRECTORY:PATH' "${good[@]}" --share :/a
+refused 'a place that is not absolute' '--share takes DIRECTORY:PATH' "${good[@]}" --share directory:a
+refused 'a place with ..' "has a part that is empty, '.' or '..'" "${good[@]}" --share directory:/a/../b
+refused 'a place without a name' "has a part that is empty, '.' or '..'" "${good[@]}" --share directory:/a//b
+refused 'a place with a colon' "/a:z' has a colon: behind the place is :ro, :rw or nothing" "${good[@]}" --share directory:/a:z
+refused 'the root as a place' 'for which there is --root' "${good[@]}" --share directory:/
+refused 'a place twice' 'has a directory already' "${good[@]}" --share directory:/a --share .:/a:ro
+refused 'a place that is no tag' 'at most 36 bytes' "${good[@]}" --share directory:/a23456789b123456789c123456789d123456789
+refused '--share cache=' 'cache= takes auto, always or never' "${good[@]}" --share directory:/a,cache=some
+refused "--share's items" "--share has no option 'ro'" "${good[@]}" --share directory:/a,ro
+refused 'a share that is not there' "cannot open directory 'missing'" "${good[@]}" --share missing:/a
+refused 'a share of the kernel' "view into this host's kernel" "${good[@]}" --share /proc:/a
 refused '--boot-timeout' '--boot-timeout takes a number of seconds' "${good[@]}" --boot-timeout soon
 refused '--boot-timeout alone' '--boot-timeout goes with a command' "${good[@]}" --boot-timeout 5
 refused '--env' '--env takes NAME' "${good[@]}" --env =x -- ls
@@ -296,8 +335,8 @@ refused 'an unknown format' 'takes raw or qcow2' "${good[@]}" --disk disk.img,fo
 refused 'a serial too long' 'serial= takes 1 to 20 bytes' "${good[@]}" --disk disk.img,serial=123456789012345678901
 refused 'an empty serial' 'serial= takes 1 to 20 bytes' "${good[@]}" --disk disk.img,serial=
 refused 'a disk read-only twice' 'readonly is given twice' "${good[@]}" --disk disk.img,readonly,readonly
-refused "a console's file that is a disk" 'in use \(locked\)' "${good[@]}" --disk disk.img --console file=disk.img
-refused "a console's file that is the kernel" 'is the kernel or the initrd' "${good[@]}" --console file=poweroff.bz64
+refused "a console's file that is the kernel" "console to 'poweroff.bz64': the machine is made of this file" "${good[@]}" --console file=poweroff.bz64
+refused "a console's file that is a disk" "console to './disk.img': the machine is made of this file" "${good[@]}" --disk disk.img --console file=./disk.img
 refused 'two serials' 'serial= takes 1 to 20 bytes, once' "${good[@]}" --disk disk.img,serial=a,serial=b
 refused 'the same disk twice' "disk 'disk.img' is in use" "${good[@]}" --disk disk.img --disk disk.img
 refused 'the same disk twice, once to read' "disk 'disk.img' is in use" "${good[@]}" --disk disk.img \
@@ -368,12 +407,25 @@ chown "$private_owner" private.img
 chmod "$private_mode" private.img
 before=$(listing .) # ours changed a ctime
 
+if unshare -Ur sh -c ': <>/dev/kvm' 2>/dev/null; then
+	run unshare -Ur "$vmm" "${good[@]}" --log-level error --user 12345
+	one_line 'a user that is not in the namespace' 'cannot get another user: .*; it takes CAP_SETUID and CAP_SETGID, and a user namespace that maps it and allows setgroups$'
+	unchanged 'a user that is not in the namespace'
+else
+	note 'a user that is not in the namespace: not tried, needs user namespaces and /dev/kvm there'
+fi
+
 # nobody finds the program where nobody may go
 cp "$vmm" "$tmp/vmm"
 if [ "$(id -u)" = 0 ] && command -v setpriv >/dev/null &&
 	! setpriv --reuid 65534 --regid 65534 --clear-groups sh -c ': <>/dev/kvm' 2>/dev/null; then
 	run setpriv --reuid 65534 --regid 65534 --clear-groups "$tmp/vmm" "${good[@]}"
-	one_line 'no permission for /dev/kvm' 'cannot open /dev/kvm: Permission denied; .*usermod -aG kvm'
+	hint='vmm doctor tells how to let your user in$'
+	case $(stat -c %g:%a /dev/kvm) in
+	0:*) ;; # to be of root's group is no mend
+	*:?[67]?) hint='let your user in with: sudo usermod -aG \$\(stat -c %G /dev/kvm\) ' ;;
+	esac
+	one_line 'no permission for /dev/kvm' "cannot open /dev/kvm: Permission denied; $hint"
 	unchanged 'no permission for /dev/kvm'
 else
 	note 'no permission for /dev/kvm: not tested, needs root, setpriv and a /dev/kvm that is not for all'

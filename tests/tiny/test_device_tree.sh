@@ -53,6 +53,7 @@ for _ in {1..32}; do
 done
 dumps 'a large machine' --memory 6G --cpus 64 --transport mmio "${many[@]}" --initrd initrd
 has '0 0 0 9fc00 0 100000 0 bff00000 1 0 0 c0000000' /memory@0 reg
+has 'console=ttyS0 panic=-1 reboot=panic_warm cryptomgr.notests swiotlb=128' /chosen bootargs s
 children 64 /cpus cpu@
 has 3f /cpus/cpu@3f reg
 children 34 /soc virtio@
@@ -114,6 +115,7 @@ done
 cp tree.dtb old.dtb
 chmod 640 old.dtb
 ln -s old.dtb link
+mkfifo fifo
 before=$(listing .)
 names=$(find .)
 # refused WHAT PATTERN ARGUMENT...
@@ -132,6 +134,7 @@ refused 'the kernel' "'poweroff.bz64': the machine is made of this file" --dump-
 refused 'the initrd' "'initrd': the machine is made of this file" --initrd initrd --dump-dtb initrd
 refused 'a disk' "'./disk.img': the machine is made of this file" --disk disk.img --dump-dtb ./disk.img
 refused 'the file of the console' "'./old.dtb': the console goes to this file" --console file=old.dtb --dump-dtb ./old.dtb
+refused 'a pipe that nobody reads' "'fifo': nobody reads from it" --dump-dtb fifo
 refused 'a full device' "'/dev/full': No space left on device" --dump-dtb /dev/full
 refused 'a machine that cannot be made' "cannot open disk 'none'" --disk none --dump-dtb old.dtb
 # A limit of 1 KiB on the size of files stands for a full disk.

@@ -35,7 +35,7 @@ well_formed() {
 
 run "$vmm" doctor
 well_formed 'this host'
-checks='kvm cpu start memory huge-pages hugetlb io_uring tap vhost-net passt namespaces landlock seccomp limits kernel'
+checks='kvm cpu start memory huge-pages hugetlb io_uring tap vhost-net passt images sqfstar namespaces landlock seccomp limits kernel'
 for check in $checks; do
 	has 'this host' "^(ok  |warn|fail)  $check: "
 done
@@ -82,6 +82,23 @@ run env "PATH=$tmp/bin" "$vmm" doctor
 well_formed 'no passt'
 has 'no passt' '^warn  passt: .*not installed'
 has 'no passt' '^      type: sudo apt install passt$'
+if [ ! -e /usr/sbin/sqfstar ]; then
+	has 'no sqfstar' '^warn  sqfstar: .*not installed'
+	has 'no sqfstar' '^      type: sudo apt install squashfs-tools$'
+fi
+: >"$tmp/bin/sqfstar"
+chmod +x "$tmp/bin/sqfstar"
+run env "PATH=$tmp/bin" "$vmm" doctor
+has 'sqfstar' '^ok    sqfstar: '
+if grep -q '^ok    images: ' "$tmp/plain"; then
+	mkdir "$tmp/no-library"
+	echo no library >"$tmp/no-library/libarchive.so.13"
+	run env "LD_LIBRARY_PATH=$tmp/no-library" "$vmm" doctor
+	well_formed 'no libarchive'
+	has 'no libarchive' '^warn  images: .*need libarchive.so.13 \(Debian: apt install libarchive13\)'
+else
+	has 'images' '^warn  images: '
+fi
 : >"$tmp/bin/passt"
 chmod +x "$tmp/bin/passt"
 run env "PATH=/nowhere::$tmp/bin" "$vmm" doctor
@@ -102,7 +119,7 @@ if [ "$(id -u)" = 0 ] && command -v setpriv >/dev/null &&
 	run setpriv --reuid 65534 --regid 65534 --clear-groups "$tmp/vmm" doctor
 	well_formed 'nobody'
 	has 'nobody' '^fail  kvm: cannot open /dev/kvm: Permission denied'
-	has 'nobody' '^      type: sudo usermod -aG kvm \$USER'
+	has 'nobody' '^      type: sudo (usermod -aG \$\(stat -c %G /dev/kvm\) \$USER|setfacl -m u:\$USER:rw /dev/kvm) '
 	has_not 'nobody' '^....  cpu: '
 else
 	note 'no permission for /dev/kvm: not tried, needs root, setpriv and a /dev/kvm that is not for all'
@@ -123,6 +140,21 @@ if [ "$(id -u)" = 0 ] && unshare -m sh -ec 'mount -t tmpfs none /mnt' 2>/dev/nul
 	fi
 	has 'an empty /dev' '^      type: sudo modprobe tun$'
 	has 'an empty /dev' '^      type: sudo modprobe vhost_net$'
+	# What lets a user in depends on what the device is like.
+	for mode in 660:55 600:55 660:0; do
+		run unshare -m sh -ec 'mount -t tmpfs -o mode=755 none /dev
+			for name in kvm vhost-net; do
+				: >"/dev/$name"
+				chgrp "${1#*:}" "/dev/$name"
+				chmod "${1%:*}" "/dev/$name"
+			done
+			exec setpriv --reuid 65534 --regid 65534 --clear-groups "$0" doctor' "$tmp/vmm" "$mode"
+		for name in kvm vhost-net; do
+			want="setfacl -m u:\\\$USER:rw /dev/$name    # until the next boot"
+			[ "$mode" != 660:55 ] || want="usermod -aG \\\$\(stat -c %G /dev/$name\) \\\$USER    # and log in again"
+			has "/dev/$name of $mode" "^      type: sudo $want\$"
+		done
+	done
 	elsewhere 'mount --bind /dev/null /dev/kvm'
 	has 'no KVM in /dev/kvm' '^fail  kvm: /dev/kvm speaks version -1, not 12'
 	if [ -e /sys/kernel/mm/transparent_hugepage/enabled ]; then
@@ -141,6 +173,8 @@ if [ "$(id -u)" = 0 ] && unshare -m sh -ec 'mount -t tmpfs none /mnt' 2>/dev/nul
 	elsewhere "mount --bind '$tmp/meminfo' /proc/meminfo"
 	well_formed 'no memory'
 	has 'no memory' '^fail  memory: 2 MiB'
+	elsewhere 'mount --bind /dev/null /proc/meminfo'
+	has 'no list of memory' '^warn  memory: /proc/meminfo does not tell how much is available$'
 else
 	note 'other mounts: not tried, needs root and unshare'
 fi
@@ -179,7 +213,15 @@ if [ -e "$images/version" ]; then
 	has 'Debian, nothing known' "Linux $release; configuration: not found; modules: none found"
 	cp "$images/config" "$tmp/boot/config-$release"
 	kernel 'Debian without its modules' fail "$tmp/boot/vmlinuz-$release"
-	has 'Debian without its modules' '^fail  kernel: it lacks virtio on PCI \(CONFIG_VIRTIO_PCI\)$'
+	has 'Debian without its modules' '^fail  kernel: it lacks virtio on PCI \(CONFIG_VIRTIO_PCI\), without which no command runs in it$'
+	has 'Debian without its modules' '^fail  kernel: it lacks shared directories \(CONFIG_VIRTIO_FS\)'
+	# what a command is refused for is what fails
+	run "$vmm" --kernel "$tmp/boot/vmlinuz-$release" -- true
+	refused=$(grep -oE 'lacks .*: it is' "$tmp/err" | grep -oE 'CONFIG_[A-Z0-9_]+' | sort)
+	run "$vmm" doctor --kernel "$tmp/boot/vmlinuz-$release"
+	failed=$(sed -nE 's/^fail  kernel: it lacks .*\((CONFIG_[A-Z0-9_]+)\).*/\1/p' "$tmp/out" | sort)
+	[ -n "$failed" ] && [ "$failed" = "$refused" ] ||
+		fail "the doctor fails for $failed; a command is refused for $refused"
 	has 'Debian without its modules' '^warn  kernel: it lacks squashfs'
 	has_not 'Debian without its modules' 'lacks ext4'
 	ln -s "$images/modules" "$tmp/lib/modules/$release"
@@ -204,7 +246,7 @@ refused() {
 refused 125 'an option that is none' "takes --kernel FILE and --json, not '--jsn'" doctor --jsn
 refused 125 'a word' "not 'x'" doctor x
 refused 125 '--kernel without a file' "not '--kernel'" doctor --kernel
-refused 125 'the doctor in second place' "unknown argument 'doctor'" --cpus 1 doctor
+refused 125 'the doctor in second place' "the command 'doctor' goes first: vmm doctor --json" --cpus 1 doctor --json
 
 # ---- help ----
 
@@ -226,6 +268,18 @@ for word in net --net; do
 	run "$vmm" help "$word"
 	has "help $word" '^      ,vhost=on\|off '
 done
+run "$vmm" help --share
+[ "$(grep -c '^  --' "$tmp/out")" = 1 ] || fail "help --share: $(<"$tmp/out")"
+has 'help --share' '^      ,cache='
+run "$vmm" help --rng exit
+has 'help of two' '^  --rng '
+has 'help of two' '^Exit status: '
+run "$vmm" help cpus disc
+[ "$status" = 125 ] && grep -q "no help on 'disc'" "$tmp/err" || fail "a second topic that is none: status $status, $(<"$tmp/err")"
+run "$vmm" help keys
+has 'help keys' 'Ctrl-A x ends.*'
+run "$vmm" help signals
+has 'help signals' 'SIGUSR1'
 run "$vmm" help cpus
 has 'help cpus' '^  --cpus N '
 refused 125 'no such topic' "no help on 'disc'; did you mean 'disk'" help disc

@@ -206,9 +206,38 @@ if command -v script >/dev/null; then
 	on_terminal 0 'power off' button '' "kill -TERM \$pid"
 	on_terminal 143 'SIGTERM twice' halt '' "kill -TERM \$pid; sleep 0.3; kill -TERM \$pid"
 	on_terminal 129 SIGHUP halt '' "kill -HUP \$pid"
-	for signal in SEGV:139 ABRT:134 QUIT:131 USR2:140; do
+	for signal in SEGV:139 ABRT:134 QUIT:131 USR2:140 RTMIN:162 RTMAX:192; do
 		on_terminal "${signal#*:}" "SIG${signal%:*}" halt '' "kill -${signal%:*} \$pid"
 	done
+	# Stopped and continued: the terminal has its own modes in between, and raw ones again.
+	cat >"$tmp/stop.sh" <<-STOP
+		set -m
+		tty >"$tmp/stop.tty"
+		echo \$\$ >"$tmp/stop.shell"
+		stty -g >"$tmp/stop.before"
+		"$vmm" --kernel "$guests/halt.bz64" --timeout 60
+		stty -g >"$tmp/stop.between"
+		fg
+		stty -g >"$tmp/stop.after"
+	STOP
+	is_raw() {
+		stty -F "$(<"$tmp/stop.tty")" -a | grep -q -- ' -icanon'
+	}
+	vmm_runs() {
+		pid=$(pgrep -P "$(<"$tmp/stop.shell")" -x vmm) && runs_guest "$pid" && is_raw
+	}
+	mkfifo "$tmp/stop.keys"
+	exec 8<>"$tmp/stop.keys"
+	script -qec "bash '$tmp/stop.sh'" /dev/null <"$tmp/stop.keys" >/dev/null 2>&1 &
+	wait_until 10 test -s "$tmp/stop.before" && wait_until 10 vmm_runs || fail 'SIGTSTP: the guest does not run, or not raw'
+	kill -TSTP "$pid"
+	wait_until 10 test -s "$tmp/stop.between" || fail 'SIGTSTP: it does not stop'
+	cmp -s "$tmp/stop.before" "$tmp/stop.between" || fail 'SIGTSTP: the modes are not as before'
+	wait_until 10 is_raw || fail 'SIGCONT: the terminal is not raw again'
+	printf '\001x' >&8
+	wait_until 15 test -s "$tmp/stop.after" || fail 'SIGCONT: keys do nothing'
+	cmp -s "$tmp/stop.before" "$tmp/stop.after" || fail 'SIGCONT: the modes at the end are not as before'
+	exec 8>&-
 	cc -shared -fPIC -o "$tmp/crash.so" "$here/crash_in_thread.c"
 	if ldd "$vmm" >/dev/null 2>&1 && ! sanitized "$vmm"; then
 		on_terminal 139 'a crash in a thread' hello '' true "LD_PRELOAD=$tmp/crash.so"
@@ -218,6 +247,28 @@ if command -v script >/dev/null; then
 else
 	note 'script(1) is missing: terminal modes are not tested'
 fi
+
+# Before there is a machine a signal ends vmm at once, and what was made for it goes: the memory takes its time.
+mkdir "$tmp/made"
+for signal in INT:130 TERM:143 HUP:129; do
+	for attempt in {1..20}; do
+		env --default-signal=INT,QUIT "$vmm" --kernel "$guests/halt.bz64" --memory 1G,prefault --timeout 20 --events "$tmp/made.events" \
+			--console "file=$tmp/made/console" --dump-guest "$tmp/made/dump" </dev/null >/dev/null 2>&1 &
+		pid=$!
+		wait_until 10 test -e "$tmp/made/dump" || fail "SIG${signal%:*} during the start: no file was made"
+		kill "-${signal%:*}" "$pid"
+		sleep 0.1
+		kill -HUP "$pid" 2>/dev/null || true
+		status=0
+		wait "$pid" || status=$?
+		# one that was sooner than the signal has a console that stays
+		grep -q first-instruction "$tmp/made.events" || break
+		rm -f "$tmp"/made/*
+		[ "$attempt" != 20 ] || fail "SIG${signal%:*} during the start: it always comes too late"
+	done
+	[ "$status" = "${signal#*:}" ] || fail "SIG${signal%:*} during the start: status $status"
+	[ -z "$(ls "$tmp/made")" ] || fail "SIG${signal%:*} during the start leaves $(ls "$tmp/made")"
+done
 
 since=$since_graced
 ends 143 'SIGTERM, and the guest does not care' "$graced_term" 9900 60000 term

@@ -66,7 +66,7 @@ grep -q 'waits for gdb' "$tmp/vmm.err" || fail 'vmm does not say that it waits'
 debug 'print/x $pc' 'info threads' 'stepi' 'print/x $pc' 'stepi' 'stepi' 'print/x $pc' 'print *(int *)0x200000' \
 	'print/x $rbx' 'set $rbx = 0x200100' 'set $xmm3[1] = 5' 'set $st1 = 7' 'set $eflags = 0x46' 'set $fs_base = 0x1234' \
 	'info registers eflags' 'stepi 3' 'print $xmm3' 'print $st1' 'print/x $fs_base' 'print *(int *)0x200100' \
-	'print *(int *)0x7fffffff0000' 'x/2i 0x1000200' 'print/x $cs' 'print $cr0 & 1' 'detach'
+	'print *(int *)0x7fffffff0000' 'x/2i 0x1000200' 'print/x $cs' 'print $cr0 & 1' 'set $ds = 0x20' 'print/x $ds' 'detach'
 said 'first instruction' '^\$1 = 0x1000200$'
 said 'threads' '^\* 1 +Thread 1 \(CPU#0 \[running\]\) 0x0*1000200 in'
 said 'step' '^\$2 = 0x1000205$'
@@ -82,6 +82,7 @@ said 'unmapped memory' '^Cannot access memory at address 0x7fffffff0000$'
 said 'instructions' '0x1000205:.*add'
 said 'selector' '^\$10 = 0x10$'
 said 'control register' '^\$11 = 1$'
+said 'a selector that is not set' '^Could not write register "ds"; remote failure reply .E22.$'
 said 'leaving' 'detached'
 
 # ---- a guest that runs ----
@@ -179,7 +180,15 @@ expect 125 'a port that is taken' "$vmm" --kernel "$guests/counter.bz64" --gdb $
 grep -q "cannot listen for gdb on '$port': Address already in use" "$tmp/err" || fail "a port that is taken: $(<"$tmp/err")"
 kill -HUP "$pid"
 wait "$pid" || true
-for bad in 0 65536 /none/none "$tmp" "$(printf '%0200d' 0 | tr 0 x)"; do
+# A port that is none is told before the kernel is looked at, which may have a warning.
+for bad in 0 65536 000099999999999999999999; do
+	expect 125 "--gdb $bad" "$vmm" --kernel "$guests/counter.bz64" --gdb "$bad"
+	[ "$(<"$tmp/err")" = "vmm: --gdb: port $bad is not from 1 to 65535" ] || fail "--gdb $bad: $(<"$tmp/err")"
+done
+: >"$tmp/taken"
+expect 125 '--gdb on a file' "$vmm" --kernel "$guests/counter.bz64" --gdb "$tmp/taken"
+grep -q 'Address already in use (somebody listens on it, or it is no socket)$' "$tmp/err" || fail "--gdb on a file: $(<"$tmp/err")"
+for bad in /none/none "$tmp" "$(printf '%0200d' 0 | tr 0 x)"; do
 	expect 125 "--gdb $bad" "$vmm" --kernel "$guests/counter.bz64" --gdb "$bad"
 	[ "$(grep -vc 'note:\|unpacks itself' "$tmp/err")" = 1 ] || fail "--gdb $bad: not one line: $(<"$tmp/err")"
 done

@@ -28,6 +28,7 @@ share/bash-completion/completions/vmm vmm/cli/completions/vmm.bash
 share/zsh/site-functions/_vmm vmm/cli/completions/_vmm
 share/fish/vendor_completions.d/vmm.fish vmm/cli/completions/vmm.fish
 share/doc/vmm/README.md README.md
+share/doc/vmm/SECURITY.md SECURITY.md
 share/doc/vmm/LICENSE LICENSE
 include/vmm/vmm.h vmm/api/vmm.h
 PARTS

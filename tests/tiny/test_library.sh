@@ -11,7 +11,7 @@ two_vms() {
 	local what=$1 library=$2 rounds=$3 libs since
 	shift 3
 	read -ra libs < <(sed -n 's/^Libs:.*-lvmm //p' "${library%/*}/vmm.pc")
-	cc -std=gnu11 -O1 -g -Wall -Wextra -Werror "$@" "-I$repo/vmm/api" -o "$tmp/two_vms" "$here/two_vms.c" \
+	cc -std=gnu11 -O1 -g -Wall -Wextra -Werror "$@" "-I$repo/vmm/api" -o "$tmp/two_vms" "$here"/{two_vms,refused_vms,holdings}.c \
 		"$library" "${libs[@]}"
 	since=$(now_ms)
 	run "$tmp/two_vms" "$guests/hello.bz64" "$guests/echo.pvh" "$guests/spin.bz64" "$tmp/disk.img" "$rounds"

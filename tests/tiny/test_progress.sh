@@ -30,8 +30,18 @@ for variables in TERM=dumb '-u TERM'; do
 		fail "$variables: $(cat -v "$tmp/screen")"
 done
 
+# A machine without a command that takes its time to be made, here for a call that is held up.
+if strace -o /dev/null -e inject=eventfd2:delay_enter=1:when=1 true 2>/dev/null; then
+	script -qefc "env TERM=xterm strace -f -qq -o /dev/null -e inject=eventfd2:delay_enter=2500000:when=1 $vmm --kernel $guests/hello.bz64 --log-level error" \
+		"$tmp/screen" </dev/null >/dev/null || true
+	screen=$(tr -d '\n' <"$tmp/screen")
+	[[ $screen == *$'\rmaking the machine (1 s)\r'*$'\r'+(' ')$'\r'* && $screen == *ello* ]] || fail "a slow start: $(cat -v "$tmp/screen")"
+else
+	note 'no strace, or it may not: a slow start is not tried'
+fi
+
 # Whoever reads messages by a program gets them and nothing else.
-expect 125 'not on a terminal' env TERM=xterm "${silent[@]}" -- true
+expect 124 'not on a terminal' env TERM=xterm "${silent[@]}" -- true
 [ "$(sed -n '1p;$p' "$tmp/err" | cut -c 1-5 | sort -u)" = 'vmm: ' ] && ! grep -q "waiting\|$escape"$'\|\r' "$tmp/err" ||
 	fail "not on a terminal: $(cat -v "$tmp/err")"
 finish

@@ -155,7 +155,8 @@ bad "not 'maybe'" --sandbox maybe
 if [ "$(id -u)" = 0 ]; then
 	bad "not 'no-such-user'" --user no-such-user
 	bad "not ''" --user ''
-	bad "not '1'" --user 1:4294967295
+	bad "not '1:4294967295'" --user 1:4294967295
+	bad "not 'nobody:nogroup'" --user nobody:nogroup
 	bad 'sandbox off' --user nobody --sandbox off
 fi
 
@@ -170,6 +171,21 @@ for user in "${users[@]}"; do
 	[ -z "$(ls "$dir")" ] || fail "$user: left behind: $(ls "$dir")"
 done
 
+# Where nobody else is in its mount namespace, as with the first program of a container, directories are cut off too: those of a share, and
+# those in which a name is removed.
+if [ "$(id -u)" = 0 ] && unshare -m true 2>/dev/null; then
+	mkdir "$tmp/mount"
+	# shellcheck disable=SC2034,SC2016 # become() has its name; for the inner shell
+	last=(unshare -m sh -c 'mount -t tmpfs none "$0" && mkdir "$0/dir" && exec "$@"' "$tmp/mount")
+	become last
+	for option in "--vsock cid=5,socket=$tmp/mount/dir/vsock" "--root $tmp/mount/dir,shared -- true"; do
+		# shellcheck disable=SC2086 # words
+		"${as[@]}" "$vmm" "${hello[@]}" --log-level info $option </dev/null >/dev/null 2>"$tmp/err" || true
+		grep -q "sandbox: [^;]*directories without a way up" "$tmp/err" || fail "alone in its mount namespace, ${option%% *}: $(<"$tmp/err")"
+	done
+	become caller
+fi
+
 # ---- threads that were taken over ----
 
 # machine KIND OPTION... - runs breakout with what makes a machine that has such a thread; sets $status and $tmp/err
@@ -179,6 +195,7 @@ machine() {
 	sockets) options+=(--vsock "cid=5,socket=$tmp/$user/vsock") ;;
 	pump) options+=(--root "$tmp/root" -- true) ;;
 	fs) options+=(--root "$tmp/root,shared" -- true) ;;
+	write | share) options+=(--root "$tmp/root,rw" -- true) ;;
 	gdb) options+=(--gdb "$tmp/$user/gdb") ;;
 	esac
 	status=0
@@ -188,7 +205,7 @@ machine() {
 mkdir "$tmp/root"
 for user in "${users[@]}"; do
 	become "$user"
-	for thread in vcpu main io sockets disk starter owner pump fs gdb; do
+	for thread in vcpu main io sockets disk starter owner pump fs write share gdb; do
 		BREAKOUT_THREAD=$thread machine $thread
 		[ "$status" = 42 ] || fail "$user, $thread: status $status, $(<"$tmp/err")"
 		tried=$(sed -n "s/^$thread: \([0-9]*\) stopped$/\1/p" "$tmp/err")
@@ -200,7 +217,8 @@ for user in "${users[@]}"; do
 		vcpu) name='vmm-vcpu0' ;;
 		io | sockets) name='vmm-io0' ;;
 		owner) name='vmm_breakout' ;;
-		fs) name='vmm-fs0' ;;
+		fs | write) name='vmm-fs0' ;;
+		share) name='vmm-fs-io' ;;
 		*) name="vmm-$thread" ;;
 		esac
 		BREAKOUT_THREAD=$thread BREAKOUT_ACT=0 machine $thread

@@ -1,13 +1,12 @@
 /*
  * A program that uses libvmm as others would: two VMs in one process, started, talked to, stopped and destroyed in
- * every order, with nothing left behind, and every way in which making one can fail.
+ * every order, with nothing left behind, and every way in which making one can fail (refused_vms.c).
  *
  *	two_vms HELLO-GUEST ECHO-GUEST SPIN-GUEST DISK ROUNDS
  *
  * Prints to stderr what is wrong, nothing else; the exit status is 0 or 1.
  */
 #define _GNU_SOURCE
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <malloc.h>
@@ -17,135 +16,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include "holdings.h"
 #include "vmm.h"
 
 #define PATIENCE_MS 20000
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#else
-#define SANITIZED 0
-#endif
-
-/* ThreadSanitizer has one of its own. */
-#ifdef __SANITIZE_THREAD__
-#define OWN_THREADS 2
-#else
-#define OWN_THREADS 1
-#endif
-
-static int failures;
-static _Atomic int errors_logged;
-static char last_logged[1024];
-
-#define CHECK(condition, ...)                                                                      \
-	do {                                                                                       \
-		if (!(condition)) {                                                                \
-			fprintf(stderr, "%s:%d: %s: ", __FILE__, __LINE__, #condition);            \
-			fprintf(stderr, __VA_ARGS__);                                              \
-			fputc('\n', stderr);                                                       \
-			failures++;                                                                \
-		}                                                                                  \
-	} while (0)
-
-static void on_log(void *arg, int level, const char *line)
-{
-	(void)arg;
-	if (level != VMM_LOG_ERROR)
-		return;
-	errors_logged++;
-	snprintf(last_logged, sizeof(last_logged), "%s", line);
-}
-
-/* ---- what the process has ---- */
-
-struct holdings {
-	int fds;
-	int threads;
-	int maps;
-	unsigned long pages; /* of address space */
-	sigset_t mask;
-	struct sigaction actions[_NSIG];
-};
-
-static int count_entries(const char *path)
-{
-	DIR *dir = opendir(path);
-	int n = 0;
-
-	if (!dir)
-		return -1;
-	while (readdir(dir))
-		n++;
-	closedir(dir);
-	return n - 2; /* . and .. */
-}
-
-/*
- * On some hosts KVM has threads of its own in our process, which end with the VM, and that ends a moment after
- * vmm_destroy(): they are waited for.
- */
-static int count_threads(void)
-{
-	int n = count_entries("/proc/self/task");
-
-	for (int i = 0; i < 1000 && n > OWN_THREADS; i++) {
-		usleep(10000);
-		n = count_entries("/proc/self/task");
-	}
-	return n;
-}
-
-/* While no VM of ours is there. */
-static void take_stock(struct holdings *h)
-{
-	FILE *f = fopen("/proc/self/maps", "re");
-
-	memset(h, 0, sizeof(*h));
-	for (int c; f && (c = getc(f)) != EOF;)
-		h->maps += c == '\n';
-	if (f)
-		fclose(f);
-	f = fopen("/proc/self/statm", "re");
-	if (f && fscanf(f, "%lu", &h->pages) != 1)
-		h->pages = 0;
-	if (f)
-		fclose(f);
-	h->fds = count_entries("/proc/self/fd");
-	h->threads = count_threads();
-	sigprocmask(SIG_SETMASK, NULL, &h->mask);
-	for (int sig = 1; sig < _NSIG; sig++)
-		sigaction(sig, NULL, &h->actions[sig]);
-}
-
-static void compare(const struct holdings *before, const struct holdings *after, const char *when)
-{
-	CHECK(after->fds == before->fds, "%s: %d file descriptors, before %d", when, after->fds,
-	      before->fds);
-	CHECK(after->threads == before->threads, "%s: %d threads, before %d", when, after->threads,
-	      before->threads);
-	for (int sig = 1; sig < _NSIG; sig++) {
-		CHECK(after->actions[sig].sa_handler == before->actions[sig].sa_handler,
-		      "%s: signal %d has another handler", when, sig);
-		CHECK(sigismember(&after->mask, sig) == sigismember(&before->mask, sig),
-		      "%s: signal %d is masked otherwise", when, sig);
-	}
-}
-
-/* The C library keeps stacks of threads that have ended: a few maps may come, one for each round may not. */
-static void compare_maps(const struct holdings *before, const struct holdings *after, int rounds)
-{
-	long grown = ((long)after->pages - (long)before->pages) / 256;
-
-	if (SANITIZED)
-		return;
-	CHECK(after->maps - before->maps < rounds / 2, "%d maps, before %d", after->maps,
-	      before->maps);
-	CHECK(grown < 64, "%ld MiB of address space more than before", grown);
-}
 
 /* ---- VMs with pipes as consoles ---- */
 
@@ -295,6 +173,40 @@ static void dump(struct vmm *vm)
 	CHECK(errors_logged > 10, "%d lines, the last: %s", errors_logged, last_logged);
 }
 
+static void dump_core(struct vmm *vm, int fd, int want, const char *what)
+{
+	off_t size;
+	int err;
+
+	errors_logged = 0;
+	err = vmm_dump_guest(vm, fd);
+	size = lseek(fd, 0, SEEK_END);
+	CHECK(err == want && errors_logged == (want < 0), "%s: %s, %d lines, the last: %s", what,
+	      strerror(-err), errors_logged, last_logged);
+	CHECK(want == 0 ? size > 64 << 20 : size <= 0, "%s: %lld bytes", what, (long long)size);
+	CHECK(want != -EINVAL || strstr(last_logged, "appends"), "%s: %s", what, last_logged);
+}
+
+/* What would not be a dump is none. */
+static void test_core(char **argv)
+{
+	int fd = memfd_create("core", MFD_CLOEXEC), p[2];
+	struct guest g;
+
+	if (fd < 0 || pipe2(p, O_CLOEXEC) < 0)
+		exit(1);
+	guest_create(&g, argv[3], NULL);
+	dump_core(g.vm, fd, 0, "a file");
+	fcntl(fd, F_SETFL, O_APPEND);
+	dump_core(g.vm, fd, -EINVAL, "a file that appends");
+	dump_core(g.vm, p[1], -EINVAL, "a pipe");
+	dump_core(g.vm, -1, -EBADF, "nothing");
+	guest_destroy(&g);
+	close(p[0]);
+	close(p[1]);
+	close(fd);
+}
+
 static void *dump_often(void *arg)
 {
 	for (int i = 0; i < 50; i++)
@@ -323,8 +235,57 @@ static void test_dump(char **argv)
 	guest_destroy(&g);
 }
 
+/* A disk that has become too small is told once, with the reason. */
+static void test_resize(char **argv)
+{
+	struct guest g;
+
+	guest_create(&g, argv[3], argv[4]);
+	CHECK(vmm_start(g.vm) == 0, "start: %s", last_logged);
+	errors_logged = 0;
+	CHECK(truncate(argv[4], 100) == 0, "truncate");
+	vmm_disks_resized(g.vm);
+	for (int i = 0; i < PATIENCE_MS && errors_logged == 0; i++)
+		usleep(1000);
+	vmm_stop(g.vm);
+	guest_ends(&g, VMM_END_STOPPED);
+	CHECK(errors_logged == 1 && strstr(last_logged, "smaller than one sector"),
+	      "%d lines, the last: %s", errors_logged, last_logged);
+	guest_destroy(&g);
+	CHECK(truncate(argv[4], 1 << 20) == 0, "truncate");
+}
+
+/* In a process of its own, which gives up its rights. What the first confinement can do here is no matter. */
+static void confine_twice(char **argv)
+{
+	struct vmm_confinement confinement = {0};
+	struct guest g;
+
+	failures = 0;
+	guest_create(&g, argv[3], NULL);
+	CHECK(vmm_confine(g.vm, &confinement) == -EINVAL, "confined before it is prepared");
+	CHECK(vmm_prepare(g.vm) == 0, "prepare: %s", last_logged);
+	vmm_confine(g.vm, &confinement);
+	errors_logged = 0;
+	CHECK(vmm_confine(g.vm, &confinement) == -EALREADY && errors_logged == 1, "%s",
+	      last_logged);
+	_exit(failures != 0);
+}
+
+static void test_confine(char **argv)
+{
+	pid_t pid = fork();
+	int status = -1;
+
+	if (pid == 0)
+		confine_twice(argv);
+	CHECK(pid > 0 && waitpid(pid, &status, 0) == pid && status == 0, "status %d", status);
+}
+
 static void test_orders(char **argv, int rounds)
 {
+	struct vmm_balloon_stats stats;
+	struct vmm_confinement confinement = {0};
 	struct guest g;
 	pthread_t thread;
 
@@ -332,13 +293,31 @@ static void test_orders(char **argv, int rounds)
 
 	guest_create(&g, argv[3], argv[4]);
 	guest_runs(&g); /* it has not even started */
+	errors_logged = 0;
+	CHECK(vmm_balloon_stats(g.vm, &stats, 1) == -EAGAIN && errors_logged == 0, "%s",
+	      last_logged);
 	guest_destroy(&g);
 
 	guest_create(&g, argv[3], argv[4]);
 	vmm_stop(g.vm);
+	errors_logged = 0;
+	CHECK(vmm_wait(g.vm, 10, NULL) == -ETIMEDOUT && errors_logged == 0, "%s", last_logged);
+	CHECK(vmm_wait(g.vm, -1, NULL) == -EDEADLK && errors_logged == 1, "%s", last_logged);
 	CHECK(vmm_start(g.vm) == 0, "start after stop: %s", last_logged);
 	guest_ends(&g, VMM_END_STOPPED);
 	guest_destroy(&g);
+
+	guest_create(&g, argv[3], argv[4]);
+	CHECK(vmm_prepare(g.vm) == 0, "prepare: %s", last_logged);
+	CHECK(vmm_prepare(g.vm) == -EALREADY, "a second prepare");
+	CHECK(vmm_start(g.vm) == 0, "start: %s", last_logged);
+	CHECK(vmm_start(g.vm) == -EALREADY && strstr(last_logged, "once"), "a second start: %s",
+	      last_logged);
+	CHECK(vmm_prepare(g.vm) == -EALREADY, "prepare after start");
+	CHECK(vmm_confine(g.vm, &confinement) == -EALREADY, "confined after the start");
+	guest_runs(&g);
+	guest_destroy(&g);
+	errors_logged = 0;
 
 	guest_create(&g, argv[3], argv[4]);
 	vmm_power_button(g.vm);
@@ -390,125 +369,6 @@ static void test_memory_fd(char **argv)
 	vmm_destroy(vm);
 }
 
-/* ---- failures ---- */
-
-static void expect_refusal(const struct vmm_config *config, int want, const char *what)
-{
-	struct vmm *vm = (struct vmm *)&failures;
-	struct holdings before, after;
-	int err;
-
-	errors_logged = 0;
-	take_stock(&before);
-	err = vmm_create(config, &vm);
-	take_stock(&after);
-	CHECK(err < 0 && (want == 0 || err == want), "%s: %s, not %s", what, strerror(-err),
-	      strerror(-want));
-	CHECK(vm == NULL, "%s: a VM in spite of it", what);
-	CHECK(errors_logged == 1, "%s: %d lines logged, the last: %s", what, errors_logged,
-	      last_logged);
-	compare(&before, &after, what);
-	if (err == 0)
-		vmm_destroy(vm);
-}
-
-static void test_refusals(char **argv)
-{
-	struct vmm_disk disks[VMM_MAX_DISKS_AND_NETS + 1];
-	struct vmm_net net = {.tap = "vmmtest9", .tap_fd = -1};
-	struct vmm_config good, c;
-
-	for (int i = 0; i <= VMM_MAX_DISKS_AND_NETS; i++)
-		disks[i] = (struct vmm_disk){.path = argv[4]};
-	vmm_config_init(&good);
-	good.kernel = argv[1];
-	good.disks = disks;
-
-#define REFUSED(want, what, ...)                                                                   \
-	do {                                                                                       \
-		c = good;                                                                          \
-		__VA_ARGS__;                                                                       \
-		expect_refusal(&c, want, what);                                                    \
-	} while (0)
-	REFUSED(-EINVAL, "no kernel", c.kernel = NULL);
-	REFUSED(-ENOENT, "a missing kernel", c.kernel = "/nonexistent", c.n_disks = 1);
-	REFUSED(-ENOENT, "a missing initrd", c.initrd = "/nonexistent", c.n_disks = 1);
-	REFUSED(0, "a disk as kernel", c.kernel = argv[4], c.n_disks = 1);
-	REFUSED(-EINVAL, "two command lines", c.cmdline = "", c.append = "");
-	REFUSED(-EINVAL, "no CPU", c.cpus = 0);
-	REFUSED(-EINVAL, "too many CPUs", c.cpus = VMM_MAX_CPUS + 1);
-	REFUSED(-EINVAL, "too little memory", c.memory = VMM_MIN_MEMORY - 1);
-	REFUSED(0, "too much memory", c.memory = UINT64_MAX);
-	REFUSED(-EBUSY, "a disk twice", c.n_disks = 2);
-	REFUSED(-EINVAL, "too many disks", c.n_disks = VMM_MAX_DISKS_AND_NETS + 1);
-	disks[1].path = "/nonexistent";
-	REFUSED(-ENOENT, "a missing second disk", c.n_disks = 2);
-	REFUSED(-ENODEV, "a missing TAP", c.n_disks = 1, c.nets = &net, c.n_nets = 1);
-	net.tap = NULL;
-	REFUSED(0, "no TAP", c.n_disks = 1, c.nets = &net, c.n_nets = 1);
-	net.tap_fd = STDERR_FILENO;
-	REFUSED(0, "a TAP that is none", c.n_disks = 1, c.nets = &net, c.n_nets = 1);
-}
-
-/* The process may open one descriptor more each time: creation fails at every place where it can. */
-static void test_few_descriptors(char **argv)
-{
-	struct vmm_disk disks[] = {{.path = argv[4]}};
-	struct rlimit few, many;
-	struct vmm_config c;
-	struct vmm *vm = NULL;
-	int failed = 0, first = dup(STDERR_FILENO);
-
-	close(first);
-	vmm_config_init(&c);
-	c.kernel = argv[1];
-	c.disks = disks;
-	c.n_disks = 1;
-	c.cpus = 2;
-	c.console_in = STDIN_FILENO;
-	getrlimit(RLIMIT_NOFILE, &many);
-	few = many;
-	for (int more = 0; more < 64 && !vm && failures == 0; more++) {
-		struct holdings before, after;
-		int err;
-
-		errors_logged = 0;
-		take_stock(&before);
-		few.rlim_cur = (rlim_t)(first + more);
-		setrlimit(RLIMIT_NOFILE, &few);
-		err = vmm_create(&c, &vm);
-		setrlimit(RLIMIT_NOFILE, &many);
-		if (err == 0)
-			break;
-		failed++;
-		take_stock(&after);
-		CHECK(err == -EMFILE, "%d descriptors: %s", more, strerror(-err));
-		CHECK(errors_logged == 1, "%d descriptors: %d lines logged, the last: %s", more,
-		      errors_logged, errors_logged ? last_logged : "");
-		compare(&before, &after, "few descriptors");
-	}
-	CHECK(failures || (vm && failed > 8), "created after %d failures", failed);
-	vmm_destroy(vm);
-}
-
-/* Address space that does not hold the guest's memory. */
-static void test_little_memory(char **argv)
-{
-	struct rlimit little, much;
-	struct vmm_config c;
-
-	if (SANITIZED)
-		return;
-	vmm_config_init(&c);
-	c.kernel = argv[1];
-	getrlimit(RLIMIT_AS, &much);
-	little = much;
-	little.rlim_cur = 128 << 20;
-	setrlimit(RLIMIT_AS, &little);
-	expect_refusal(&c, -ENOMEM, "little memory");
-	setrlimit(RLIMIT_AS, &much);
-}
-
 int main(int argc, char **argv)
 {
 	struct holdings before, after;
@@ -518,8 +378,7 @@ int main(int argc, char **argv)
 		return 1;
 	rounds = atoi(argv[5]);
 	mallopt(M_ARENA_MAX, 1); /* fewer maps that come and go */
-	vmm_log_set_level(VMM_LOG_ERROR);
-	vmm_log_set_sink(on_log, NULL);
+	holdings_log();
 
 	for (int i = 0; i < 6; i++)
 		play_round(argv, i);
@@ -530,15 +389,16 @@ int main(int argc, char **argv)
 		compare(&before, &after, "a round");
 	}
 	test_orders(argv, rounds);
+	test_resize(argv);
+	test_confine(argv);
 	test_dump(argv);
+	test_core(argv);
 	test_memory_fd(argv);
 	take_stock(&after);
 	compare(&before, &after, "orders");
 	compare_maps(&before, &after, rounds);
 
-	test_refusals(argv);
-	test_few_descriptors(argv);
-	test_little_memory(argv);
+	test_refused_vms(argv);
 	take_stock(&after);
 	compare(&before, &after, "refusals");
 	compare_maps(&before, &after, rounds);

@@ -106,8 +106,10 @@ static void try_bad(struct device *d, unsigned int queue, const struct bad *bad)
 	for (uint16_t i = 0; i < 3; i++)
 		ring_desc(ring, i, bad->desc[i].address, bad->desc[i].len, bad->desc[i].flags,
 			  bad->desc[i].next);
-	ring_offer(ring, bad->head);
-	ring->avail->idx = (uint16_t)(ring->avail->idx + bad->jump);
+	ring->avail->ring[0] = bad->head;
+	barrier();
+	/* At once: a kick of before may have the device look at any moment. */
+	ring->avail->idx = (uint16_t)(1 + bad->jump);
 	kick(d, queue);
 	outcome = ring_wait(d, queue, PATIENCE);
 	EXPECT(outcome == BROKEN, "%s, queue %u: takes %s (%u)", device_name(d), queue, bad->what,

@@ -105,6 +105,8 @@ const char *device_name(const struct device *d)
 		return "balloon";
 	case VIRTIO_ID_VSOCK:
 		return "vsock";
+	case VIRTIO_ID_FS:
+		return "fs";
 	default:
 		return "a device of another kind";
 	}

@@ -84,6 +84,7 @@ static const struct request {
 	{VIRTIO_ID_VSOCK, 1, {{0, 44, false}, {1024, 64, false}, {2048, 64, false}}, fill_vsock},
 	{VIRTIO_ID_CONSOLE, 1, {{0, 64, false}, {64, 64, false}, {128, 64, false}}, fill_pages},
 	{VIRTIO_ID_BALLOON, 0, {{0, 64, false}, {64, 64, false}, {128, 64, false}}, fill_pages},
+	{VIRTIO_ID_FS, 1, {{0, 40, false}, {1024, 256, false}, {4096, 1024, true}}, NULL},
 	{VIRTIO_ID_RNG, 0, {{0, 16, true}, {64, 16, true}, {128, 16, true}}, NULL},
 };
 

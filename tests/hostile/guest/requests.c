@@ -27,7 +27,10 @@ unsigned int cut(struct piece *pieces, unsigned int max, uint64_t address, uint3
 	return n;
 }
 
-/* The balloon gets no page numbers of chance: they would take this program's own pages away. */
+/*
+ * The balloon gets no page numbers of chance, as what lies behind a list would be: they would take this program's own pages away. For it a
+ * piece becomes shorter, or reaches out of memory.
+ */
 static void break_one(struct ring *ring, uint16_t i, bool address)
 {
 	volatile struct vring_desc *d = &ring->desc[i];
@@ -37,7 +40,11 @@ static void break_one(struct ring *ring, uint16_t i, bool address)
 		d->addr = address ? rnd_place() : RAM_END - 1;
 		break;
 	case 1:
-		d->len = (uint32_t)rnd_nasty();
+		if (address)
+			d->len = (uint32_t)rnd_nasty();
+		else
+			d->len = chance(50) ? rnd_below(d->len + 1)
+					    : (uint32_t)(rnd_nasty() | RAM_END);
 		break;
 	case 2:
 		d->flags ^= (uint16_t)(1u << rnd_below(16));

@@ -2,6 +2,7 @@
 #include "device.h"
 
 #include <linux/virtio_blk.h>
+#include <linux/fuse.h>
 #include <linux/virtio_vsock.h>
 
 void ring_make(struct ring *ring, uint16_t size)
@@ -144,6 +145,19 @@ static bool vsock_works(struct device *d)
 	       answer->op == VIRTIO_VSOCK_OP_RST;
 }
 
+/* Before it has begun, it says so to whoever asks. */
+static bool fs_works(struct device *d)
+{
+	struct fuse_in_header *in = alloc(sizeof(*in), 16);
+	struct fuse_out_header *out = alloc(sizeof(*out), 16);
+	const struct piece pieces[] = {{gpa(in), sizeof(*in), false},
+				       {gpa(out), sizeof(*out), true}};
+
+	*in = (struct fuse_in_header){
+		.len = sizeof(*in), .opcode = FUSE_STATFS, .unique = 7, .nodeid = FUSE_ROOT_ID};
+	return exchange(d, 1, pieces, 2) == DONE && out->unique == 7 && out->error < 0;
+}
+
 static bool works(struct device *d)
 {
 	switch (d->id) {
@@ -159,6 +173,8 @@ static bool works(struct device *d)
 		return balloon_works(d);
 	case VIRTIO_ID_VSOCK:
 		return vsock_works(d);
+	case VIRTIO_ID_FS:
+		return fs_works(d);
 	default:
 		return false;
 	}

@@ -15,6 +15,7 @@ void attack_race(void);	  /* race.c: values that change between two reads */
 void attack_requests(void); /* requests.c: requests of every device, mostly valid */
 void attack_net(void);	    /* net.c: frames and control requests */
 void attack_vsock(void);    /* vsock.c: streams and credit */
+void attack_fs(void);	    /* fs.c: shared directories */
 void attack_balloon(void);  /* balloon.c: pages that are none */
 void attack_flood(void);    /* flood.c: kicks and resets without end */
 void attack_wild(void);	    /* msix.c: interrupts that hit ourselves; it may end in any way */
