@@ -63,6 +63,11 @@ static inline uint32_t fs_send(unsigned int queue, const void *bytes, uint32_t l
 	memset(device_at(FS_ANSWER, FS_ROOM), 0xaa, FS_ROOM);
 	virtq_driver_send(&fix.drv[queue], pieces, n);
 	device_kick(queue);
+	while (!fix.runs && fs.slow.n > 0)
+		evloop_turn(&fix.loop);
+	while (fix.runs && __atomic_load_n(&fix.drv[queue].used->idx, __ATOMIC_ACQUIRE) ==
+				   fix.drv[queue].next_used)
+		usleep(50);
 	return device_reap(queue);
 }
 
@@ -168,10 +173,17 @@ static inline void fs_forget(uint64_t node, uint64_t n)
 	ck_assert_uint_eq(fs_send(FS_FORGET, &forget, sizeof(forget), 0, 0), 0);
 }
 
+static bool fs_writable;
+
 static inline int fs_open_device(bool keep)
 {
-	struct virtio_fs_options options = {
-		.loop = &fix.loop, .path = fs_dir, .tag = "root", .keep = keep};
+	struct virtio_fs_options options = {.loop = &fix.loop,
+					    .path = fs_dir,
+					    .tag = "root",
+					    .n_queues = 2,
+					    .writable = fs_writable,
+					    .cache = keep ? VIRTIO_FS_CACHE_ALWAYS
+							  : VIRTIO_FS_CACHE_AUTO};
 
 	return virtio_fs_init(&fs, &options);
 }

@@ -217,3 +217,17 @@ static inline void fake_init(struct fake_target *f)
 	gdb_server_init(&f->server, &fake_ops, f, FAKE_CPUS);
 	gdb_server_connect(&f->server);
 }
+/* A packet with that text comes from the debugger. */
+static inline void fake_ask(struct fake_target *f, const void *text, size_t len)
+{
+	const uint8_t *bytes = text;
+	char sum_text[4];
+	uint8_t sum = 0;
+
+	for (size_t i = 0; i < len; i++)
+		sum += bytes[i];
+	snprintf(sum_text, sizeof(sum_text), "#%02x", sum);
+	gdb_server_input(&f->server, "$", 1);
+	gdb_server_input(&f->server, text, len);
+	gdb_server_input(&f->server, sum_text, 3);
+}

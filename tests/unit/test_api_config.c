@@ -1,12 +1,16 @@
 /*
  * What vmm_create() refuses by looking at its configuration alone, before anything is opened: what is more than a machine has,
- * and what contradicts itself. Each is -EINVAL and one line.
+ * and what contradicts itself. Each is -EINVAL, or -EBADF of a descriptor, and one line.
  */
 #include <check.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "vmm/api/vmm.h"
 
@@ -30,21 +34,26 @@ static void setup(void)
 {
 	vmm_log_set_sink(on_log, NULL);
 	vmm_config_init(&config);
-	config.kernel = "/nonexistent/kernel";
+	config.kernel = "/proc/nonexistent/kernel";
 	for (unsigned int i = 0; i <= VMM_MAX_FORWARDS; i++)
 		forwards[i] = (struct vmm_forward){.host = (uint16_t)(20000 + i), .guest = 1};
 }
 
-static void refused(const char *want, const char *what)
+static void refused_by(int error, const char *want, const char *what)
 {
 	struct vmm *vm = (struct vmm *)&config;
 	int err;
 
 	n_lines = 0;
 	err = vmm_create(&config, &vm);
-	ck_assert_msg(err == -EINVAL && n_lines == 1 && strstr(line, want), "%s: %d, %u lines: %s",
+	ck_assert_msg(err == error && n_lines == 1 && strstr(line, want), "%s: %d, %u lines: %s",
 		      what, err, n_lines, line);
 	ck_assert_ptr_null(vm);
+}
+
+static void refused(const char *want, const char *what)
+{
+	refused_by(-EINVAL, want, what);
 }
 
 #define DISK_REFUSED(want, ...)                                                                    \
@@ -59,7 +68,7 @@ START_TEST(disks)
 	config.disks = &disk;
 	config.n_disks = 1;
 	disk = (struct vmm_disk){0};
-	refused("no path", "a disk without a path");
+	refused("disks[0].path is NULL", "a disk without a path");
 	DISK_REFUSED("'d.img': 33 queues: a disk has at most 32",
 		     .queues = VMM_MAX_DISK_QUEUES + 1);
 	DISK_REFUSED("'d.img': a burst goes with", .iops_burst = 1);
@@ -67,10 +76,11 @@ START_TEST(disks)
 	DISK_REFUSED("a burst goes with", .bps = 1, .iops_burst = 1);
 	DISK_REFUSED("a burst goes with", .iops = 1, .bps_burst = 1);
 	DISK_REFUSED("goes with an overlay", .overlay_file = "o");
-	DISK_REFUSED("none of its enum", .format = (enum vmm_disk_format)9);
-	DISK_REFUSED("none of its enum", .backing_format = (enum vmm_disk_format)9);
+	DISK_REFUSED("disks[0].format is none of its enum", .format = (enum vmm_disk_format)9);
+	DISK_REFUSED("disks[0].backing_format is none of its enum",
+		     .backing_format = (enum vmm_disk_format)9);
 	config.disks = NULL;
-	refused("an array is missing", "disks that are nowhere");
+	refused("1 disks, but their array is NULL", "disks that are nowhere");
 }
 END_TEST
 
@@ -94,12 +104,12 @@ START_TEST(network_cards)
 	NET_REFUSED("several queues go with", .user = true, .queues = 2);
 	NET_REFUSED("several queues go with", .tap_fd = 9, .queues = 2);
 	NET_REFUSED("passt is a program of its own", .user = true, .vhost = VMM_VHOST_ON);
-	NET_REFUSED("none of its enum", .tap = "t", .vhost = (enum vmm_vhost)9);
+	NET_REFUSED("nets[0].vhost is none of its enum", .tap = "t", .vhost = (enum vmm_vhost)9);
 	NET_REFUSED("from 68 to 65535", .user = true, .mtu = 67);
 	NET_REFUSED("cannot be zero or a group address", .user = true, .mac = group);
 	NET_REFUSED("cannot be zero or a group address", .tap = "t", .mac = zero);
 	config.nets = NULL;
-	refused("an array is missing", "cards that are nowhere");
+	refused("but their array is NULL", "cards that are nowhere");
 }
 END_TEST
 
@@ -124,9 +134,9 @@ START_TEST(port_forwards)
 	config.n_nets = 1;
 	NET_REFUSED("forwards go with passt alone", .tap = "t", .forwards = forwards,
 		    .n_forwards = 1);
-	NET_REFUSED("an array is missing", .user = true, .n_forwards = 1);
-	NET_REFUSED("65 forwards: a card has at most 64", .user = true, .forwards = forwards,
-		    .n_forwards = VMM_MAX_FORWARDS + 1);
+	NET_REFUSED("nets[0].forwards is NULL", .user = true, .n_forwards = 1);
+	NET_REFUSED("nets[0].n_forwards is more than VMM_MAX_FORWARDS", .user = true,
+		    .forwards = forwards, .n_forwards = VMM_MAX_FORWARDS + 1);
 	forwards[1].host = forwards[0].host;
 	NET_REFUSED("forwarded twice", .user = true, .forwards = forwards, .n_forwards = 2);
 	forwards[1].guest = 0;
@@ -149,6 +159,8 @@ END_TEST
 START_TEST(the_machine)
 {
 	struct vmm_vsock vsock = {.cid = VMM_MIN_CID};
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct vmm_vsock_port ports[] = {{7, fd}, {7, fd}};
 	const struct vmm_config good = config;
 
 #define REFUSED(want, ...)                                                                         \
@@ -165,6 +177,94 @@ START_TEST(the_machine)
 	REFUSED("at most 32", config.io_threads = VMM_MAX_IO_THREADS + 1);
 	REFUSED("not both", config.console_socket = 9, config.console_out = 9);
 	REFUSED("a socket device has no path", config.vsock = &vsock);
+	ck_assert_int_ge(ports[0].fd, 0);
+	vsock.ports = ports;
+	vsock.n_ports = 2;
+	REFUSED("vsock port 7 is there twice", config.vsock = &vsock);
+	close(ports[0].fd);
+}
+END_TEST
+
+/* The arrays are at the end of what can be read: of one that is said to be longer than any can be nothing is. */
+START_TEST(arrays)
+{
+	char *page = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct vmm_vsock vsock = {.cid = VMM_MIN_CID, .ports = (void *)(page + 4096), .n_ports = 9};
+	const struct vmm_config good = config;
+	struct vmm_disk two[] = {{.path = "d"}, {.path = NULL}};
+	struct vmm_share shares[] = {{.path = "p", .tag = "t"},
+				     {.path = "q", .tag = "u", .cache = (enum vmm_share_cache)9},
+				     {.path = NULL}};
+	struct vmm_initrd_part parts[] = {
+		{.name = "p", .data = "x", .size = 1}, {.name = "q"}, {.name = NULL}};
+
+	ck_assert_ptr_ne(page, MAP_FAILED);
+	ck_assert_int_eq(mprotect(page + 4096, 4096, PROT_NONE), 0);
+	REFUSED("33 disks are more than 32", config.disks = (void *)(page + 4096),
+		config.n_disks = 33);
+	REFUSED("4294967295 nets", config.nets = (void *)(page + 4096), config.n_nets = UINT32_MAX);
+	REFUSED("31 nets beside the disks are more than 30", config.disks = two, config.n_disks = 2,
+		config.nets = (void *)(page + 4096), config.n_nets = 31);
+	REFUSED("9 shares are more than 8", config.shares = (void *)(page + 4096),
+		config.n_shares = 9);
+	REFUSED("9 initrd_parts are more", config.initrd_parts = (void *)(page + 4096),
+		config.n_initrd_parts = 9);
+	REFUSED("9 vsock ports are more", config.vsock = &vsock);
+	REFUSED("shares, but their array is NULL", config.n_shares = 1);
+	REFUSED("initrd_parts, but their array is NULL", config.n_initrd_parts = 1);
+	vsock.ports = NULL;
+	vsock.n_ports = 1;
+	REFUSED("vsock ports, but their array is NULL", config.vsock = &vsock);
+	REFUSED("disks[1].path is NULL", config.disks = two, config.n_disks = 2);
+	REFUSED("shares[1].cache is none of its enum", config.shares = shares, config.n_shares = 3);
+	shares[1].cache = VMM_SHARE_CACHE_NEVER;
+	REFUSED("shares[2].path is NULL", config.shares = shares, config.n_shares = 3);
+	REFUSED("initrd_parts[1].data and fill are both NULL", config.initrd_parts = parts,
+		config.n_initrd_parts = 3);
+	parts[1].data = "y";
+	REFUSED("initrd_parts[2].name is NULL", config.initrd_parts = parts,
+		config.n_initrd_parts = 3);
+	REFUSED("hugepages is none of its enum", config.hugepages = (enum vmm_hugepages)9);
+	REFUSED("sandbox is none of its enum", config.sandbox = (enum vmm_sandbox)9);
+	munmap(page, 8192);
+}
+END_TEST
+
+START_TEST(descriptors)
+{
+	struct vmm_vsock_port port = {.port = 1, .fd = 999};
+	const struct vmm_vsock vsock = {.cid = VMM_MIN_CID, .ports = &port, .n_ports = 1};
+	static const uint8_t zero[6];
+	const struct vmm_config good = config;
+	int reads = open("/dev/null", O_RDONLY | O_CLOEXEC),
+	    writes = open("/dev/null", O_WRONLY | O_CLOEXEC);
+
+#define BAD_FD(want, ...)                                                                          \
+	do {                                                                                       \
+		config = good;                                                                     \
+		__VA_ARGS__;                                                                       \
+		refused_by(-EBADF, want, #__VA_ARGS__);                                            \
+	} while (0)
+	BAD_FD("console_in: file descriptor 999 is not open", config.console_in = 999);
+	BAD_FD("console_out: file descriptor 999 is not open", config.console_out = 999);
+	BAD_FD("console_socket: file descriptor 999 is not open as a socket",
+	       config.console_socket = 999);
+	BAD_FD("not open as a socket", config.console_socket = reads);
+	BAD_FD("vsock port: file descriptor 999 is not open as a socket", config.vsock = &vsock);
+	port.fd = writes;
+	BAD_FD("vsock port", config.vsock = &vsock);
+	BAD_FD("dump_fd: file descriptor 999 is not open", config.dump_fd = 999);
+	BAD_FD("not open for writing", config.console_out = reads);
+	BAD_FD("not open for writing", config.dump_fd = reads);
+	/* An input that cannot be read is what nohup(1) gives. What is refused next is the card. */
+	config = good;
+	config.console_in = config.console_out = config.dump_fd = writes;
+	net = (struct vmm_net){.tap = "t", .mac = zero};
+	config.nets = &net;
+	config.n_nets = 1;
+	refused("cannot be zero", "good descriptors");
+	close(reads);
+	close(writes);
 }
 END_TEST
 
@@ -182,6 +282,8 @@ int main(void)
 	tcase_add_test(tcase, port_forwards);
 	tcase_add_test(tcase, a_tap_twice);
 	tcase_add_test(tcase, the_machine);
+	tcase_add_test(tcase, arrays);
+	tcase_add_test(tcase, descriptors);
 	suite_add_tcase(suite, tcase);
 	srunner_run_all(runner, CK_NORMAL);
 	failed = srunner_ntests_failed(runner);

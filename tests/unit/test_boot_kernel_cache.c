@@ -1,104 +1,8 @@
-/* boot/kernel_cache: what is kept and found again, and every way in which a cache can be wrong, in the way, or in use. */
-#include <dirent.h>
+/* boot/kernel_cache: what is kept and found again, of kernels that change and in files that are damaged. */
 #include <fcntl.h>
-#include <sys/file.h>
-#include <sys/resource.h>
-#include <sys/wait.h>
 #include <time.h>
 
-#include "unpack_fixture.h"
-
-#include "boot/kernel_cache_file.h"
-
-static char place[] = "/tmp/vmm-cache-XXXXXX";
-static char parent[64];
-static char dir[80];
-
-static void setup(void)
-{
-	fixture_setup();
-	fixture_make_vmlinux();
-	fixture_pack(&packers[0]);
-	fixture_open_bzimage();
-	strcpy(place + sizeof(place) - 7, "XXXXXX");
-	ck_assert_ptr_nonnull(mkdtemp(place));
-	snprintf(parent, sizeof(parent), "%s/cache", place);
-	snprintf(dir, sizeof(dir), "%s/vmm", parent);
-	/* younger files than this are not kept */
-	usleep(150000);
-}
-
-static void teardown(void)
-{
-	char command[128];
-
-	snprintf(command, sizeof(command), "rm -rf '%s'", place);
-	ck_assert_int_eq(system(command), 0);
-	free(bzi);
-	bzi = NULL;
-	fixture_teardown();
-}
-
-/* How many files there are; the last one's path goes to path. */
-static int files(char *path, size_t size)
-{
-	DIR *list = opendir(dir);
-	struct dirent *e;
-	int n = 0;
-
-	while (list && (e = readdir(list))) {
-		if (e->d_name[0] == '.')
-			continue;
-		if (path)
-			snprintf(path, size, "%s/%s", dir, e->d_name);
-		n++;
-	}
-	if (list)
-		closedir(list);
-	return n;
-}
-
-static char *only_file(void)
-{
-	static char path[512];
-
-	ck_assert_int_eq(files(path, sizeof(path)), 1);
-	return path;
-}
-
-static void boot_well(void)
-{
-	fixture_expect_unpacked(fixture_boot_opened(dir));
-}
-
-static void patch(const char *path, off_t at, const void *bytes, size_t len)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
-
-	ck_assert_int_ge(fd, 0);
-	ck_assert_int_eq(pwrite(fd, bytes, len, at), (ssize_t)len);
-	close(fd);
-}
-
-/* The cache's file is the user's own and believed: a byte of it that was changed shows whether it was read. */
-static void mark(void)
-{
-	patch(only_file(), 16384, "\xee", 1);
-}
-
-/* The kernel's first byte tells where it is from. */
-static bool boot_hits(void)
-{
-	uint8_t first;
-
-	fixture_expect_booted(fixture_boot_opened(dir));
-	ck_assert_uint_eq(entry.entry, VM_ENTRY);
-	first = *guest_bytes(segs[0].paddr, 1);
-	if (first == 0xee)
-		return true;
-	fixture_expect_segments(0);
-	return false;
-}
+#include "tests/unit/kernel_cache_fixture.h"
 
 START_TEST(keeps_and_finds)
 {
@@ -130,14 +34,15 @@ START_TEST(tells_the_same)
 	struct kernel_cache_id id;
 	atomic_bool stop = false;
 	struct vmlinux a, b;
+	char *text;
 
 	ck_assert_int_eq(kernel_cache_identify(&in, &where, &id), 0);
 	ck_assert_int_eq(kernel_cache_load(dir, &id, &mem, &where, &b), -ENOENT);
-	ck_assert(!kernel_cache_may_have(dir, cfg.kernel_fd));
+	ck_assert_int_eq(kernel_cache_config(dir, cfg.kernel_fd, &text), -ENOENT);
 	ck_assert_int_eq(vmlinux_unpack(&mem, &where, &in, &stop, &a), 0);
 	ck_assert_int_eq(kernel_cache_store(dir, &id, &in, &mem, &where, &a), 0);
-	ck_assert(kernel_cache_may_have(dir, cfg.kernel_fd));
-	ck_assert(!kernel_cache_may_have("/nowhere", cfg.kernel_fd));
+	ck_assert_int_eq(kernel_cache_config(dir, cfg.kernel_fd, &text), -ENODATA);
+	ck_assert_int_eq(kernel_cache_config("/nowhere", cfg.kernel_fd, &text), -ENOENT);
 	fixture_clear_ram();
 	/* to another place than it was kept from */
 	where.load += 0x800000;
@@ -154,7 +59,46 @@ START_TEST(tells_the_same)
 	vmlinux_fini(&a);
 	vmlinux_fini(&b);
 	ck_assert_int_eq(fchmod(cfg.kernel_fd, 0640), 0);
-	ck_assert(!kernel_cache_may_have(dir, cfg.kernel_fd));
+	ck_assert_int_eq(kernel_cache_config(dir, cfg.kernel_fd, &text), -ESTALE);
+}
+END_TEST
+
+/* What it was built with is known without unpacking it once more. */
+START_TEST(tells_the_configuration)
+{
+	static const char config[] = "CONFIG_64BIT=y\nCONFIG_MODULES=y\n";
+	uint8_t *at = vm_file + segs[1].offset + 64;
+	const uint64_t far = UINT64_C(1) << 62;
+	struct kernel_cache_head head;
+	char *text;
+	size_t n;
+	int fd;
+
+	memcpy(at, "IKCFG_ST", 8);
+	n = 8 + pack_gzip(config, sizeof(config) - 1, at + 8, 0x1000) + 4;
+	memcpy(at + n, "IKCFG_ED", 8);
+	fixture_pack(&packers[0]);
+	fixture_open_bzimage();
+	usleep(150000);
+	ck_assert_int_eq(kernel_cache_config(dir, cfg.kernel_fd, &text), -ENOENT);
+	fixture_expect_booted(fixture_boot_opened(dir));
+	ck_assert_int_eq(kernel_cache_config(dir, cfg.kernel_fd, &text), 0);
+	ck_assert_str_eq(text, config);
+	free(text);
+	/* damaged files */
+	fd = open(only_file(), O_RDONLY | O_CLOEXEC);
+	ck_assert_int_eq(pread(fd, &head, sizeof(head), 0), sizeof(head));
+	close(fd);
+	patch(only_file(), (off_t)head.config_at + 20, "\xee\xee\xee", 3);
+	ck_assert_int_eq(kernel_cache_config(dir, cfg.kernel_fd, &text), -EBADMSG);
+	patch(only_file(), offsetof(struct kernel_cache_head, config_at), &far, sizeof(far));
+	ck_assert_int_eq(kernel_cache_config(dir, cfg.kernel_fd, &text), -EBADMSG);
+	patch(only_file(), offsetof(struct kernel_cache_head, config_len), &far, sizeof(far));
+	ck_assert_int_eq(kernel_cache_config(dir, cfg.kernel_fd, &text), -EBADMSG);
+	patch(only_file(), 0, "vmmkrnl1", 8);
+	ck_assert_int_eq(kernel_cache_config(dir, cfg.kernel_fd, &text), -EBADMSG);
+	ck_assert_int_eq(truncate(only_file(), 100), 0);
+	ck_assert_int_eq(kernel_cache_config(dir, cfg.kernel_fd, &text), -EBADMSG);
 }
 END_TEST
 
@@ -275,275 +219,6 @@ START_TEST(survives_damaged_heads)
 }
 END_TEST
 
-/* ---- what is not to be trusted ---- */
-
-START_TEST(uses_no_directory_that_others_write)
-{
-	boot_well();
-	mark();
-	for (mode_t mode = 0720; mode <= 0777; mode += mode == 0720 ? 055 : 2) {
-		ck_assert_int_eq(chmod(dir, mode), 0);
-		ck_assert_msg(!boot_hits(), "mode %o", mode);
-	}
-	ck_assert_int_eq(chmod(dir, 0755), 0);
-	ck_assert(boot_hits());
-}
-END_TEST
-
-START_TEST(uses_no_file_that_others_write)
-{
-	boot_well();
-	mark();
-	ck_assert_int_eq(chmod(only_file(), 0620), 0);
-	ck_assert(!boot_hits());
-	/* and there is one of our own then */
-	mark();
-	ck_assert(boot_hits());
-}
-END_TEST
-
-START_TEST(uses_nothing_of_another_user)
-{
-	if (geteuid() != 0) {
-		fprintf(stderr, "note: only root can give files away; not tested\n");
-		return;
-	}
-	boot_well();
-	mark();
-	ck_assert_int_eq(chown(only_file(), 65534, 65534), 0);
-	ck_assert(!boot_hits());
-	mark();
-	ck_assert(boot_hits());
-	ck_assert_int_eq(chown(dir, 65534, 65534), 0);
-	ck_assert(!boot_hits());
-	/* nor is anything made in what is another's */
-	snprintf(dir, sizeof(dir), "%s/other/vmm", place);
-	snprintf(parent, sizeof(parent), "%s/other", place);
-	ck_assert_int_eq(mkdir(parent, 0777), 0);
-	ck_assert_int_eq(chown(parent, 65534, 65534), 0);
-	boot_well();
-	ck_assert_int_eq(access(dir, F_OK), -1);
-}
-END_TEST
-
-START_TEST(follows_no_symlinks)
-{
-	char path[512], to[96];
-
-	/* the directory */
-	snprintf(to, sizeof(to), "%s/real", place);
-	ck_assert_int_eq(mkdir(to, 0700), 0);
-	ck_assert_int_eq(mkdir(parent, 0700), 0);
-	ck_assert_int_eq(symlink(to, dir), 0);
-	boot_well();
-	ck_assert_int_eq(files(NULL, 0), 0);
-	ck_assert_int_eq(unlink(dir), 0);
-	/* the file */
-	boot_well();
-	mark();
-	strcpy(path, only_file());
-	snprintf(to, sizeof(to), "%s/elsewhere", place);
-	ck_assert_int_eq(rename(path, to), 0);
-	ck_assert_int_eq(symlink(to, path), 0);
-	ck_assert(!boot_hits());
-	/* the name that it is written under */
-	ck_assert_int_eq(unlink(path), 0);
-	strcat(path, ".new");
-	ck_assert_int_eq(symlink(to, path), 0);
-	ck_assert(!boot_hits());
-	ck_assert_int_eq(files(NULL, 0), 1);
-}
-END_TEST
-
-START_TEST(survives_what_is_no_file)
-{
-	char path[512];
-
-	boot_well();
-	strcpy(path, only_file());
-	ck_assert_int_eq(unlink(path), 0);
-	ck_assert_int_eq(mkfifo(path, 0600), 0);
-	boot_well();
-	mark();
-	ck_assert(boot_hits());
-	strcpy(path, only_file());
-	ck_assert_int_eq(unlink(path), 0);
-	ck_assert_int_eq(mkdir(path, 0700), 0);
-	boot_well();
-	ck_assert_int_eq(files(NULL, 0), 1);
-	ck_assert_int_eq(rmdir(path), 0);
-}
-END_TEST
-
-/* ---- names and places ---- */
-
-START_TEST(needs_a_place)
-{
-	static const char *const places[] = {"", "/proc/vmm", "/dev/null/vmm", "none"};
-
-	ck_assert_int_eq(chdir(place), 0);
-	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++)
-		fixture_expect_unpacked(fixture_boot_opened(places[i]));
-	/* no more than the parent is made */
-	snprintf(dir, sizeof(dir), "%s/a/b/c", place);
-	boot_well();
-	snprintf(dir, sizeof(dir), "%s/a", place);
-	ck_assert_int_eq(access(dir, F_OK), -1);
-}
-END_TEST
-
-/* ---- in use, and full ---- */
-
-START_TEST(leaves_a_file_that_is_being_written_alone)
-{
-	char path[512];
-	int fd;
-
-	boot_well();
-	strcpy(path, only_file());
-	ck_assert_int_eq(unlink(path), 0);
-	strcat(path, ".new");
-	fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
-	ck_assert_int_eq(flock(fd, LOCK_EX), 0);
-	ck_assert_int_eq(write(fd, path, sizeof(path)), sizeof(path));
-	boot_well();
-	ck_assert_str_eq(only_file(), path);
-	/* who wrote it was killed */
-	close(fd);
-	boot_well();
-	ck_assert_ptr_null(strstr(only_file(), ".new"));
-	mark();
-	ck_assert(boot_hits());
-}
-END_TEST
-
-/* What a child can do without Check, whose messages are its parent's: 0 when the kernel is there as it should be. */
-static int child_boot(void)
-{
-	struct boot_job *job;
-
-	guest_mem_discard(&mem, guest_mem_ptr(&mem, 0, 64 * MIB), 64 * MIB);
-	job = boot_begin(&mem, &cfg, dir);
-	if (boot_finish(job, &mem, &cfg, &entry) < 0 || entry.entry != VM_ENTRY)
-		return 1;
-	for (unsigned int i = 0; i < N_SEGS; i++) {
-		if (memcmp(guest_bytes(segs[i].paddr, segs[i].size), vm_file + segs[i].offset,
-			   segs[i].size) != 0)
-			return 1;
-	}
-	return 0;
-}
-
-#define AT_ONCE 12
-
-START_TEST(is_used_by_many_at_once)
-{
-	pid_t pids[AT_ONCE];
-	int status;
-
-	for (int i = 0; i < AT_ONCE; i++) {
-		pids[i] = fork();
-		if (pids[i] == 0) {
-			int bad = 0;
-
-			for (int j = 0; j < 5; j++)
-				bad += child_boot();
-			_exit(bad);
-		}
-	}
-	for (int i = 0; i < AT_ONCE; i++) {
-		ck_assert_int_eq(waitpid(pids[i], &status, 0), pids[i]);
-		ck_assert_int_eq(status, 0);
-	}
-	ck_assert_ptr_null(strstr(only_file(), ".new"));
-	mark();
-	ck_assert(boot_hits());
-}
-END_TEST
-
-/* As on a disk that is full: the file cannot get longer than this. */
-START_TEST(leaves_nothing_on_a_full_disk)
-{
-	static const rlim_t limits[] = {0, 1000, 16384, 20000, 30000};
-	pid_t pid = fork();
-	int status;
-
-	if (pid == 0) {
-		struct rlimit limit = {limits[_i], limits[_i]};
-
-		setrlimit(RLIMIT_FSIZE, &limit);
-		_exit(child_boot() + files(NULL, 0));
-	}
-	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
-	ck_assert_int_eq(status, 0);
-}
-END_TEST
-
-START_TEST(does_not_grow_for_ever)
-{
-	char path[3][128];
-	struct stat st;
-
-	boot_well();
-	ck_assert_int_eq(unlink(only_file()), 0);
-	for (int i = 0; i < 3; i++) {
-		struct timespec times[2] = {{.tv_sec = 1000 - i}, {.tv_sec = 1000 - i}};
-		int fd;
-
-		snprintf(path[i], sizeof(path[i]), "%s/fe-%x.vmmkernel%s", dir, i,
-			 i == 1 ? ".new" : "");
-		fd = open(path[i], O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
-		if (fallocate(fd, 0, 0, 200 << 20) < 0) {
-			fprintf(stderr, "note: no room for 600 MiB in /tmp; not tested\n");
-			close(fd);
-			return;
-		}
-		ck_assert_int_eq(futimens(fd, times), 0);
-		close(fd);
-	}
-	boot_well();
-	/* the oldest of its own has gone, and one was enough */
-	ck_assert_int_eq(stat(path[2], &st), -1);
-	ck_assert_int_eq(stat(path[1], &st), 0);
-	ck_assert_int_eq(stat(path[0], &st), 0);
-	ck_assert_int_eq(files(NULL, 0), 3);
-}
-END_TEST
-
-/* However much it is and whatever it is called. */
-START_TEST(leaves_what_others_keep_there_alone)
-{
-	static const char *const names[] = {
-		"web.img",	  "1-2",	 "1-2.vmmkernels",   "-2.vmmkernel", "1-.vmmkernel",
-		"x1-2.vmmkernel", "1.vmmkernel", "1-2.vmmkernel.old"};
-	const int n = sizeof(names) / sizeof(names[0]);
-	char path[256];
-
-	boot_well();
-	ck_assert_int_eq(unlink(only_file()), 0);
-	for (int i = 0; i < n; i++) {
-		struct timespec times[2] = {{.tv_sec = 1000}, {.tv_sec = 1000}};
-		int fd;
-
-		snprintf(path, sizeof(path), "%s/%s", dir, names[i]);
-		fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
-		if (fallocate(fd, 0, 0, 100 << 20) < 0) {
-			fprintf(stderr, "note: no room for 800 MiB in /tmp; not tested\n");
-			close(fd);
-			return;
-		}
-		ck_assert_int_eq(futimens(fd, times), 0);
-		close(fd);
-	}
-	boot_well();
-	ck_assert_int_eq(files(NULL, 0), n + 1);
-	for (int i = 0; i < n; i++) {
-		snprintf(path, sizeof(path), "%s/%s", dir, names[i]);
-		ck_assert_int_eq(access(path, F_OK), 0);
-	}
-}
-END_TEST
-
 int main(void)
 {
 	Suite *suite = suite_create("boot/kernel_cache");
@@ -554,22 +229,12 @@ int main(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, keeps_and_finds);
 	tcase_add_test(tc, tells_the_same);
+	tcase_add_test(tc, tells_the_configuration);
 	tcase_add_test(tc, misses_a_changed_file);
 	tcase_add_test(tc, replaces_a_changed_kernel);
 	tcase_add_test(tc, does_not_keep_what_is_too_young);
 	tcase_add_test(tc, misses_what_is_from_before_the_host_started);
 	tcase_add_test(tc, survives_cut_files);
 	tcase_add_loop_test(tc, survives_damaged_heads, 0, sizeof(damages) / sizeof(damages[0]));
-	tcase_add_test(tc, uses_no_directory_that_others_write);
-	tcase_add_test(tc, uses_no_file_that_others_write);
-	tcase_add_test(tc, uses_nothing_of_another_user);
-	tcase_add_test(tc, follows_no_symlinks);
-	tcase_add_test(tc, survives_what_is_no_file);
-	tcase_add_test(tc, needs_a_place);
-	tcase_add_test(tc, leaves_a_file_that_is_being_written_alone);
-	tcase_add_test(tc, is_used_by_many_at_once);
-	tcase_add_loop_test(tc, leaves_nothing_on_a_full_disk, 0, 5);
-	tcase_add_test(tc, does_not_grow_for_ever);
-	tcase_add_test(tc, leaves_what_others_keep_there_alone);
 	return fixture_run(suite);
 }

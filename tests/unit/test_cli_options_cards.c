@@ -308,6 +308,55 @@ START_TEST(test_same_tap)
 }
 END_TEST
 
+START_TEST(test_share)
+{
+	ck_assert_int_eq(PARSE("--kernel", "k", "--share", "a:b:/c d/e/:ro", "--share",
+			       "x:/y,cache=always", "--share", ".:/..z/.w:rw,cache=never"),
+			 0);
+	ck_assert_uint_eq(o.config.n_shares, 3);
+	ck_assert_str_eq(o.config.shares[0].path, "a:b");
+	ck_assert_str_eq(o.config.shares[0].tag, "c d/e");
+	ck_assert_str_eq(o.share_places[0], "/c d/e");
+	ck_assert(!o.config.shares[0].writable && o.config.shares[1].writable);
+	ck_assert_int_eq(o.config.shares[0].cache, VMM_SHARE_CACHE_AUTO);
+	ck_assert_int_eq(o.config.shares[1].cache, VMM_SHARE_CACHE_ALWAYS);
+	ck_assert_int_eq(o.config.shares[2].cache, VMM_SHARE_CACHE_NEVER);
+	ck_assert_str_eq(o.share_places[2], "/..z/.w");
+	ck_assert(o.config.shares[2].writable);
+	/* For a command the tags mean nothing. */
+	ck_assert_int_eq(
+		PARSE("--share", "a:/a/place/that/has/a/name/too/long/for/a/tag", "--", "x"), 0);
+	ck_assert_str_eq(o.config.shares[0].tag, "share0");
+	/* They are mounted one after the other, and none hides another. */
+	ck_assert_int_eq(PARSE("--share", "c:/x/y/z", "--share", "b:/x/y:ro", "--share", "d:/x-y",
+			       "--share", "a:/x", "--", "x"),
+			 0);
+	for (unsigned int i = 0; i < 4; i++) {
+		ck_assert_str_eq(o.share_places[i],
+				 ((const char *[]){"/x", "/x-y", "/x/y", "/x/y/z"})[i]);
+		ck_assert_str_eq(o.config.shares[i].path,
+				 ((const char *[]){"a", "d", "b", "c"})[i]);
+		ck_assert_int_eq(o.config.shares[i].writable, i != 2);
+	}
+	ck_assert_str_eq(o.config.shares[3].tag, "share3");
+	REFUSED("takes DIRECTORY:PATH", "--share", "");
+	REFUSED("'.' or '..'", "--share", "a:/b/.");
+	REFUSED("has a colon", "--share", "a:/b:z");
+	REFUSED("has a colon", "--share", "a:/b:ro:ro");
+	REFUSED("has no option 'z'", "--share", "a:/b:ro,z");
+	REFUSED("is the guest's own", "--share", "a:/dev", "--", "x");
+	REFUSED("is the guest's own", "--share", "a:/proc/:ro", "--", "x");
+	ck_assert_int_eq(PARSE("--share", "a:/dev"), 0); /* a tag */
+	ck_assert_int_eq(PARSE("--share", "a:/b:rw"), 0);
+	ck_assert_str_eq(o.share_places[0], "/b");
+	ck_assert(o.config.shares[0].writable);
+	REFUSED("'.' or '..'", "--share", "a:/..");
+	REFUSED("at most 8", "--share", "a:/1", "--share", "a:/2", "--share", "a:/3", "--share",
+		"a:/4", "--share", "a:/5", "--share", "a:/6", "--share", "a:/7", "--share", "a:/8",
+		"--share", "a:/9");
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("cli/options, cards");
@@ -326,6 +375,7 @@ int main(void)
 	tcase_add_loop_test(tc, test_bad_net, 0, COUNT(bad_nets));
 	tcase_add_loop_test(tc, test_mac, 0, COUNT(macs));
 	tcase_add_test(tc, test_same_tap);
+	tcase_add_test(tc, test_share);
 	suite_add_tcase(s, tc);
 	runner = srunner_create(s);
 	srunner_run_all(runner, CK_NORMAL);

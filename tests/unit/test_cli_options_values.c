@@ -44,7 +44,10 @@ static const struct {
 	{"0064", 64 * MIB},
 	{"2", 2 * MIB},
 	{"2047K", 2047 * 1024},
-	{"16T", 0},
+	{"16T", 16384 * GIB},
+	{"16777215t", 16777215 * GIB * 1024},
+	{"16777216T", 0}, /* 2^64 */
+	{"16P", 0},
 	{"4096G", 4096 * GIB},
 	{"17179869183G", 17179869183 * GIB},
 	{"17592186044415", 17592186044415 * MIB},
@@ -274,6 +277,23 @@ START_TEST(test_gdb)
 	REFUSED("--gdb takes a port or", "--kernel", "k", "--gdb", ",wait");
 	REFUSED("--gdb has no option 'now'; there is wait", "--kernel", "k", "--gdb", "1,now");
 	REFUSED("--gdb has no option ''", "--kernel", "k", "--gdb", "1,");
+	REFUSED("--gdb takes a port or the path of a unix socket to make, not 'wait'", "--kernel",
+		"k", "--gdb", "wait");
+	REFUSED("--gdb takes a port or the path of a unix socket to make, not '-1'", "--kernel",
+		"k", "--gdb", "-1");
+	REFUSED("--gdb takes a port of 127.0.0.1 without the address: 1234, not '127.0.0.1:1234'",
+		"--kernel", "k", "--gdb", "127.0.0.1:1234");
+	REFUSED("--gdb takes a port of 127.0.0.1 without the address: 1234, not ':1234'",
+		"--kernel", "k", "--gdb", ":1234");
+	REFUSED("--gdb: wait is given twice", "--kernel", "k", "--gdb", "1,wait,wait");
+	for (size_t i = 0; i < 4; i++) {
+		static const char *const twice[] = {"d,rw,rw", "d,shared,shared", "d,packed,packed",
+						    "d,mounts,mounts"};
+
+		REFUSED("is given twice", "--root", twice[i], "--", "x");
+	}
+	ck_assert_int_eq(PARSE("--root", "d,packed,mounts", "--", "x"), 0);
+	ck_assert(o.root_packed && o.root_mounts);
 }
 END_TEST
 

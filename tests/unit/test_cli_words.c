@@ -1,6 +1,11 @@
 /* vmm/cli: what was meant by a mistyped word, and what is shown of a message. */
 #include "tests/unit/options_fixture.h"
 
+#include <fcntl.h>
+#include <pthread.h>
+#include <sys/ioctl.h>
+#include <time.h>
+
 #include "vmm/cli/suggest.h"
 
 static const struct {
@@ -43,6 +48,45 @@ START_TEST(suggests)
 }
 END_TEST
 
+static void *report_to_nobody(void *arg)
+{
+	for (int i = 0; i < 2000; i++)
+		report("%s", (const char *)arg);
+	return NULL;
+}
+
+/* Somebody waits with a line that nobody takes; a line of the library's log is lost then, and keeps nobody. */
+START_TEST(log_does_not_wait)
+{
+	int saved = dup(STDERR_FILENO), null = open("/dev/null", O_WRONLY), pair[2];
+	char text[4096] = "", got[4096];
+	struct timespec moment = {.tv_nsec = 10000000};
+	pthread_t thread;
+	int before = -1, now;
+
+	ck_assert_int_eq(pipe(pair), 0);
+	ck_assert_int_ge(dup2(pair[1], STDERR_FILENO), 0);
+	memset(text, 'x', 500);
+	ck_assert_int_eq(pthread_create(&thread, NULL, report_to_nobody, text), 0);
+	/* until the pipe is full */
+	for (ioctl(pair[0], FIONREAD, &now); now == 0 || now != before;
+	     ioctl(pair[0], FIONREAD, &now)) {
+		before = now;
+		nanosleep(&moment, NULL);
+	}
+	dup2(null, STDERR_FILENO);
+	report_log(NULL, 0, "a line");
+	while (read(pair[0], got, sizeof(got)) == (ssize_t)sizeof(got))
+		;
+	pthread_join(thread, NULL);
+	dup2(saved, STDERR_FILENO);
+	close(saved);
+	close(null);
+	close(pair[0]);
+	close(pair[1]);
+}
+END_TEST
+
 START_TEST(says_what_was_meant)
 {
 	REFUSED("unknown option '--memroy'; did you mean --memory? See vmm --help", "--memroy",
@@ -50,6 +94,9 @@ START_TEST(says_what_was_meant)
 	REFUSED("unknown argument 'docter'; did you mean doctor?", "docter");
 	REFUSED("unknown argument 'memory'; did you mean --memory?", "memory");
 	REFUSED("unknown option '--frobnicate'; see vmm --help", "--frobnicate");
+	REFUSED("unknown argument 'uname'; did you mean, to run it in the guest: vmm -- uname -a\n",
+		"uname", "-a");
+	REFUSED("in the guest: vmm ... -- sh -c 'exit 1'\n", "--cpus", "2", "sh", "-c", "exit 1");
 }
 END_TEST
 
@@ -96,6 +143,7 @@ int main(void)
 
 	tcase_add_loop_test(tc, suggests, 0, COUNT(words));
 	tcase_add_test(tc, says_what_was_meant);
+	tcase_add_test(tc, log_does_not_wait);
 	tcase_add_loop_test(tc, message, 0, COUNT(messages));
 	suite_add_tcase(s, tc);
 	runner = srunner_create(s);

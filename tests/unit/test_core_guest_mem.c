@@ -1,56 +1,6 @@
 /* vmm/core/guest_mem: layouts, addresses that are RAM and those that are not, laziness. */
-#include <check.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
-
-#include "vmm/core/guest_mem.h"
-
-#define KIB UINT64_C(0x400)
-#define MIB UINT64_C(0x100000)
-#define GIB UINT64_C(0x40000000)
-
-static struct guest_mem mem;
-
-/* 1 MiB, a hole, 64 KiB behind it. */
-#define LOW_SIZE  MIB
-#define HIGH_BASE (4 * MIB)
-#define HIGH_SIZE (64 * KIB)
-
-/* What can back it anywhere; hugetlb cannot. */
-static const struct guest_mem_options kinds[] = {
-	{.pages = GUEST_MEM_THP},
-	{.pages = GUEST_MEM_SMALL},
-	{.pages = GUEST_MEM_THP, .shared = true},
-	{.pages = GUEST_MEM_SMALL, .shared = true},
-};
-
-#define N_KINDS (int)(sizeof(kinds) / sizeof(kinds[0]))
-
-static void setup_as(const struct guest_mem_options *options)
-{
-	const struct guest_mem_region regions[] = {
-		{.base = 0, .size = LOW_SIZE},
-		{.base = HIGH_BASE, .size = HIGH_SIZE},
-	};
-
-	ck_assert_int_eq(guest_mem_init_as(&mem, options, regions, 2), 0);
-}
-
-static void setup(void)
-{
-	setup_as(&kinds[0]);
-}
-
-static void teardown(void)
-{
-	guest_mem_fini(&mem);
-}
+#include "tests/unit/guest_mem_fixture.h"
+#include "tests/unit/run_suite.h"
 
 /* ---- layouts ---- */
 
@@ -299,14 +249,6 @@ END_TEST
 
 /* ---- discarding ---- */
 
-static bool is_resident(const void *page)
-{
-	unsigned char vec = 0;
-
-	ck_assert_int_eq(mincore((void *)(uintptr_t)page, 4096, &vec), 0);
-	return vec & 1;
-}
-
 START_TEST(test_discard)
 {
 	static const struct {
@@ -353,135 +295,10 @@ START_TEST(test_discard_outside)
 }
 END_TEST
 
-/* ---- what is behind it ---- */
-
-/* Whether the kernel can read there; no signal is raised. */
-static bool is_readable(const void *byte)
-{
-	int pipe_fds[2];
-	ssize_t n;
-
-	ck_assert_int_eq(pipe2(pipe_fds, O_CLOEXEC), 0);
-	n = write(pipe_fds[1], byte, 1);
-	ck_assert(n == 1 || errno == EFAULT);
-	close(pipe_fds[0]);
-	close(pipe_fds[1]);
-	return n == 1;
-}
-
-START_TEST(test_kind)
-{
-	char text[16] = "fifteen letters", back[16];
-	uint8_t *low, *high;
-
-	setup_as(&kinds[_i]);
-	low = mem.regions[0].host;
-	high = mem.regions[1].host;
-	ck_assert_int_eq(mem.fd >= 0, kinds[_i].shared);
-	ck_assert(guest_mem_can_discard(&mem));
-	ck_assert_int_eq(guest_mem_write(&mem, HIGH_BASE, text, 16), 0);
-	ck_assert_int_eq(guest_mem_read(&mem, 0, back, 16), 0);
-	ck_assert_mem_eq(back, "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 16);
-	ck_assert_int_eq(guest_mem_read(&mem, HIGH_BASE, back, 16), 0);
-	ck_assert_mem_eq(back, text, 16);
-	/* Nothing is there before, between and behind the regions. */
-	ck_assert(is_readable(low) && is_readable(low + LOW_SIZE - 1));
-	ck_assert(is_readable(high) && is_readable(high + HIGH_SIZE - 1));
-	ck_assert(!is_readable(low + LOW_SIZE));
-	ck_assert(!is_readable(high - 1));
-	ck_assert(!is_readable(high + HIGH_SIZE));
-}
-END_TEST
-
-START_TEST(test_prefault)
-{
-	/* Enough for several threads, and an end that is no multiple of anything. */
-	const struct guest_mem_region regions[] = {
-		{.base = 0, .size = 130 * MIB},
-		{.base = 4 * GIB, .size = 66 * MIB + 12 * KIB},
-	};
-
-	ck_assert_int_eq(guest_mem_init_as(&mem, &kinds[_i], regions, 2), 0);
-	mem.regions[0].host[7] = 42;
-	ck_assert_int_eq(guest_mem_prefault(&mem), 0);
-	for (unsigned int i = 0; i < 2; i++) {
-		for (uint64_t at = 0; at < regions[i].size; at += 4096)
-			ck_assert(is_resident(mem.regions[i].host + at));
-	}
-	ck_assert_uint_eq(mem.regions[0].host[7], 42);
-	ck_assert_uint_eq(mem.regions[1].host[7], 0);
-}
-END_TEST
-
-/* An error of any thread is told. */
-START_TEST(test_prefault_fails)
-{
-	const struct guest_mem_region regions[] = {{.base = 0, .size = 256 * MIB}};
-
-	ck_assert_int_eq(guest_mem_init(&mem, regions, 1), 0);
-	ck_assert_int_eq(munmap(mem.regions[0].host + 190 * MIB, 4096), 0);
-	ck_assert_int_eq(guest_mem_prefault(&mem), -ENOMEM);
-}
-END_TEST
-
-/* Another mapping of the file sees the same bytes, and cannot take them away. */
-START_TEST(test_shared)
-{
-	struct guest_mem_options options = {.shared = true};
-	uint8_t *other;
-
-	setup_as(&options);
-	ck_assert_int_eq(lseek(mem.fd, 0, SEEK_END), LOW_SIZE + HIGH_SIZE);
-	ck_assert_int_eq(fcntl(mem.fd, F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
-	other = mmap(NULL, LOW_SIZE + HIGH_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, mem.fd, 0);
-	ck_assert_ptr_ne(other, MAP_FAILED);
-	mem.regions[0].host[5] = 1;
-	mem.regions[1].host[6] = 2;
-	other[LOW_SIZE + HIGH_SIZE - 1] = 3;
-	ck_assert_uint_eq(other[5], 1);
-	ck_assert_uint_eq(other[LOW_SIZE + 6], 2);
-	ck_assert_uint_eq(mem.regions[1].host[HIGH_SIZE - 1], 3);
-	ck_assert_int_eq(guest_mem_discard(&mem, mem.regions[0].host, 4096), 0);
-	ck_assert_uint_eq(other[5], 0);
-	ck_assert_int_eq(ftruncate(mem.fd, 4096), -1);
-	ck_assert_int_eq(errno, EPERM);
-	ck_assert_int_eq(munmap(other, LOW_SIZE + HIGH_SIZE), 0);
-}
-END_TEST
-
-/* Few hosts have such pages to spare. What they cannot hold is refused at once, and where there are any, they stay. */
-START_TEST(test_hugetlb)
-{
-	const struct guest_mem_options options = {.pages = _i % 2 ? GUEST_MEM_1G : GUEST_MEM_2M,
-						  .shared = _i / 2};
-	const uint64_t page = guest_mem_page_size(options.pages);
-	const struct guest_mem_region odd[] = {{.base = 0, .size = page + 4096}},
-				      much[] = {{.base = 0, .size = 4096 * GIB}},
-				      fit[] = {{.base = 0, .size = page}};
-	int err;
-
-	ck_assert_int_eq(guest_mem_init_as(&mem, &options, odd, 1), -EINVAL);
-	ck_assert_int_lt(guest_mem_init_as(&mem, &options, much, 1), 0);
-	ck_assert_ptr_null(mem.map);
-	ck_assert_int_eq(mem.fd, -1);
-	err = guest_mem_init_as(&mem, &options, fit, 1);
-	if (err < 0) {
-		ck_assert(err == -ENOMEM || err == -ENOENT || err == -ENODEV || err == -EINVAL);
-		return;
-	}
-	ck_assert_uint_eq((uintptr_t)mem.regions[0].host % page, 0);
-	mem.regions[0].host[0] = 1;
-	ck_assert(!guest_mem_can_discard(&mem));
-	ck_assert_int_eq(guest_mem_discard(&mem, mem.regions[0].host, page), -EOPNOTSUPP);
-	ck_assert_uint_eq(mem.regions[0].host[0], 1);
-}
-END_TEST
-
-static Suite *suite(void)
+int main(void)
 {
 	Suite *s = suite_create("core/guest_mem");
-	TCase *layout = tcase_create("layout"), *access = tcase_create("access"),
-	      *kind = tcase_create("kind");
+	TCase *layout = tcase_create("layout"), *access = tcase_create("access");
 
 	tcase_add_loop_test(layout, test_layout, 0, sizeof(layouts) / sizeof(layouts[0]));
 	tcase_add_test(layout, test_congruence);
@@ -492,25 +309,7 @@ static Suite *suite(void)
 	tcase_add_test(access, test_read_write);
 	tcase_add_loop_test(access, test_discard, 0, 4);
 	tcase_add_test(access, test_discard_outside);
-	tcase_add_loop_test(kind, test_kind, 0, N_KINDS);
-	tcase_add_loop_test(kind, test_prefault, 0, N_KINDS);
-	tcase_add_test(kind, test_prefault_fails);
-	tcase_add_test(kind, test_shared);
-	tcase_add_loop_test(kind, test_hugetlb, 0, 4);
-	tcase_add_checked_fixture(kind, NULL, teardown);
 	suite_add_tcase(s, layout);
 	suite_add_tcase(s, access);
-	suite_add_tcase(s, kind);
-	return s;
-}
-
-int main(void)
-{
-	SRunner *runner = srunner_create(suite());
-	int failed;
-
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite(s);
 }

@@ -87,9 +87,9 @@ START_TEST(test_without_a_starter)
 	struct seen seen = {.refuse = false};
 	pthread_t thread;
 
-	ck_assert_int_eq(thread_starter_run(NULL, &thread, "here", run, &seen), 0);
+	ck_assert_int_eq(thread_starter_run(NULL, &thread, "here", run, &seen, NULL), 0);
 	pthread_join(thread, NULL);
-	ck_assert_int_eq(thread_starter_run(&stopped, &thread, "here", run, &seen), 0);
+	ck_assert_int_eq(thread_starter_run(&stopped, &thread, "here", run, &seen, NULL), 0);
 	pthread_join(thread, NULL);
 	ck_assert_int_eq(seen.ran, 2);
 	thread_starter_stop(&stopped);
@@ -103,8 +103,9 @@ START_TEST(test_starter)
 	struct thread_starter starter;
 	pthread_t thread;
 
-	ck_assert_int_eq(thread_starter_start(&starter, &own.rights, &started.rights), 0);
-	ck_assert_int_eq(thread_starter_run(&starter, &thread, "one", run, &started), 0);
+	ck_assert_int_eq(thread_starter_start(&starter, &own.rights), 0);
+	ck_assert_int_eq(
+		thread_starter_run(&starter, &thread, "one", run, &started, &started.rights), 0);
 	pthread_join(thread, NULL);
 	ck_assert_int_eq(own.dropped, 1);
 	ck_assert_str_eq(own.name, "vmm-starter");
@@ -129,7 +130,7 @@ static void *ask(void *arg)
 	pthread_t thread;
 
 	for (unsigned int i = 0; i < MANY; i++) {
-		if (thread_starter_run(asker->starter, &thread, "many", run, asker->seen) < 0)
+		if (thread_starter_run(asker->starter, &thread, "many", run, asker->seen, NULL) < 0)
 			abort();
 		pthread_join(thread, NULL);
 	}
@@ -142,7 +143,7 @@ START_TEST(test_many_ask_at_once)
 	struct asker askers[MANY];
 	struct thread_starter starter;
 
-	ck_assert_int_eq(thread_starter_start(&starter, &own.rights, NULL), 0);
+	ck_assert_int_eq(thread_starter_start(&starter, &own.rights), 0);
 	for (unsigned int i = 0; i < MANY; i++) {
 		askers[i] = (struct asker){.starter = &starter, .seen = &started};
 		ck_assert_int_eq(thread_start(&askers[i].thread, "asker", ask, &askers[i], NULL),

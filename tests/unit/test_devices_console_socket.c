@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -355,7 +356,40 @@ START_TEST(test_next_client_of_a_hung_guest)
 }
 END_TEST
 
-/* The client leaves while it is being written to, or does not read at all. */
+/* A guest that has used up the descriptors, by streams say, delays the next client, and no more. */
+START_TEST(test_no_descriptors)
+{
+	struct sockaddr_un name;
+	socklen_t len = sizeof(name);
+	struct rlimit limit, old;
+	int fd, next;
+
+	make_socket_rig();
+	ck_assert_int_eq(getsockname(rig.listener, (struct sockaddr *)&name, &len), 0);
+	fd = socket(AF_UNIX, SOCK_STREAM, 0);
+	next = dup(fd);
+	close(next);
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &old), 0);
+	limit = old;
+	limit.rlim_cur = (rlim_t)next;
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	ck_assert_int_eq(connect(fd, (struct sockaddr *)&name, len), 0);
+	while (rig.logs == 0)
+		usleep(1000);
+	ck_assert_int_lt(rig.console.socket.client.fd, 0);
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &old), 0);
+	for (int i = 0; i < 1000 && host_reads(fd, 100, 0) == 0; i++) {
+		port_sends(5, 100);
+		usleep(2000);
+	}
+	ck_assert_mem_eq(got, data + 5, 100);
+	close(fd);
+	finish();
+}
+END_TEST
+
+/* The client leaves while it is being written to,
+ or does not read at all. */
 START_TEST(test_flood)
 {
 	int fd;
@@ -397,6 +431,7 @@ int main(void)
 	tcase_add_loop_test(sock, test_last_words, 0, 2);
 	tcase_add_test(sock, test_next_client_of_a_hung_guest);
 	tcase_add_test(sock, test_flood);
+	tcase_add_test(sock, test_no_descriptors);
 	suite_add_tcase(s, sock);
 	runner = srunner_create(s);
 	srunner_run_all(runner, CK_NORMAL);

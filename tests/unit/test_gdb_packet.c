@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/unit/run_suite.h"
 #include "vmm/gdb/gdb_packet.h"
 
 static struct gdb_input in;
@@ -171,8 +172,6 @@ int main(void)
 {
 	Suite *suite = suite_create("gdb_packet");
 	TCase *tcase = tcase_create("packet");
-	SRunner *runner;
-	int failed;
 
 	tcase_add_checked_fixture(tcase, setup, NULL);
 	tcase_add_test(tcase, a_packet_is_taken_when_its_sum_is_right);
@@ -185,9 +184,5 @@ int main(void)
 	tcase_add_test(tcase, numbers_have_64_bits);
 	tcase_add_test(tcase, bytes_are_two_digits_each);
 	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite(suite);
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "tests/unit/gdb_fixture.h"
+#include "tests/unit/run_suite.h"
 
 static struct fake_target f;
 static char answer[GDB_PACKET_MAX + 1];
@@ -20,16 +21,8 @@ static void teardown(void)
 
 static void feed_bytes(const char *text, size_t len)
 {
-	char frame[GDB_PACKET_MAX + 8];
-	uint8_t sum = 0;
-
-	for (size_t i = 0; i < len; i++)
-		sum += (uint8_t)text[i];
-	frame[0] = '$';
-	memcpy(frame + 1, text, len);
-	snprintf(frame + 1 + len, 4, "#%02x", sum);
 	f.n_sent = 0;
-	gdb_server_input(&f.server, frame, len + 4);
+	fake_ask(&f, text, len);
 }
 
 /* What was sent is one packet with a right sum, behind an acknowledgement if there is one. Returns its text. */
@@ -469,8 +462,6 @@ int main(void)
 {
 	Suite *suite = suite_create("gdb_server");
 	TCase *tcase = tcase_create("server");
-	SRunner *runner;
-	int failed;
 
 	tcase_add_checked_fixture(tcase, setup, teardown);
 	tcase_add_test(tcase, the_first_packet_stops_the_machine);
@@ -491,9 +482,5 @@ int main(void)
 	tcase_add_test(tcase, the_description_comes_in_parts);
 	tcase_add_test(tcase, the_description_agrees_with_the_bytes);
 	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite(suite);
 }

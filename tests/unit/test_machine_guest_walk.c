@@ -28,6 +28,7 @@ enum {
 	PT = 0x5000,
 	DATA = 0x8000,
 	DATA2 = 0x6000,
+	ROOTS = 0xa000, /* two of them */
 };
 
 static struct guest_mem mem;
@@ -97,6 +98,34 @@ static void must_miss(uint64_t address, uint64_t want_left)
 	ck_assert_int_eq(guest_walk(&mem, &sregs, address, &gpa, &left), -EFAULT);
 	ck_assert_uint_eq(left, want_left);
 }
+
+/* Two root tables: the program's has little of the kernel. */
+START_TEST(isolated_tables)
+{
+	const uint64_t text = 0xffffffff81000123, user = 0x400010;
+
+	long_mode();
+	entry64(ROOTS, 511, PDPT | PRESENT);
+	sregs.cr3 = ROOTS | 0x1000 | 0x80;
+	entry64(ROOTS, 0, DATA2 | PRESENT | NO_EXEC);
+	entry64(ROOTS + PAGE, 0, DATA2 | PRESENT);
+	entry64(DATA2, 0, (UINT64_C(1) << 30) | PRESENT | LARGE);
+	must_be(user, (UINT64_C(1) << 30) + user, (1 << 30) - user);
+	must_be(text, 6 * MIB + 0x123, 2 * MIB - 0x123);
+	must_miss(0xffffffff81400000, 2 * MIB);
+	/* what a program has not is not looked for elsewhere */
+	entry64(ROOTS, 1, PT | PRESENT);
+	must_fail(text);
+	entry64(ROOTS, 1, 0);
+	must_be(text, 6 * MIB + 0x123, 2 * MIB - 0x123);
+	/* a page before it that is no root table, and tables without a program */
+	entry64(ROOTS, 0, DATA | PRESENT);
+	must_fail(text);
+	entry64(ROOTS, 0, 0);
+	entry64(ROOTS + PAGE, 0, 0);
+	must_fail(text);
+}
+END_TEST
 
 START_TEST(no_paging)
 {
@@ -221,6 +250,7 @@ int main(void)
 
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, no_paging);
+	tcase_add_test(tc, isolated_tables);
 	tcase_add_test(tc, four_levels);
 	tcase_add_test(tc, five_levels);
 	tcase_add_test(tc, no_page_of_512_gib);

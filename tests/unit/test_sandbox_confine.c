@@ -68,6 +68,66 @@ static bool holds(const struct confine_result *result, const char *layer)
 	return strstr(result->held, layer) != NULL;
 }
 
+#define OWNERS (1u << CAP_CHOWN | 1u << CAP_FOWNER | 1u << CAP_DAC_OVERRIDE)
+
+/* What the calling thread may do, of the first 32. */
+static struct __user_cap_data_struct rights(void)
+{
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct caps[2] = {{0}};
+
+	syscall(SYS_capget, &header, caps);
+	return caps[0];
+}
+
+/* lacking: what the host's root has not, as in a container. */
+static int child_with_owners(uint32_t lacking)
+{
+	struct confine_options options = {.keep_owners = true};
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct caps[2] = {{0}};
+	struct confine_result result;
+
+	EXPECT(syscall(SYS_capget, &header, caps) == 0);
+	caps[0].permitted &= ~lacking;
+	caps[0].effective &= ~lacking;
+	EXPECT(syscall(SYS_capset, &header, caps) == 0);
+	EXPECT(confine_process(&options, &result) == 0);
+	if (result.alone)
+		return 77;
+	EXPECT(result.kept);
+	EXPECT(rights().effective == OWNERS);
+	EXPECT(rights().permitted == (OWNERS | (1u << CAP_FSETID & ~lacking)));
+	confine_settle_capabilities();
+	EXPECT(rights().effective == OWNERS && rights().permitted == OWNERS);
+	confine_drop_capabilities();
+	EXPECT(rights().permitted == 0);
+	return 0;
+}
+
+static int child_as_root(void)
+{
+	return child_with_owners(0);
+}
+
+static int child_as_root_of_a_container(void)
+{
+	return child_with_owners(1u << CAP_FSETID);
+}
+
+START_TEST(root_keeps_its_rights_over_owners)
+{
+	int status = geteuid() == 0 ? in_child(child_as_root) : 77;
+
+	if (status == 77) {
+		skip_note("rights over files' owners take root, and users beside it");
+		return;
+	}
+	ck_assert_int_eq(status, 0);
+	ck_assert_int_eq(in_child(child_as_root_of_a_container), 0);
+}
+END_TEST
+
 static int child_without_files(void)
 {
 	struct confine_options options = {.strict = false};
@@ -329,6 +389,7 @@ int main(void)
 	tcase_add_test(tc, test_sees_nothing_above);
 	tcase_add_test(tc, test_connects);
 	tcase_add_test(tc, test_keeps_its_root);
+	tcase_add_test(tc, root_keeps_its_rights_over_owners);
 	tcase_add_test(tc, test_changes_user);
 	tcase_add_test(tc, test_may_not_change_user);
 	tcase_add_test(tc, test_misses_a_layer);

@@ -228,6 +228,7 @@ START_TEST(resized)
 	ck_assert_int_eq(ftruncate(image_fd(&fix.disk), 100), 0);
 	ck_assert_int_eq(virtio_blk_resized(&fix.blk), -EINVAL);
 	ck_assert_uint_eq(n_lines, 1);
+	ck_assert_msg(strstr(line, "smaller than one sector"), "%s", line);
 	get_config(&config);
 	ck_assert_uint_eq(le64toh(config.capacity), 1);
 	ck_assert_uint_eq(do_read(0, 512), VIRTIO_BLK_S_IOERR);

@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <time.h>
 
+#include "tests/unit/leave_check.h"
 #include "tests/unit/blk_fixture.h"
 
 #define ROUNDS	40u
@@ -74,17 +75,6 @@ static void submit_and_wait(uint32_t type, unsigned int first, unsigned int n, u
 	}
 	for (unsigned int i = 0; i < n; i++)
 		ck_assert_uint_eq(*at(statuses[i], 1), VIRTIO_BLK_S_OK);
-}
-
-/* What Check keeps of a test would be cut short with the process that writes it: here it is written nowhere. */
-static void leave_check(void)
-{
-	int nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
-
-	for (int fd = STDERR_FILENO + 1; fd < 64; fd++) {
-		if (fcntl(fd, F_GETFD) >= 0)
-			dup2(nowhere, fd);
-	}
 }
 
 /* Goes on where the last one was killed. */

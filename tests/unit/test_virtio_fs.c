@@ -232,7 +232,32 @@ START_TEST(holes_are_found)
 }
 END_TEST
 
+/* Contents stay in mind until they change; of what is young nothing is known. */
+START_TEST(a_file_that_is_opened_again)
+{
+	struct timespec old = {.tv_sec = 1, .tv_nsec = 100000000};
+	uint64_t id, fh;
+
+	fs_make_file("file", "hello", 5);
+	id = fs_lookup(FUSE_ROOT_ID, "file");
+	fs_do_open(id, false, O_RDONLY);
+	fs_do_open(id, false, O_RDONLY);
+	ck_assert_uint_eq(FS_BODY(fuse_open_out).open_flags, 0);
+	nanosleep(&old, NULL);
+	nanosleep(&old, NULL);
+	fs_do_open(id, false, O_RDONLY);
+	ck_assert_uint_eq(FS_BODY(fuse_open_out).open_flags, 0);
+	fs_do_open(id, false, O_RDONLY);
+	ck_assert_uint_eq(FS_BODY(fuse_open_out).open_flags, FOPEN_KEEP_CACHE);
+	fs_make_file("file", "HELLO", 5);
+	fh = fs_do_open(id, false, O_RDONLY);
+	ck_assert_uint_ne(fh, 0);
+	ck_assert_uint_eq(FS_BODY(fuse_open_out).open_flags, 0);
+}
+END_TEST
+
 /* Whatever would change something. */
+
 START_TEST(nothing_is_written)
 {
 	static const uint32_t changes[] = {
@@ -297,6 +322,47 @@ START_TEST(attributes_that_a_guest_may_see)
 	fs_ask(FUSE_GETXATTR, id, &in, sizeof(in), "trusted.overlay.opaque", 100);
 	ck_assert_int_eq(fs_error, -ENODATA);
 	ck_assert_uint_eq(fs_ask(FUSE_LISTXATTR, id, &in, sizeof(in), NULL, 100), 11);
+}
+END_TEST
+
+static void expect_color(uint64_t id, const char *color)
+{
+	struct fuse_getxattr_in in = {.size = 100};
+	uint32_t n = fs_ask(FUSE_GETXATTR, id, &in, sizeof(in), "user.color", 100);
+
+	ck_assert_int_eq(fs_error, 0);
+	ck_assert_uint_eq(n, strlen(color));
+	ck_assert_mem_eq(fs_body, color, n);
+}
+
+/* They are read by a descriptor that is open, which is never one of another file that has the number now. */
+START_TEST(attributes_of_open_files)
+{
+	uint64_t id, first, second;
+
+	fs_make_file("file", "x", 1);
+	fs_make_file("other", "x", 1);
+	if (setxattr(fs_path("file"), "user.color", "blue", 4, 0) < 0)
+		return; /* no file system for that here */
+	ck_assert_int_eq(setxattr(fs_path("other"), "user.color", "red", 3, 0), 0);
+	id = fs_lookup(FUSE_ROOT_ID, "file");
+	first = fs_do_open(id, false, O_RDONLY);
+	second = fs_do_open(id, false, O_RDONLY);
+	expect_color(id, "blue");
+	fs_ask(FUSE_RELEASE, id, &(struct fuse_release_in){.fh = second}, 24, NULL, 0);
+	expect_color(id, "blue");
+	second = fs_do_open(id, false, O_RDONLY);
+	fs_forget(id, 1);
+	ck_assert_uint_eq(fs_lookup(FUSE_ROOT_ID, "other"), id);
+	expect_color(id, "red");
+	fs_ask(FUSE_RELEASE, id, &(struct fuse_release_in){.fh = first}, 24, NULL, 0);
+	first = fs_do_open(id, false, O_RDONLY);
+	fs_ask(FUSE_RELEASE, id, &(struct fuse_release_in){.fh = second}, 24, NULL, 0);
+	expect_color(id, "red");
+	ck_assert_uint_eq(fs.nodes.nodes[id].open, first);
+	fs_ask(FUSE_RELEASE, id, &(struct fuse_release_in){.fh = first}, 24, NULL, 0);
+	ck_assert_uint_eq(fs.nodes.nodes[id].open, 0);
+	expect_color(id, "red");
 }
 END_TEST
 
@@ -374,8 +440,10 @@ static Suite *fs_suite(void)
 	tcase_add_test(tc, special_files_are_not_opened);
 	tcase_add_test(tc, contents_of_any_cut);
 	tcase_add_test(tc, holes_are_found);
+	tcase_add_test(tc, a_file_that_is_opened_again);
 	tcase_add_test(tc, nothing_is_written);
 	tcase_add_test(tc, attributes_that_a_guest_may_see);
+	tcase_add_test(tc, attributes_of_open_files);
 	tcase_add_test(tc, the_kernels_own_file_systems_are_empty);
 	tcase_add_test(tc, a_reset_closes_all);
 	suite_add_tcase(s, tc);

@@ -246,6 +246,29 @@ START_TEST(no_descriptor_left)
 }
 END_TEST
 
+/* Others of the process have all but what is spared for them. */
+START_TEST(descriptors_are_spared)
+{
+	int fds[3];
+	uint64_t id;
+
+	fs_make_file("file", "x", 1);
+	fs_make_file("file2", "x", 1);
+	id = fs_lookup(FUSE_ROOT_ID, "file");
+	for (int i = 0; i < 3; i++)
+		fds[i] = dup(0);
+	fs.nodes.first_spare = fds[0] + 1;
+	fs_lookup(FUSE_ROOT_ID, "file2");
+	ck_assert_int_eq(fs_error, 0);
+	fs_do_open(id, false, O_RDONLY);
+	ck_assert_int_eq(fs_error, -ENFILE);
+	for (int i = 0; i < 3; i++)
+		close(fds[i]);
+	fs.nodes.first_spare = INT_MAX;
+	ck_assert_uint_ne(fs_do_open(id, false, O_RDONLY), 0);
+}
+END_TEST
+
 /* Requests that are too short, have no end, or leave no room. */
 START_TEST(requests_that_are_none)
 {
@@ -356,6 +379,7 @@ static Suite *fs_suite(void)
 	tcase_add_test(tc, more_files_than_descriptors);
 	tcase_add_test(tc, bounds_of_the_tables);
 	tcase_add_test(tc, no_descriptor_left);
+	tcase_add_test(tc, descriptors_are_spared);
 	tcase_add_test(tc, requests_that_are_none);
 	tcase_add_test(tc, a_request_without_a_header);
 	tcase_add_test(tc, broken_rings);

@@ -1,6 +1,5 @@
 /* passt as a child: started, refused, ended. Skipped where there is none, or no way out for it. */
 #include <check.h>
-#include <dirent.h>
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -11,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tests/unit/count_fds.h"
 #include "tests/unit/skip.h"
 #include "virtio/passt.h"
 #include "vmm/core/log.h"
@@ -22,17 +22,6 @@ static void on_log(void *arg, int level, const char *line)
 	(void)arg;
 	(void)level;
 	snprintf(log_last, sizeof(log_last), "%s", line);
-}
-
-static unsigned int count_fds(void)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	unsigned int n = 0;
-
-	while (readdir(dir))
-		n++;
-	closedir(dir);
-	return n;
 }
 
 /* A program of this name, first in PATH; returns the directory. */
@@ -71,7 +60,7 @@ START_TEST(test_missing)
 
 	log_set_sink(on_log, NULL);
 	fds = count_fds();
-	setenv("PATH", "/nonexistent", 1);
+	setenv("PATH", "/proc/nonexistent", 1);
 	ck_assert_int_eq(passt_open(&p, &config), -ENOENT);
 	ck_assert_ptr_nonnull(strstr(log_last, "apt install passt"));
 	ck_assert_uint_eq(count_fds(), fds);

@@ -123,7 +123,7 @@ START_TEST(both_families)
 	ck_assert_int_eq(passt_ports_check(forwards, 2), -EADDRINUSE);
 	ck_assert_uint_eq(n_lines, 1);
 	ck_assert_str_eq(line, want);
-	setenv("PATH", "/nonexistent", 1);
+	setenv("PATH", "/proc/nonexistent", 1);
 	ck_assert_int_eq(passt_open(&passt, &config), -EADDRINUSE);
 	ck_assert_uint_eq(n_lines, 2);
 	close(v4);

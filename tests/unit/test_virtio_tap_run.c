@@ -1,6 +1,9 @@
 /* The TAP backend at work: MTU, offloads, queues, filters, the link. */
 #include "tests/unit/tap_open_fixture.h"
 
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
+
 START_TEST(test_mtu)
 {
 	struct tap tap;
@@ -159,7 +162,32 @@ START_TEST(test_link)
 }
 END_TEST
 
+/* Whoever has got the socket learns of this interface, and nothing else of the host's network. */
+START_TEST(test_link_narrow)
+{
+	static const uint16_t asked[] = {RTM_GETLINK, RTM_GETLINK, RTM_GETADDR, RTM_GETROUTE,
+					 RTM_GETNEIGH};
+	struct {
+		struct nlmsghdr nlh;
+		struct ifinfomsg ifi;
+	} request = {.nlh = {.nlmsg_len = sizeof(request), .nlmsg_type = asked[_i]}};
+	struct tap tap;
+	char buf[8192];
+
+	tap_make("tl", VNET);
+	ck_assert_int_eq(open_name(&tap, "tl", 0), 0);
+	tap_link_read(&tap.link);
+	request.nlh.nlmsg_flags = NLM_F_REQUEST | (_i > 0 ? NLM_F_DUMP : 0);
+	request.ifi.ifi_index = _i == 0 ? (int)if_nametoindex("lo") : 0;
+	ck_assert_int_eq(send(tap.link.fd, &request, sizeof(request), 0), sizeof(request));
+	ck_assert_int_eq(recv(tap.link.fd, buf, sizeof(buf), MSG_DONTWAIT), -1);
+	ck_assert_int_eq(errno, EAGAIN);
+	tap_close(&tap);
+}
+END_TEST
+
 /* More messages than the socket holds: the state is right nevertheless. */
+
 START_TEST(test_link_flood)
 {
 	struct tap tap;
@@ -238,6 +266,7 @@ int main(void)
 	tcase_add_test(tc, test_filter);
 	tcase_add_test(tc, test_link);
 	tcase_add_test(tc, test_link_flood);
+	tcase_add_loop_test(tc, test_link_narrow, 0, 5);
 	tcase_add_test(tc, test_link_removed);
 	tcase_add_test(tc, test_discard);
 	suite_add_tcase(suite, tc);

@@ -97,7 +97,7 @@ static const struct {
 	const char *says;
 } refusals[] = {
 	{-ENOENT, 0, 0, -ENOENT, "modprobe vhost_net"},
-	{-EACCES, 0, 0, -EACCES, "usermod -aG kvm"},
+	{-EACCES, 0, 0, -EACCES, "ls -l /dev/vhost-net"},
 	{-EMFILE, 0, 0, -EMFILE, "Too many open files"},
 	{0, VHOST_GET_FEATURES, 0, -ENOMEM, "Cannot allocate memory"},
 	{0, 0, NET_V1, -ENOTSUP, "older than virtio 1"},

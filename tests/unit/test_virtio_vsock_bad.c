@@ -463,7 +463,7 @@ START_TEST(file)
 	at[VSOCK_HOST_MAX_PATH + 1] = 0;
 	ck_assert_int_eq(try_start(3, at), -EINVAL);
 	ck_assert_int_eq(try_start(3, ""), -EINVAL);
-	ck_assert_int_eq(try_start(3, "/nonexistent/v"), -ENOENT);
+	ck_assert_int_eq(try_start(3, "/proc/nonexistent/v"), -ENOENT);
 	close_device();
 }
 END_TEST

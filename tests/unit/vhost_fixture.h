@@ -3,6 +3,7 @@
  */
 #pragma once
 
+#include "tests/unit/count_fds.h"
 #include "tests/unit/net_fixture.h"
 
 #include <pthread.h>
@@ -172,15 +173,4 @@ static inline void fill(struct net_fixture *f)
 {
 	while (net_post(f, 1600, 0))
 		;
-}
-
-/* ---- opening ---- */
-
-static inline unsigned int count_fds(void)
-{
-	unsigned int n = 0;
-
-	for (int fd = 0; fd < 1000; fd++)
-		n += fcntl(fd, F_GETFD) >= 0;
-	return n;
 }

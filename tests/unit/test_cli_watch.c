@@ -1,0 +1,304 @@
+/* vmm/cli: what is seen of a command's guest: the console's last lines, events, the silence of a boot, keys. */
+#include "tests/unit/folder_fixture.h"
+
+#include "vmm/cli/boot_watch.h"
+#include "vmm/cli/console_tail.h"
+#include "vmm/cli/events.h"
+#include "vmm/cli/pump.h"
+
+/* ---- the console's last lines ---- */
+
+static struct console_tail tail;
+
+static void show_tail(void *arg)
+{
+	*(int *)arg = console_tail_show(&tail);
+}
+
+static int show(void)
+{
+	int any;
+
+	capture(STDERR_FILENO, said, sizeof(said), show_tail, &any);
+	return any;
+}
+
+START_TEST(last_lines)
+{
+	char line[64];
+	unsigned int n = 0;
+
+	memset(&tail, 0, sizeof(tail));
+	ck_assert_int_eq(show(), 0);
+	ck_assert_str_eq(said, "");
+	console_tail_put(&tail, "one\r\n\n\033[1mtwo", 13);
+	ck_assert_int_eq(show(), 1);
+	ck_assert_str_eq(said, "vmm: console: one\nvmm: console: ?[1mtwo\n");
+	for (int i = 0; i < 10000; i++) {
+		snprintf(line, sizeof(line), "line %d\r\n", i);
+		console_tail_put(&tail, line, strlen(line));
+	}
+	ck_assert_int_eq(show(), 1);
+	ck_assert_ptr_nonnull(strstr(said, "vmm: console: line 9999\n"));
+	ck_assert_ptr_nonnull(strstr(said, "vmm: console: line 9980\n"));
+	ck_assert_ptr_null(strstr(said, "9979"));
+	for (const char *c = said; *c; c++)
+		n += *c == '\n';
+	ck_assert_uint_eq(n, CONSOLE_TAIL_LINES);
+	/* why it panicked, before the last lines */
+	console_tail_put(&tail, "Kernel panic - why\n", 19);
+	for (int i = 0; i < 30; i++)
+		console_tail_put(&tail, "trace\n", 6);
+	ck_assert_int_eq(show(), 1);
+	ck_assert_ptr_eq(strstr(said, "vmm: console: Kernel panic - why\nvmm: console: trace\n"),
+			 said);
+	/* of many, the last one */
+	for (int i = 0; i < 300; i++) {
+		snprintf(line, sizeof(line), "Kernel panic %d\n", i);
+		console_tail_put(&tail, line, strlen(line));
+	}
+	for (int i = 0; i < 30; i++)
+		console_tail_put(&tail, "trace\n", 6);
+	ck_assert_int_eq(show(), 1);
+	ck_assert_ptr_eq(strstr(said, "vmm: console: Kernel panic 299\nvmm: console: trace\n"),
+			 said);
+	ck_assert_ptr_null(strstr(said + 14, "panic 298"));
+	/* one line longer than all there is room for */
+	for (int i = 0; i < 1000; i++)
+		console_tail_put(&tail, "0123456789", 10);
+	console_tail_put(&tail, "\nlast\n", 6);
+	ck_assert_int_eq(show(), 1);
+	ck_assert_str_eq(said, "vmm: console: last\n");
+}
+END_TEST
+
+/* ---- events ---- */
+
+static const struct {
+	const char *text, *json;
+} quotes[] = {
+	{"", "\"\""},
+	{"plain text/1", "\"plain text/1\""},
+	{"a\"b\\c", "\"a\\\"b\\\\c\""},
+	{"\n\t\x1f\x7f", "\"\\u000a\\u0009\\u001f\\u007f\""},
+	{"\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80", "\"\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80\""},
+	{"\xff"
+	 "a\xc3",
+	 "\"\\ufffda\\ufffd\""},
+	{"\xc0\xaf\xed\xa0\x80", "\"\\ufffd\\ufffd\\ufffd\\ufffd\\ufffd\""},
+	{"\xf4\x90\x80\x80", "\"\\ufffd\\ufffd\\ufffd\\ufffd\""},
+	{"0123456789012345678901234567890123456789", "\"012345678901234567890123\""},
+};
+
+START_TEST(quoting)
+{
+	char small[32], large[128];
+
+	if (strlen(quotes[_i].text) < 40)
+		ck_assert_str_eq(events_quote(large, sizeof(large), quotes[_i].text),
+				 quotes[_i].json);
+	else
+		ck_assert_uint_lt(strlen(events_quote(small, sizeof(small), quotes[_i].text)),
+				  sizeof(small));
+}
+END_TEST
+
+static void read_events(char *text, size_t size)
+{
+	int fd = open("events", O_RDONLY | O_CLOEXEC);
+	ssize_t n = read(fd, text, size - 1);
+
+	ck_assert_int_ge(n, 0);
+	text[n] = '\0';
+	close(fd);
+}
+
+START_TEST(event_lines)
+{
+	struct events events;
+	double time, elapsed;
+	char text[4096], name[16];
+	int end = 0;
+
+	put_file("events", "what another run has left, which is much longer than this\n");
+	ck_assert_int_eq(events_open(&events, "events"), 0);
+	read_events(text, sizeof(text));
+	ck_assert_ptr_nonnull(strstr(text, "another run"));
+	events_tell(&events, 0, "one", "%s", "");
+	events_tell(&events, 1000000000, "two", ",\"status\":%d", 3);
+	events_close(&events);
+	events_tell(&events, 0, "three", "%s", "");
+	read_events(text, sizeof(text));
+	ck_assert_int_eq(sscanf(text, "{\"time\":%lf,\"elapsed\":%lf,\"event\":\"%15[a-z]\"}\n%n",
+				&time, &elapsed, name, &end),
+			 3);
+	ck_assert_str_eq(name, "one");
+	ck_assert_int_gt(end, 0);
+	ck_assert(time > 1e9 && elapsed < 10);
+	ck_assert_ptr_nonnull(
+		strstr(text, ",\"elapsed\":0.000000,\"event\":\"two\",\"status\":3}\n"));
+	ck_assert_ptr_null(strstr(text, "three"));
+
+	ck_assert_int_eq(events_open(&events, NULL), 0);
+	events_tell(&events, 0, "none", "%s", "");
+}
+END_TEST
+
+/* Returns what was said. */
+static void tell_some(void *arg)
+{
+	for (int i = 0; i < 2000; i++)
+		events_tell(arg, 0, "some", "%s", "");
+}
+
+START_TEST(events_that_nobody_reads)
+{
+	struct events events;
+	char what[32];
+	int ends[2];
+
+	/* Nobody reads them yet, or ever. */
+	ck_assert_int_eq(pipe(ends), 0);
+	snprintf(what, sizeof(what), "fd=%d", ends[1]);
+	ck_assert_int_eq(events_open(&events, what), 0);
+	capture(STDERR_FILENO, said, sizeof(said), tell_some, &events);
+	ck_assert_str_eq(
+		said, "vmm: cannot write to --events: nobody reads them, and the pipe is full\n");
+	ck_assert_int_eq(events.fd, -1);
+	/* Nobody reads them any more. */
+	close(ends[0]);
+	ck_assert_int_eq(events_open(&events, what), 0);
+	capture(STDERR_FILENO, said, sizeof(said), tell_some, &events);
+	ck_assert_str_eq(said, "vmm: cannot write to --events: Broken pipe\n");
+	close(ends[1]);
+}
+END_TEST
+
+/* ---- a guest that boots ---- */
+
+/* Looks whenever that is wanted, at a guest that runs so much of the time. Returns the ms until the time is up; 0: never. */
+static uint64_t silent_for(struct boot_watch *watch, unsigned int percent)
+{
+	uint64_t ran = 0, now = watch->seen, began = now;
+
+	for (int i = 0; i < 1000; i++) {
+		uint64_t next = boot_watch_next(watch);
+
+		if (next == UINT64_MAX)
+			return 0;
+		ck_assert_uint_gt(next, now);
+		ran += (next - now) * percent * 10000;
+		now = next;
+		if (boot_watch_look(watch, now, ran))
+			return now - began;
+	}
+	return 0;
+}
+
+static const struct {
+	unsigned int percent;
+	uint64_t min, max;
+} silences[] = {
+	{0, 2000, 2010},   /* it waits */
+	{100, 2000, 2010}, /* it runs in circles */
+	{50, 4000, 4010},  /* with half of a CPU */
+	{5, 20000, 21000}, /* with next to nothing: there is an end */
+	{200, 2000, 2010}, /* clocks may differ */
+};
+
+START_TEST(boot_silence)
+{
+	struct boot_watch watch;
+	uint64_t got;
+
+	boot_watch_begin(&watch, 2000, 5000);
+	got = silent_for(&watch, silences[_i].percent);
+	ck_assert_uint_ge(got, silences[_i].min);
+	ck_assert_uint_le(got, silences[_i].max);
+}
+END_TEST
+
+START_TEST(boot_words)
+{
+	struct boot_watch watch;
+
+	boot_watch_begin(&watch, 2000, 0);
+	ck_assert(!boot_watch_look(&watch, 500, 0)); /* too early to be looked at */
+	ck_assert(!boot_watch_look(&watch, 1000, 0));
+	boot_watch_hear(&watch, 1500);
+	ck_assert(!boot_watch_look(&watch, 2500, 0));
+	ck_assert(!boot_watch_look(&watch, 3400, 0));
+	ck_assert(boot_watch_look(&watch, 3600, 0));
+	boot_watch_end(&watch);
+	ck_assert_uint_eq(boot_watch_next(&watch), UINT64_MAX);
+	ck_assert(!boot_watch_look(&watch, 1 << 30, 0));
+	boot_watch_begin(&watch, 0, 0);
+	ck_assert_uint_eq(boot_watch_next(&watch), UINT64_MAX);
+}
+END_TEST
+
+/* ---- keys ---- */
+
+static const struct {
+	const char *typed[5]; /* 400 ms from one to the next; "]" is the key */
+	unsigned int pressed;
+} typings[] = {
+	{{"]]]"}, PUMP_KEY_END},
+	{{"abc]]]"}, PUMP_KEY_END},
+	{{"]", "]", "]"}, PUMP_KEY_END},
+	{{"]", "]]"}, PUMP_KEY_END},
+	{{"]", "", "]", "]"}, 0},	      /* the third comes too late, */
+	{{"]", "", "]", "]]"}, PUMP_KEY_END}, /* but not its next */
+	{{"]]", "x]"}, 0},
+	{{"]]x]]x]", "", "", "]]"}, 0},
+	{{"]", "]x]", "]"}, 0},
+	{{"plain"}, 0},
+	{{"]]d"}, PUMP_KEY_SHOW},
+	{{"]", "]", "c"}, PUMP_KEY_DUMP},
+	{{"]]h]]d"}, PUMP_KEY_HELP | PUMP_KEY_SHOW},
+	{{"]d", "]c", "]h"}, 0},
+	{{"]]", "", "", "d"}, 0},
+	{{"]]xd"}, 0},
+	{{"]]dd", "c"}, PUMP_KEY_SHOW},
+};
+
+START_TEST(third_key)
+{
+	struct pump_escape escape = {.times = 0};
+	unsigned int pressed = 0;
+
+	for (unsigned int i = 0; i < 5 && typings[_i].typed[i]; i++) {
+		char bytes[16];
+		size_t n = strlen(typings[_i].typed[i]);
+
+		for (size_t j = 0; j < n; j++)
+			bytes[j] = typings[_i].typed[i][j] == ']' ? PUMP_ESCAPE
+								  : typings[_i].typed[i][j];
+		pressed |= pump_escape_look(&escape, bytes, n, 5000 + 400 * i);
+	}
+	ck_assert_uint_eq(pressed, typings[_i].pressed);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("cli/watch");
+	TCase *tc = tcase_create("watch");
+	SRunner *runner;
+	int failed;
+
+	suite_add_tcase(suite, tc);
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_test(tc, last_lines);
+	tcase_add_loop_test(tc, quoting, 0, COUNT(quotes));
+	tcase_add_test(tc, event_lines);
+	tcase_add_test(tc, events_that_nobody_reads);
+	tcase_add_loop_test(tc, boot_silence, 0, COUNT(silences));
+	tcase_add_test(tc, boot_words);
+	tcase_add_loop_test(tc, third_key, 0, COUNT(typings));
+	runner = srunner_create(suite);
+	srunner_run_all(runner, CK_NORMAL);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}

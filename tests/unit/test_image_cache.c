@@ -1,0 +1,124 @@
+/* Images in the cache are removed, and not while they are used, also where locks want what they want over NFS: this program brings its own flock(). */
+#include <check.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "tests/unit/run_suite.h"
+#include "vmm/image/image_cache.h"
+#include "vmm/image/image_entry.h"
+
+#define HEX "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+
+static char dir[] = "/tmp/test-image-XXXXXX";
+static struct image_cache cache;
+static struct image_why why;
+
+/* Over NFS, Linux makes a lock of the whole file for fcntl() of it: an exclusive one takes a descriptor that may write. */
+int flock(int fd, int operation)
+{
+	int may = fcntl(fd, F_GETFL) & O_ACCMODE;
+
+	if (((operation & LOCK_EX) && may == O_RDONLY) ||
+	    ((operation & LOCK_SH) && may == O_WRONLY)) {
+		errno = EBADF;
+		return -1;
+	}
+	return (int)syscall(SYS_flock, fd, operation);
+}
+
+static void setup(void)
+{
+	struct image_config config = {.n_cmd = 0};
+	char path[256];
+	int fd;
+
+	strcpy(strrchr(dir, '-'), "-XXXXXX");
+	ck_assert_ptr_nonnull(mkdtemp(dir));
+	ck_assert_int_eq(image_cache_open(&cache, dir, IMAGE_CACHE_BOUND, &why), 0);
+	for (unsigned int i = 0; i < IMAGE_CONFIG_STRINGS; i++)
+		ck_assert_int_eq(image_config_add(&config, i == IMAGE_CONFIG_NAME ? "it" : ""), 0);
+	snprintf(path, sizeof(path), "%s/" HEX IMAGE_ENTRY_SUFFIX, dir);
+	fd = open(path, O_RDWR | O_CREAT | O_EXCL, 0644);
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(ftruncate(fd, 8192), 0);
+	ck_assert_int_eq(image_entry_seal(fd, &config), 0);
+	close(fd);
+	image_config_fini(&config);
+}
+
+static void teardown(void)
+{
+	char path[256];
+
+	image_cache_close(&cache);
+	snprintf(path, sizeof(path), "%s/" HEX IMAGE_ENTRY_SUFFIX, dir);
+	unlink(path);
+	ck_assert_int_eq(rmdir(dir), 0);
+}
+
+static unsigned int n_listed, n_used;
+
+static void count(void *arg, const struct image_entry *entry, bool used)
+{
+	(void)arg;
+	ck_assert_str_eq(image_entry_name(entry), "it");
+	n_listed++;
+	n_used += used;
+}
+
+static void check_list(unsigned int listed, unsigned int used)
+{
+	n_listed = n_used = 0;
+	ck_assert_int_eq(image_cache_list(&cache, count, NULL, &why), 0);
+	ck_assert_uint_eq(n_listed, listed);
+	ck_assert_uint_eq(n_used, used);
+}
+
+START_TEST(what_is_used_stays)
+{
+	struct image_entry entry;
+	uint64_t size = 0;
+
+	ck_assert_int_eq(image_entry_open(&entry, &cache, HEX, false), 0);
+	/* A machine may not write what others run. */
+	ck_assert_int_eq(fcntl(entry.fd, F_GETFL) & O_ACCMODE, O_RDONLY);
+	check_list(1, 1);
+	ck_assert_int_eq(image_cache_remove(&cache, "it", &why), -EBUSY);
+	ck_assert_int_eq(image_cache_trim(&cache, 0, &size, &why), 0);
+	ck_assert_uint_gt(size, 0);
+	check_list(1, 1);
+	image_entry_close(&entry);
+	check_list(1, 0);
+}
+END_TEST
+
+START_TEST(what_is_not_used_goes)
+{
+	uint64_t size = 1;
+
+	if (_i)
+		ck_assert_int_eq(image_cache_remove(&cache, "it", &why), 0);
+	else
+		ck_assert_int_eq(image_cache_trim(&cache, 0, &size, &why), 0);
+	ck_assert_uint_eq(size, (unsigned int)_i);
+	check_list(0, 0);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("image/cache");
+	TCase *tc = tcase_create("locks");
+
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_test(tc, what_is_used_stays);
+	tcase_add_loop_test(tc, what_is_not_used_goes, 0, 2);
+	suite_add_tcase(s, tc);
+	return run_suite(s);
+}

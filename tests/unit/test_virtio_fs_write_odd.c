@@ -1,0 +1,160 @@
+/* virtio/fs: writing that comes later, that does not fit, with few descriptors, and requests that are cut off. */
+#include "tests/unit/fs_write_fixture.h"
+
+#include <signal.h>
+#include <linux/capability.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+
+/* A page is read before a part of it is written; and truncated when it is opened. */
+START_TEST(writes_that_come_later)
+{
+	uint64_t id, fh;
+
+	ck_assert(fs.writeback);
+	fs_make_file("file", "hello", 5);
+	id = fs_lookup(FUSE_ROOT_ID, "file");
+	fh = fs_do_open(id, false, O_WRONLY);
+	ck_assert_uint_eq(fs_do_read(FUSE_READ, id, fh, 0, 5, 5), 5);
+	fh = fs_do_open(id, false, O_WRONLY | O_TRUNC);
+	ck_assert_int_eq(fs_stat_of("file").st_size, 0);
+	/* The guest alone knows where there are data. */
+	fs_ask(FUSE_LSEEK, id, &(struct fuse_lseek_in){.fh = fh, .whence = SEEK_DATA}, 24, NULL, 8);
+	ck_assert_int_eq(fs_error, -ENOSYS);
+	/* And where a file ends. */
+	ck_assert_uint_eq(fs_do_write(fh, 0, "later", O_WRONLY, FUSE_WRITE_CACHE), 5);
+	ck_assert_uint_eq(fs_do_write(fh, 8, "!", O_WRONLY | O_APPEND, 0), 1);
+	ck_assert_int_eq(fs_stat_of("file").st_size, 9);
+}
+END_TEST
+
+/* What its owner may write and not read is written past the guest's pages, which could not be filled. */
+START_TEST(writes_of_what_cannot_be_read)
+{
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct none[2] = {{0}};
+	const struct fuse_open_in in = {.flags = O_WRONLY};
+	struct fuse_open_out out;
+	uint64_t id;
+
+	ck_assert_int_eq((int)syscall(SYS_capset, &header, none), 0);
+	fs_make_file("file", "hello", 5);
+	id = fs_lookup(FUSE_ROOT_ID, "file");
+	fs_ask(FUSE_OPEN, id, &in, sizeof(in), NULL, sizeof(out));
+	ck_assert_uint_eq(FS_BODY(fuse_open_out).open_flags, FOPEN_KEEP_CACHE);
+	ck_assert_int_eq(chmod(fs_path("file"), 0200), 0);
+	fs_ask(FUSE_OPEN, id, &in, sizeof(in), NULL, sizeof(out));
+	ck_assert_int_eq(fs_error, 0);
+	out = FS_BODY(fuse_open_out);
+	ck_assert_uint_eq(out.open_flags, FOPEN_DIRECT_IO);
+	ck_assert_uint_eq(fs_do_write(out.fh, 1, "ipp", O_WRONLY, 0), 3);
+	ck_assert_int_eq(chmod(fs_path("file"), 0400), 0);
+	fs_check_text("file", "hippo");
+	fs_do_open(id, false, O_WRONLY);
+	ck_assert_int_eq(fs_error, -EACCES);
+}
+END_TEST
+
+/* A guest does not ask how much of its pages was written. */
+START_TEST(what_does_not_fit)
+{
+	struct fs_created c = fs_create_file("file", O_RDWR, 0666);
+	const struct rlimit limit = {4, RLIM_INFINITY};
+	struct rlimit old;
+
+	signal(SIGXFSZ, SIG_IGN);
+	getrlimit(RLIMIT_FSIZE, &old);
+	ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+	ck_assert_uint_eq(fs_do_write(c.open.fh, 0, "hello!", O_RDWR, 0), 4);
+	ck_assert_uint_eq(fs_do_write(c.open.fh, 0, "hello!", O_RDWR, FUSE_WRITE_CACHE), 0);
+	ck_assert_int_eq(fs_error, -EFBIG);
+	ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &old), 0);
+	ck_assert_uint_eq(fs_do_write(c.open.fh, 0, "hello!", O_RDWR, FUSE_WRITE_CACHE), 6);
+	fs_check_text("file", "hello!");
+}
+END_TEST
+
+/* What was made is told of, whatever has to be closed for it. */
+START_TEST(few_descriptors)
+{
+	const struct fuse_mkdir_in dir = {.mode = 0755};
+	int first = dup(0);
+
+	close(first);
+	fs.nodes.first_spare = first + 5;
+	for (unsigned int i = 0; i < 30; i++) {
+		struct fs_created c;
+		char name[16];
+
+		snprintf(name, sizeof(name), "file%u", i);
+		c = fs_create_file(name, O_RDWR, 0666);
+		ck_assert_int_eq(fs_error, 0);
+		ck_assert_int_lt(fs.files[c.open.fh].fd, fs.nodes.first_spare);
+		fs_release_file(c.open.fh);
+		/* there already, then */
+		c = fs_create_file(name, O_RDWR, 0666);
+		ck_assert_int_eq(fs_error, 0);
+		fs_release_file(c.open.fh);
+		snprintf(name, sizeof(name), "dir%u", i);
+		fs_ask_names(FUSE_MKDIR, FUSE_ROOT_ID, &dir, sizeof(dir), name, NULL,
+			     sizeof(struct fuse_entry_out));
+		ck_assert_int_eq(fs_error, 0);
+	}
+}
+END_TEST
+
+/* vmm_confine() puts the directory on another mount: what is made there is the file that is found there. */
+START_TEST(a_root_on_another_mount)
+{
+	struct fs_created c;
+
+	fs_nodes_get(&fs.nodes, FUSE_ROOT_ID)->mount ^= 0x4000;
+	c = fs_create_file("file", O_RDWR, 0644);
+	ck_assert_int_eq(fs_error, 0);
+	ck_assert_uint_eq(fs_lookup(FUSE_ROOT_ID, "file"), c.entry.nodeid);
+}
+END_TEST
+
+/* Whatever is cut off, or has no end. */
+START_TEST(requests_that_are_too_short)
+{
+	static const uint8_t ones[200] = {[0 ... 199] = 0x31};
+	static const uint32_t all[] = {
+		FUSE_SETATTR, FUSE_SYMLINK, FUSE_MKNOD,	    FUSE_MKDIR,
+		FUSE_UNLINK,  FUSE_RMDIR,   FUSE_RENAME,    FUSE_LINK,
+		FUSE_WRITE,   FUSE_FSYNC,   FUSE_SETXATTR,  FUSE_REMOVEXATTR,
+		FUSE_CREATE,  FUSE_RENAME2, FUSE_FALLOCATE, FUSE_COPY_FILE_RANGE};
+
+	fs_make_file("1", "x", 1);
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+		for (uint32_t len = 0; len < sizeof(struct fuse_setattr_in); len++) {
+			fs_ask(all[i], FUSE_ROOT_ID, ones, len, NULL, 300);
+			ck_assert_int_lt(fs_error, 0);
+		}
+	}
+	ck_assert(fs_is_there("1"));
+}
+END_TEST
+
+static Suite *fs_suite(void)
+{
+	Suite *s = suite_create("virtio/fs: odd writing");
+	TCase *tc = tcase_create("device"), *later = tcase_create("writeback");
+
+	tcase_add_checked_fixture(tc, setup, fs_teardown);
+	tcase_add_test(tc, what_does_not_fit);
+	tcase_add_test(tc, few_descriptors);
+	tcase_add_test(tc, requests_that_are_too_short);
+	tcase_add_test(tc, a_root_on_another_mount);
+	suite_add_tcase(s, tc);
+	tcase_add_checked_fixture(later, setup_writeback, fs_teardown);
+	tcase_add_test(later, writes_that_come_later);
+	tcase_add_test(later, writes_of_what_cannot_be_read);
+	suite_add_tcase(s, later);
+	return s;
+}
+
+int main(void)
+{
+	return device_run(fs_suite());
+}
