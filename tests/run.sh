@@ -11,7 +11,7 @@ lab_tools=()
 kvm_is_real || lab_tools=(qemu-system-x86_64:qemu-system-x86)
 need "${build_tools[@]}" "${image_tools[@]}" "${lab_tools[@]}" c++:g++ clang-format:clang-format shellcheck:shellcheck \
 	objdump:binutils /usr/include/check.h:check dtc:device-tree-compiler iasl:acpica-tools strace:strace ps:procps ip:iproute2 \
-	ping:iputils-ping gdb:gdb crash:crash script:bsdutils tmux:tmux setpriv:util-linux qemu-img:qemu-utils passt:passt fio:fio mksquashfs:squashfs-tools mkfs.erofs:erofs-utils \
+	ping:iputils-ping gdb:gdb crash:crash script:bsdutils tmux:tmux setpriv:util-linux qemu-img:qemu-utils passt:passt fio:fio newuidmap:uidmap mksquashfs:squashfs-tools mkfs.erofs:erofs-utils \
 	dpkg-shlibdeps:dpkg-dev lintian:lintian git:git
 jobs=$(nproc)
 

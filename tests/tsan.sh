@@ -17,6 +17,8 @@ left_out=(
 	'boot/test_memory: the memory of the program, and of the static one'
 	'boot/test_speed: the time of a start, counted'
 	'boot/test_counts: exits and system calls, counted'
+	'boot/test_share_users: files keep the guest'"'"'s owners only under the filters of system calls, which the sanitizer does not live with'
+	'boot/test_vhost_sandbox: all layers of the sandbox, some of which the kernel refuses to a process that has a thread of the sanitizer'
 	'unit/test_virtio_vhost_real: needs vhost-net, and is run by boot/test_vhost'
 )
 dir=build-tsan

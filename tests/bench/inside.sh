@@ -38,7 +38,7 @@ for flavour in $flavours; do
 	[ ! -e "$images/vmlinux-$flavour" ] || cp "$images/vmlinux-$flavour" "$place/vmlinux-$flavour"
 done
 stage_peers
-for file in boot devices curves starts; do
+for file in boot devices share curves starts; do
 	# shellcheck source=/dev/null
 	. "$bench/$file.sh"
 done

@@ -74,6 +74,8 @@ static int run(char *job)
 		return disk_job(job + 5);
 	if (!strncmp(job, "net:", 4))
 		return net_job(job + 4);
+	if (!strncmp(job, "share:", 6))
+		return share_job(job + 6);
 	errno = EINVAL;
 	return load_fail(job, "no such job");
 }
@@ -89,6 +91,8 @@ int main(int argc, char **argv)
 	jobs = read_jobs();
 	if (jobs && strstr(jobs, "net:"))
 		status = net_configure();
+	if (jobs && strstr(jobs, "share:"))
+		status = share_mount();
 	while (jobs && (job = strsep(&jobs, ",")))
 		if (run(job))
 			status = -1;

@@ -33,3 +33,16 @@ int net_configure(void);
 
 /* The other side; serves one job after the other and does not return but for errors. */
 int net_serve(void);
+
+/*
+ * share:NAME:KIND:COUNT - in the directory that is shared under the name "bench", which nothing is known of at the beginning. KIND is
+ *
+ *   read, write  COUNT MiB of the file "large", one after the other; writing ends with fsync()
+ *   create       COUNT files of 1 KiB in the directory "small", 500 in each of its own
+ *   git          "git status" in the repository "tree"
+ *   tar          "tree.tar" is unpacked to the directory "out"
+ *
+ * The result is seconds.
+ */
+int share_job(char *job);
+int share_mount(void);

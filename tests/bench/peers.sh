@@ -13,6 +13,7 @@ memory=256 # MiB
 cpus=1
 disks=()
 tap=''
+share=''  # a directory, which the guest finds by the name "bench"
 guest_mac=52:54:00:12:34:56
 qemu_cpu=host
 
@@ -30,7 +31,7 @@ program_of() {
 
 # installed PEER
 installed() {
-	command -v "$(program_of "$1")" >/dev/null
+	[[ $1 != *-virtiofsd || -x /usr/lib/qemu/virtiofsd ]] && command -v "$(program_of "$1")" >/dev/null
 }
 
 # version_of PROGRAM
@@ -53,6 +54,11 @@ stage_peers() {
 		cp "$path" "$place/$peer"
 		{ ldd "$path" 2>/dev/null || true; } | awk '$2 == "=>" && $3 ~ /^\// { print $3 }' | xargs -r cp -nLt "$place/lib"
 	done
+	path=/usr/lib/qemu/virtiofsd
+	if [ -x "$path" ]; then
+		cp "$path" "$place/virtiofsd"
+		ldd "$path" | awk '$2 == "=>" && $3 ~ /^\// { print $3 }' | xargs -r cp -nLt "$place/lib"
+	fi
 	# Where both have a file, the first is what QEMU takes.
 	for path in /usr/share/{qemu,seabios}/{qboot.rom,{bios-microvm,bios-256k,linuxboot_dma,pvh,kvmvapic}.bin}; do
 		[ ! -e "$path" ] || cp -nL "$path" "$place/share/"
@@ -71,6 +77,7 @@ vmm_command() {
 		command+=(--disk "$disk")
 	done
 	[ -z "$tap" ] || command+=(--net "tap=$tap,mac=$guest_mac")
+	[ -z "$share" ] || command+=(--share "$share:/bench")
 	if [ -n "$words" ]; then
 		command+=(--cmdline "$words $jobs")
 	else
@@ -103,6 +110,7 @@ kvmtool_command() {
 # qemu-pvh-noacpi  both
 # qemu-vhost       microvm with vhost-net
 # qemu-q35         a PC with PCI devices, an iothread for the disk and vhost-net
+# qemu-virtiofsd   a PC, and virtiofsd for a shared directory
 qemu_command() {
 	local machine=microvm,pit=off,pic=off,rtc=off,isa-serial=on image=$kernel bus=device rom='' thread='' vhost='' disk
 	case $1 in
@@ -111,6 +119,7 @@ qemu_command() {
 	qemu-pvh-noacpi) machine+=,acpi=off image=$elf ;;
 	qemu-vhost) vhost=,vhost=on ;;
 	qemu-q35) machine=q35 bus=pci rom=,romfile= thread=,iothread=io vhost=,vhost=on ;;
+	qemu-virtiofsd) machine=q35 ;;
 	esac
 	command=("$place/qemu" -L "$place/share" -M "$machine" -accel kvm -cpu "$qemu_cpu" -m "$memory" -smp "$cpus"
 		-nodefaults -no-user-config -display none -serial stdio -no-reboot
@@ -125,8 +134,25 @@ qemu_command() {
 	[ -z "$tap" ] || command+=(-netdev "tap,id=net,ifname=$tap,script=no,downscript=no$vhost"
 		-device "virtio-net-$bus,netdev=net,mac=$guest_mac$rom")
 	command+=("${qemu_more[@]}")
+	[ -z "$share" ] || qemu_share
 }
 qemu_more=()
+
+# The file server is a program of its own, which ends with QEMU.
+qemu_share() {
+	local server="$place/virtiofsd --socket-path=$place/fs.sock -o source=$share -o cache=auto -o log_level=err"
+	command+=(-object "memory-backend-memfd,id=memory,size=${memory}M,share=on" -numa node,memdev=memory
+		-chardev "socket,id=fs,path=$place/fs.sock" -device 'vhost-user-fs-pci,chardev=fs,tag=bench,queue-size=1024')
+	cat >"$place/with-server" <<-END
+		#!/bin/sh
+		rm -f $place/fs.sock
+		$server &
+		until [ -e $place/fs.sock ]; do sleep 0.05; done
+		exec "\$@"
+	END
+	chmod +x "$place/with-server"
+	command=(/bin/sh "$place/with-server" "${command[@]}")
+}
 
 # This and the next one are written from the documentation of Firecracker 1.x and Cloud Hypervisor, and have yet to be run.
 firecracker_command() {

@@ -21,6 +21,7 @@ heading() {
 	curves) echo 'Boot, as the machine grows' ;;
 	disk) echo 'Disk, counted' ;;
 	net) echo 'Network card, counted' ;;
+	share) echo 'Shared directory, counted' ;;
 	starts) echo 'Start and end of the smallest guest' ;;
 	load) echo 'Disk and network card, in time' ;;
 	esac
@@ -53,6 +54,13 @@ introduction() {
 		cat <<-'END'
 			A TAP interface; the host itself is the other side. 64 MiB by TCP each way, 10,000 UDP packets of 64 bytes, of which those count
 			that arrive, and 200 echo requests. vmm and `qemu-q35` use vhost-net, as `qemu-vhost` does; `kvmtool` and `qemu` do not.
+		END
+		;;
+	share)
+		cat <<-'END'
+			A directory in the host's memory that the guest has mounted by virtio-fs, written and read; with Debian's kernel, 512 MiB, and nothing
+			of it in the guest's caches at the beginning of each run. Both keep what they have seen for a second (`cache=auto`). QEMU has
+			virtiofsd beside it, which comes with it; what that takes counts too.
 		END
 		;;
 	starts)
@@ -180,6 +188,7 @@ pictures() {
 		bars net-udp 'UDP, 64 bytes' 'thousand packets in 10^9 instructions; more is better' udp
 		bars net-ping Ping 'thousand instructions; less is better' ping
 		;;
+	share) bars share 'Shared directory' '10^9 instructions; less is better' . ;;
 	starts)
 		bars starts-ended 'exec to the end of the process' 'milliseconds, median' ended
 		bars starts-first "exec to the guest's first byte" 'milliseconds, median' first
@@ -226,7 +235,7 @@ page() {
 		and the range is given. Each program runs as its documentation recommends for speed, with the same kernel, initramfs, memory and
 		command line (`tests/bench/peers.sh` has the commands). `kvmtool` is lkvm; `qemu` is the machine type microvm with
 		`pit=off,pic=off,rtc=off` and ACPI, `-noacpi` is `acpi=off`, `-pvh` an unpacked kernel, `-vhost`
-		vhost-net; `qemu-q35` is a PC with an iothread and vhost-net; QEMU's disks use io_uring.
+		vhost-net; `qemu-q35` is a PC with an iothread and vhost-net, `qemu-virtiofsd` one with virtiofsd; QEMU's disks use io_uring.
 		The small kernel is built from Debian's source with `guest-images/kernel-small.config`: what a virtual machine needs, without modules.
 
 		Counted sections come from an emulated machine whose clock counts instructions: those of the guest, of the program and of the host's
@@ -244,11 +253,11 @@ page() {
 		|---|---|---|---|---|---|
 	END
 	local group
-	for group in boot disk net starts load; do
+	for group in boot disk net share starts load; do
 		! sum_up || in_short
 	done
 	echo
-	for group in boot curves disk net starts load; do
+	for group in boot curves disk net share starts load; do
 		! sum_up || section "$group"
 	done
 }

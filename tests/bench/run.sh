@@ -12,6 +12,7 @@
 #     curves  the same over memory, virtual CPUs, disks, starts at once, and the kernel's packing
 #     disk    a disk under load, counted instructions
 #     net     a network card under load, counted instructions
+#     share   a shared directory under load, counted instructions
 #     starts  start and end of a guest of a few instructions, in time, on this machine's /dev/kvm whatever its kind
 #     load    disk and network card, in time, with two CPUs
 #
@@ -25,15 +26,15 @@ set -euo pipefail
 # shellcheck source=tests/bench/peers.sh
 . "$bench/peers.sh"
 
-all_groups=(boot curves disk net starts load)
+all_groups=(boot curves disk net share starts load)
 # Rounds, and seconds after which it is cut off: all at once are below 20 minutes, the quick ones below 3.
-declare -A rounds=([boot]=2 [curves]=2 [disk]=2 [net]=2 [starts]=200 [load]=6)
-declare -A seconds=([boot]=390 [curves]=240 [disk]=90 [net]=60 [starts]=60 [load]=300)
-declare -A quick_rounds=([boot]=1 [curves]=1 [disk]=1 [net]=1 [starts]=30 [load]=1)
-declare -A quick_seconds=([boot]=65 [curves]=30 [disk]=25 [net]=20 [starts]=10 [load]=25)
+declare -A rounds=([boot]=2 [curves]=2 [disk]=2 [net]=2 [share]=1 [starts]=200 [load]=6)
+declare -A seconds=([boot]=390 [curves]=240 [disk]=90 [net]=60 [share]=900 [starts]=60 [load]=300)
+declare -A quick_rounds=([boot]=1 [curves]=1 [disk]=1 [net]=1 [share]=1 [starts]=30 [load]=1)
+declare -A quick_seconds=([boot]=65 [curves]=30 [disk]=25 [net]=20 [share]=300 [starts]=10 [load]=25)
 
 usage() {
-	die "usage: run.sh [--quick] [--docs] [--report] [--patience N] [boot|curves|disk|net|starts|load]..."
+	die "usage: run.sh [--quick] [--docs] [--report] [--patience N] [boot|curves|disk|net|share|starts|load]..."
 }
 
 parse_options() {
@@ -103,10 +104,29 @@ make_stage() {
 		"$guest_images/initramfs.sh" "$flavour"
 		make_cpio "$tree" | cat "$images/initramfs-$flavour.cpio" - >"$stage/load-$flavour.cpio"
 	fi
+	make_share_stage
 	gcc -c -DPVH -DBEHAVIOUR=say_and_end "-I$guest_images/tiny" -o "$work/guest.o" "$bench/guest.S"
 	ld -n -T "$guest_images/tiny/pvh.lds" -z noexecstack -o "$stage/tiny.pvh" "$work/guest.o"
 	gcc -c -DBZIMAGE64 -DBEHAVIOUR=say_and_end "-I$guest_images/tiny" -o "$work/guest.o" "$bench/guest.S"
 	ld -Ttext=0 -e 0 --oformat binary -z noexecstack -o "$stage/tiny.bz64" "$work/guest.o"
+}
+
+# What a guest needs for a shared directory: modules, and the programs that are run there.
+make_share_stage() {
+	local tree=$work/share scratch=$work/scratch file
+	[[ " ${groups[*]} " = *' share '* ]] || return 0
+	"$guest_images/source-tree.sh" || return 0
+	mkdir -p "$tree"/{bin,dev,proc,sys,root,etc} "$scratch"
+	kernel_of cloud
+	copy_modules "$tree" virtio_pci virtiofs
+	build_init "$tree"
+	cp "$stage/load" "$tree/bench"
+	cp "$(command -v git)" "$(command -v busybox)" "$tree/bin/"
+	while read -r file; do
+		mkdir -p "$tree${file%/*}"
+		cp -L "$file" "$tree$file"
+	done < <(ldd "$(command -v git)" | grep -o '/[^ ]*')
+	make_cpio "$tree" >"$stage/share.cpio"
 }
 
 # ---- measuring ----

@@ -18,6 +18,12 @@ guest_programs=(load records tcp trap udp verify vsock) # of ours, on the root d
 tmp='' root='' root_sectors=0 emulated='' vmm='' # set by enter_lab
 failures=0
 slower=${VMM_TEST_SLOWER:-1} # how many times longer things may take than with an ordinary build
+# shellcheck source=tests/sanitizer.sh
+. "$repo/tests/sanitizer.sh"
+export VMM_TEST_SANITIZER=${VMM_TEST_SANITIZER-$(sanitizer_of "$build/bin/vmm")}
+# What --sandbox may be at most, and what it tells last: with a sanitizer there are no filters.
+strict=strict filters=", filters of system calls"
+[ -z "$VMM_TEST_SANITIZER" ] || strict=on filters=
 
 # ---- here ----
 
@@ -220,6 +226,16 @@ finish() {
 
 is_root() {
 	[ "$(id -u)" = 0 ]
+}
+
+# lead_out - an interface that leads outside, which passt wants, and whose address it gives to the guest; what goes to its router
+# reaches this host's own loopback
+lead_out() {
+	ip link add boot0 type dummy 2>"$tmp/dummy" || { modprobe dummy numdummies=0 && ip link add boot0 type dummy; }
+	undo+=('ip link del boot0')
+	ip address add 192.0.2.2/24 dev boot0
+	ip link set boot0 up
+	ip route add default via 192.0.2.1 dev boot0
 }
 
 # ---- there: machines ----

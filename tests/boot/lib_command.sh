@@ -1,8 +1,7 @@
 # What the tests of "-- COMMAND" share; sourced after lib.sh.
 # shellcheck shell=bash disable=SC2154,SC2034
 
-guest_programs=()
-applets=(sh cat cp dd echo ifconfig route env false find head hostname id kill ls mkdir mount ps pwd readlink sed seq sha256sum sleep sort
+applets=(sh cat cp dd echo ifconfig route env false find grep head hostname id kill ls mkdir mount ps pwd readlink sed seq sha256sum sleep sort
 	stat stty sync tee tr true tty umount uname vi wc yes)
 
 # Of each test its own: the lab of one may still read it when another makes its own.
@@ -27,11 +26,12 @@ stage_modules() {
 	local from=$VMM_IMAGES/kernel-cloud/modules kind file tree
 	for kind; do
 		tree=$stage/modules-$kind
-		[ ! -e "$tree/modules.dep" ] || continue
+		! compgen -G "$tree/kernel/arch/x86/crypto/sha256-ssse3.ko*" >/dev/null || continue
 		rm -rf "$tree"
 		mkdir -p "$tree"
 		cp "$from"/modules.{alias,builtin,softdep} "$tree/"
-		(cd "$from" && find . -name 'virtio*.ko' -o -name '*vsock*.ko' -o -name 'crc*.ko' -o -name 'failover.ko' -o -name 'net_failover.ko') |
+		(cd "$from" && find . -name 'virtio*.ko' -o -name '*vsock*.ko' -o -name 'crc*.ko' -o -name 'failover.ko' -o -name 'net_failover.ko' \
+			-o -name 'fuse.ko' -o -name 'overlay.ko' -o -name 'sha256-ssse3.ko') |
 			while read -r file; do
 				mkdir -p "$tree/${file%/*}"
 				case $kind in
@@ -61,6 +61,16 @@ begin_command() {
 	fi
 	# Emulated, with others beside it, a guest takes its time.
 	options=(--kernel "$tmp/kernel-cloud" --initrd "$tmp/modules" --boot-timeout $((100 * slower)))
+}
+
+# place_kernel FLAVOUR DIRECTORY - a kernel as packages have it, with all its modules, for those of begin_command know no shares; sets
+# $release and $kernel
+place_kernel() {
+	release=$(<"$VMM_IMAGES/kernel-$1/version")
+	kernel=$2/boot/vmlinuz-$release
+	mkdir -p "$2/boot" "$2/lib/modules"
+	cp "$VMM_IMAGES/kernel-$1/vmlinuz" "$kernel"
+	ln -sfn "$VMM_IMAGES/kernel-$1/modules" "$2/lib/modules/$release"
 }
 
 # vmm_ OPTION... - vmm with the kernel and the modules, as that user

@@ -52,7 +52,7 @@ run guest --root "$tmp/root" --env A=b --env C -- sh -c '
 	cat /proc/uptime >/dev/null && ls /sys/class >/dev/null && echo mounts
 	[ -c /dev/pts/ptmx ] && [ -d /dev/shm ] && [ -L /dev/fd ] && echo dev
 	stat -c %a / /tmp /run /dev/shm; ls /; readlink /proc/1/exe
-	sh -c "sleep 1000 & exit 0"; ps | wc -l'
+	sh -c "sleep 0.1 & exit 0"; sleep 0.5; ps -o stat,comm | grep -cE "^Z|sleep"'
 mapfile -t lines <"$tmp/guest.out"
 equal 'the host name' vmm "${lines[0]}"
 equal 'the directory' / "${lines[1]}"
@@ -61,6 +61,7 @@ equal 'no terminal' 'not a tty' "${lines[3]}"
 equal 'file systems' 'mounts dev' "${lines[4]} ${lines[5]}"
 equal 'modes' '755 1777 755 1777' "${lines[*]:6:4}"
 equal 'the root' 'bin dev etc proc root run sys tmp' "${lines[*]:10:8}"
+equal 'an orphan that has ended is reaped' 0 "${lines[-1]}"
 equal 'errors' '' "$(text guest.err)"
 run address --root "$tmp/root" -- sh -c 'date=$(stat -c %Y /proc/self); echo $date; cat /sys/class/net/lo/operstate; exec >&-; sleep 1000 & exit 7'
 equal 'a command that leaves others running: status' 7 "$status"
@@ -78,6 +79,13 @@ equal 'no program: status' 126 "$status"
 equal 'no program: message' "vmm: cannot run '/etc' in the guest: Permission denied" "$(text 'no program.err')"
 run 'killed' --root "$tmp/root" -- sh -c 'kill -KILL $$'
 equal 'killed: status' 137 "$status"
+
+# A text that does not say what runs it is the shell's, with all its arguments.
+echo 'echo $# $1 ${1000}' >"$tmp/root/bin/text"
+chmod +x "$tmp/root/bin/text"
+# shellcheck disable=SC2046
+run 'text' --root "$tmp/root" -- text $(seq 1000)
+equal 'a text: with all its arguments' '1000 1 1000' "$(text text.out)"
 
 # ---- signals ----
 
@@ -140,6 +148,13 @@ sleep 0.2
 kill -USR2 "$pid"
 ended soon 140
 equal 'SIGUSR2 during the boot reaches the command' '' "$(text soon.out)"
+
+background quit sh -c 'trap "echo quit" QUIT; trap "echo hup; exit 3" HUP; echo ready; while :; do sleep 0.1; done'
+kill -QUIT "$pid" && read -r line <&6
+equal 'SIGQUIT' quit "$line"
+kill -HUP "$pid" && read -r line <&6
+equal 'SIGHUP' hup "$line"
+ended quit 3
 
 # Before there is a command the machine ends.
 "${user[@]}" "$vmm" "${options[@]}" --root "$tmp/root" -- true </dev/null >"$tmp/early" 2>&1 &

@@ -35,17 +35,28 @@ fails panic 123 "^vmm: the guest's kernel crashed before its init reached vmm$" 
 	'^vmm: console: .*Kernel panic - not syncing: VFS: Unable to mount root fs'
 equal 'panic: the end' '"reason":"crash","status":123}' "$(tail -n 1 "$tmp/events" | grep -o '"reason.*')"
 
+mkdir "$tmp/noinit"
+echo text >"$tmp/noinit/x"
+run 'no init' --root "$tmp/noinit" --append rdinit=/x -- true
+fails 'no init' 123 "^vmm: the guest's kernel crashed before its init reached vmm$" '^vmm: console: .*No working init found'
+
 truncate -s 4M "$tmp/broken.ext4"
 printf '\x53\xef' | dd of="$tmp/broken.ext4" bs=1 seek=1080 conv=notrunc 2>/dev/null
-run 'no root' --root "$tmp/broken.ext4" -- true
-fails 'no root' 125 '^vmm: the guest cannot mount the root (/dev/vda) as ext4: Invalid argument$' '^vmm: console: .*EXT4-fs'
+run 'no root' --root "$tmp/broken.ext4" --events "$tmp/events" -- true
+fails 'no root' 123 '^vmm: the guest cannot mount the root (/dev/vda) as ext4: Invalid argument$' '^vmm: console: .*EXT4-fs'
+equal 'no root: the end' '"reason":"init-failed","status":123}' "$(tail -n 1 "$tmp/events" | grep -o '"reason.*')"
 
 initrd=("${options[@]}")
 options=("${options[0]}" "${options[1]}" "${options[@]:4}")
 run 'no driver' --root "$tmp/root" -- true
-fails 'no driver' 125 '^vmm: the guest ended before its init reached vmm$' \
+fails 'no driver' 123 '^vmm: the guest ended before its init reached vmm$' \
 	"^vmm: console: vmm: the guest's init: cannot reach the host: the guest's kernel has no AF_VSOCK"
 options=("${initrd[@]}")
+
+# What ends a guest that has not come as far, and is not silent, says as much.
+run 'early' --root "$tmp/root" --append 'rdinit=/none panic=0' --timeout 20 -- true
+fails 'early' 124 '^vmm: the machine was ended after 20.000 s (--timeout)$' '^vmm: vCPU 0 was at 0xffffffff' \
+	'^vmm: console: .*Kernel panic - not syncing: VFS: Unable to mount root fs'
 
 # Words behind "--" are for the guest's init, which ours has no use for.
 run 'words' --root "$tmp/root" --cmdline 'console=ttyS0 panic=-1 -- single' -- sh -c 'cat /proc/cmdline'
@@ -57,24 +68,39 @@ for guest in spin idle; do
 	options=(--kernel "$stage/tiny/$guest.bz64")
 	run $guest --boot-timeout 1.5 --root "$tmp/root" --events "$tmp/events" -- true
 	options=("${initrd[@]}")
-	fails $guest 125 '^vmm: the guest was silent for 1.500 s and has not started the command (--boot-timeout)$' \
+	fails $guest 124 '^vmm: the guest was silent for 1.500 s and has not started the command (--boot-timeout)$' \
 		'^vmm: vCPU 0 was at 0x' "^vmm: the guest's console was silent"
-	equal "$guest: the end" '"reason":"boot-timeout","status":125}' "$(tail -n 1 "$tmp/events" | grep -o '"reason.*')"
+	equal "$guest: the end" '"reason":"boot-timeout","status":124}' "$(tail -n 1 "$tmp/events" | grep -o '"reason.*')"
 done
 
 # ---- while it runs ----
 
 expected_output=up
-run crash --root "$tmp/root" -- sh -c 'echo up; echo c >/proc/sysrq-trigger'
+run crash --root "$tmp/root" -- sh -c 'echo up; sleep 0.5; echo c >/proc/sysrq-trigger'
 fails crash 123 "^vmm: the guest's kernel crashed while the command ran$" '^vmm: console: .*Kernel panic - not syncing: sysrq'
-run 'power off' --root "$tmp/root" -- sh -c 'echo up; busybox poweroff -f'
-fails 'power off' 125 '^vmm: the guest ended while the command ran$'
+run 'power off' --root "$tmp/root" -- sh -c "echo up; sleep 0.$slower; busybox poweroff -f"
+fails 'power off' 123 '^vmm: the guest ended while the command ran$'
+
+# What waits for a file system that does not answer cannot be killed, and holds nobody up.
+run 'stuck' --root "$root" -- /bin/busybox sh -c 'echo up; (sleep 1; echo x >/x; echo not here) & busybox fsfreeze --freeze / && sleep 3; exit 7'
+fails 'stuck' 7
 expected_output=
 
 # With a console of its own vmm does not know the last lines.
 run 'console' --console "file=$tmp/console" --append rdinit=/none --root "$tmp/root" -- true
 fails 'console' 123 '^vmm: see the guest.s console, which is elsewhere (--console)$'
+fails 'console' 123 "^vmm: the guest's kernel crashed before"
 check "console: what is in it" "$(grep -c . "$tmp/console") lines" grep -q 'Linux version' "$tmp/console"
+
+# It may be slow, if it is heard of; and else that is as without a console.
+options=(--kernel "$stage/tiny/flood.bz64")
+run 'talks' --console "file=$tmp/talks" --boot-timeout 1.5 --timeout 6 --root "$tmp/root" -- true
+fails 'talks' 124 '^vmm: the machine was ended after 6.000 s (--timeout)$'
+check 'talks: it did' "$(head -c 40 "$tmp/talks")" [ -s "$tmp/talks" ]
+options=(--kernel "$stage/tiny/spin.bz64")
+run 'silent file' --console "file=$tmp/silent" --boot-timeout 1.5 --root "$tmp/root" -- true
+fails 'silent file' 124 '^vmm: the guest was silent for 1.500 s'
+options=("${initrd[@]}")
 
 # ---- nothing is started ----
 

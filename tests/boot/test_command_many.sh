@@ -11,7 +11,9 @@ prepare_more() {
 }
 enter_lab cloud -- --cpus 2 --memory 5120 --timeout 550
 begin_command
-side_by_side=${MANY:-50}
+# A sanitizer takes several times the memory.
+side_by_side=${MANY:-${VMM_TEST_SANITIZER:+12}}
+side_by_side=${side_by_side:-50}
 
 # What a kernel needs comes from beside it, which is less than all the modules that are there.
 release=$(<"$VMM_IMAGES/kernel-cloud/version")

@@ -14,11 +14,7 @@ enter_lab cloud
 is_root || skip 'making an interface needs root rights'
 begin_command
 
-ip link add boot0 type dummy 2>"$tmp/dummy" || { modprobe dummy numdummies=0 && ip link add boot0 type dummy; }
-undo+=('ip link del boot0')
-ip address add 192.0.2.2/24 dev boot0
-ip link set boot0 up
-ip route add default via 192.0.2.1 dev boot0
+lead_out
 chmod -R a+rX "$tmp"
 
 # What goes to the router reaches the host's own loopback.
@@ -48,5 +44,12 @@ run tap --net tap=boot1 --root "$tmp/root" --events "$tmp/events" -- ifconfig et
 equal 'TAP: status' 0 "$status"
 check 'TAP: up, without an address' "$(grep -m 1 UP "$tmp/tap.out")" grep -q 'UP BROADCAST' "$tmp/tap.out"
 check 'TAP: no address' none [ -z "$(grep 'inet addr' "$tmp/tap.out" || true)" ]
-nothing_left 'both'
+# It need not be the first card that passt is behind.
+run second --timeout 90 --net tap=boot1 --net user --root "$tmp/root" -- sh -c 'ifconfig eth1; route -n; cat /etc/resolv.conf; ifconfig eth0 | grep -c inet'
+check 'the second card: address' "$(grep -o 'inet addr.*' "$tmp/second.out")" grep -q 'inet addr:192.0.2.2 .*Mask:255.255.255.0' "$tmp/second.out"
+check 'the second card: route' "$(grep -m 1 UG "$tmp/second.out")" grep -qE '^0\.0\.0\.0 +192\.0\.2\.1 +0\.0\.0\.0 +UG .*eth1' "$tmp/second.out"
+equal 'the second card: name servers' "$(grep nameserver "$tmp/net.out")" "$(grep nameserver "$tmp/second.out")"
+equal 'the second card: the first has no address' 0 "$(tail -n 1 "$tmp/second.out")"
+
+nothing_left 'all'
 finish

@@ -90,6 +90,28 @@ type_ 'cat /tmp/file; exit 5\n'
 shows '^hello vi'
 closed 5
 
+# Stopped from outside and continued, politely and not: the shell's modes in between, raw ones again, and the size of then.
+session stopped "set -m; vmm_ --root $tmp/root --env 'PS1=> ' -- sh
+		stty -g >$tmp/stopped.between; stty rows 55 cols 77; echo it stands; read -r line; fg
+		stty \$(cat $tmp/stopped.before); echo it stands again; read -r line; fg"
+shows '^> .*' 60
+pid=$(pgrep -x vmm)
+kill -TSTP "$pid"
+shows 'it stands'
+equal 'stopped: the modes in between' "$(text stopped.before)" "$(text stopped.between)"
+type_ '\n'
+shows '--boot-timeout .*' # as fg names it
+type_ 'stty size\n'
+shows '^55 77'
+kill -STOP "$pid"
+shows 'it stands again'
+type_ '\n'
+sleep 1
+check 'stopped: raw again' "$(stty -F "$(<"$tmp/stopped.tty")" -a | grep -o '.icanon')" \
+	grep -q -- '-icanon' <(stty -F "$(<"$tmp/stopped.tty")" -a)
+type_ 'exit 6\n'
+closed 6
+
 # Standard error elsewhere; output elsewhere; the end of a line-wise input.
 session streams "vmm_ --root $tmp/root -- sh -c 'tty; echo e >&2; test -t 2' 2>$tmp/streams.errors; echo \"first \$?\"
 		vmm_ --root $tmp/root -- tty </dev/tty | cat
@@ -104,8 +126,9 @@ type_ 'a line\n\004'
 closed 0
 equal 'streams: lines' 'a line' "$(text streams.cat)"
 
-# Ctrl-] is a key like others, but for three within a second, which end a guest that hears nothing.
-session deaf "vmm_ --root $tmp/root -- sh -c 'stty raw -echo; echo ready; cat -v'"
+# Ctrl-] is a key like others, but for two of them and a third key within a second, which reach vmm beside a guest that hears
+# nothing.
+session deaf "vmm_ --dump-guest $tmp/deaf.core --root $tmp/root -- sh -c 'stty raw -echo; echo ready; cat -v'"
 shows '^ready' 60
 type_ '\035\n'
 shows '^\^\]'
@@ -113,6 +136,15 @@ type_ '\035\035'
 sleep 3
 type_ '\035x\035\035y\n'
 shows '^\^\]\^\]\^\]x\^\]\^\]y'
+type_ '\035\035d\n'
+shows 'vCPU 0 .*its last exit: .*'
+shows '^\^\]\^\]d'
+type_ '\035\035h\n'
+shows 'Ctrl-\] twice.*'
+type_ '\035\035c\n'
+shows 'a dump of the guest was written.*'
+check 'deaf: the dump is one' "$(head -c 4 "$tmp/deaf.core" | od -An -c)" matches "$(od -An -tx1 -N4 "$tmp/deaf.core")" '*7f 45 4c 46*'
+shows '^\^\]\^\]c'
 type_ '\035\035\035'
 shows 'the machine was ended (Ctrl-\] three times)'
 closed 130

@@ -195,8 +195,9 @@ check_guest() {
 	equal "$io: topology of a file" '512 512 512 512' "$(value vdb)"
 	equal "$io: topology of a device with large blocks" '4096 4096 4096 4096' "$(value vdf)"
 	check "$io: device with large blocks" "$large" holds "$tmp/$1.large" 0 2 vdf
-	check "$io: 100 requests a second" "$(value vdi) requests" between "$(value vdi)" "$(at_least 90)" 110
-	check "$io: 2 MiB a second" "$(value vdj) sectors" between "$(value vdj)" "$(at_least $((4096 * 9 / 10)))" $((4096 * 11 / 10))
+	# Never more; and no less than a guest on a busy machine asks for. unit/test_virtio_disk_limit knows the limits exactly.
+	check "$io: 100 requests a second" "$(value vdi) requests" between "$(value vdi)" "$(at_least 40)" 110
+	check "$io: 2 MiB a second" "$(value vdj) sectors" between "$(value vdj)" "$(at_least $((4096 * 4 / 10)))" $((4096 * 11 / 10))
 }
 
 check_faults() {

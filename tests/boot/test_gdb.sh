@@ -8,7 +8,7 @@ set -euo pipefail
 for tool in gdb as ld; do
 	command -v $tool >/dev/null || skip "$tool is not installed (Debian: gdb, binutils)"
 done
-enter_lab cloud -- --cpus 2
+enter_lab cloud -- --cpus 2 --timeout 560
 export HOME=$tmp # no settings of whoever runs the test
 socket=$tmp/gdb.sock
 
@@ -51,7 +51,7 @@ gdb_ends() {
 		if [ -z "$interrupted" ] && [ "$(ms_since "$since")" -gt $(($1 * 1000)) ]; then
 			interrupted=yes
 			kill -INT "$gdb_pid"
-		elif [ "$(ms_since "$since")" -gt $(($1 * 1000 + 30000)) ]; then
+		elif [ "$(ms_since "$since")" -gt $(($1 * 1000 + 200000)) ]; then
 			kill -KILL "$gdb_pid"
 		fi
 		sleep 0.1
@@ -78,13 +78,13 @@ start_gated 'debugged' '
 	echo trapped
 	read -r line
 	kill $!
-	dmesg | grep -E "BUG:|Oops|soft lockup|detected stalls|WARNING: CPU" || true' --cpus 2 --gdb "$socket" --timeout 240
+	dmesg | grep -E "BUG:|Oops|soft lockup|detected stalls|WARNING: CPU" || true' --cpus 2 --gdb "$socket" --timeout 500
 says 'debugged' '^ready' || true
 
 debug 'info threads' 'break ksys_sync' 'continue' 'print $pc == (long)&ksys_sync' 'backtrace 3' 'x/5xb $pc' 'stepi' \
 	'print (long)$pc - (long)&ksys_sync' 'stepi' 'stepi' 'print (long)$pc - (long)&ksys_sync < 32' 'continue' 'print $pc == (long)&ksys_sync' 'delete' \
 	'print (long)$gs_base < 0' 'print $cr0 >> 31' 'x/s (char *)&linux_banner' 'print *(long *)0x10' 'thread 2' 'print $pc != 0' 'detach'
-gdb_ends 90
+gdb_ends 200
 said 'threads' '^\*? +1 +Thread 1 \(CPU#0 \[(running|halted)\]\)'
 said 'threads' '^\*? +2 +Thread 2 \(CPU#1 \[(running|halted)\]\)'
 said 'breakpoint' '^Thread [12] hit Breakpoint 1, '
@@ -139,12 +139,12 @@ check 'the socket is gone' "$socket" [ ! -e "$socket" ]
 
 # ---- from the first instruction on ----
 
-start 'early' 'echo over' --cpus 2 --gdb "$socket,wait" --timeout 120
+start 'early' 'echo over' --cpus 2 --gdb "$socket,wait" --timeout 400
 until [ -S "$socket" ] || [ ! -e "/proc/$pid/exe" ]; do sleep 0.1; done
 sleep 1
 check 'early: it waits' "$(wc -c <"$tmp/early.out") bytes of console" [ ! -s "$tmp/early.out" ]
 debug 'print $pc' 'info threads' 'stepi' 'print $pc' 'break start_kernel' 'continue' 'print $pc == (long)&start_kernel' 'x/s (char *)&linux_banner' 'delete' 'continue'
-gdb_ends 60
+gdb_ends 200
 said 'early: the first instruction' '^\$1 = .* 0x1[0-9a-f]{6}( |$)'
 said 'early: the other vCPU' '^  2 .*CPU#1 \[not started\]'
 said 'early: a step' '^\$2 = .* 0x1[0-9a-f]{6}( |$)'

@@ -8,12 +8,9 @@ set -euo pipefail
 enter_lab cloud
 begin_command
 
-release=$(<"$VMM_IMAGES/kernel-cloud/version")
 place=$tmp/place
-mkdir -p "$place/boot" "$place/lib/modules"
-ln -s "$tmp/kernel-cloud" "$place/boot/vmlinuz-$release"
-ln -s "$VMM_IMAGES/kernel-cloud/modules" "$place/lib/modules/$release"
-options=(--kernel "$place/boot/vmlinuz-$release" --boot-timeout 100)
+place_kernel cloud "$place"
+options=(--kernel "$kernel" --boot-timeout 100)
 
 # ---- this host's own root ----
 
@@ -48,14 +45,14 @@ stat -c %d many deep | uniq | wc -l
 SCRIPT
 
 cd "$tree"
-run root --sandbox strict --log-level info --memory 512M -- sh -c "pwd; uname -r; id -u; PATH=/usr/bin bash '$look' '$tree'"
+run root --sandbox "$strict" --log-level info --memory 512M -- sh -c "pwd; uname -r; id -u; PATH=/usr/bin bash '$look' '$tree'"
 cd /
 (cd "$tree" && echo "$tree" && echo "$release" && echo 0 && PATH=/usr/bin bash "$look" "$tree") >"$tmp/want"
 equal 'the host root: status' 0 "$status"
 same=different
 ! diff "$tmp/want" "$tmp/root.out" >&2 || same=same
 equal 'a tree, name by name' same "$same"
-check 'the sandbox' "$(text root.err)" matches "$(text root.err)" '*sandbox: *an empty root*Landlock*filters*'
+check 'the sandbox' "$(text root.err)" matches "$(text root.err)" "*sandbox: *an empty root*Landlock*$filters*"
 
 # What the guest writes is its own, and what its user may not read stays closed.
 run home -- sh -c 'echo "$HOME"; cat ~/.none 2>&1; mkdir -p ~/.cache/x && echo made; stat -c %a /tmp'
@@ -80,6 +77,12 @@ equal 'few descriptors: errors' '' "$(text few.err)"
 equal 'few descriptors: status' 0 "$status"
 equal 'few descriptors' "$(find /usr -xdev 2>/dev/null | head -n 5000 | wc -l)" "$(text few.out | tr -d ' |')"
 
+# A directory that is not there, or is the guest's own, is told.
+mkdir -p /run/of-the-host
+(cd /run/of-the-host && vmm_ -- pwd) </dev/null >"$tmp/run.out" 2>"$tmp/run.err" || true
+equal 'below /run: where it runs' / "$(text run.out)"
+equal 'below /run: says' 'vmm: in the guest: the command runs in /, as it cannot run in /run/of-the-host: No such file or directory ' "$(text run.err) "
+
 # ---- a directory ----
 
 ln -s /etc/hostname "$tmp/root/out"
@@ -92,6 +95,24 @@ check 'links out of it' "$(text dir.err)" matches "$(text dir.err)" "*/out'*No s
 check 'it stays as it was' "$(ls "$tmp/root/bin")" [ ! -e "$tmp/root/bin/w" ]
 run mmio --root "$tmp/root,shared" --transport mmio -- cat /bin/busybox
 equal 'by MMIO' "$(sha256sum <"$tmp/root/bin/busybox")" "$(sha256sum <"$tmp/mmio.out")"
+
+# Without overlayfs it can be read alone, which is told: beforehand where it is known, else by the guest.
+if [ -d "$VMM_IMAGES/kernel-cloud/modules/kernel/fs/overlayfs" ]; then
+	mkdir -p "$tmp/less/boot" "$tmp/less/lib/modules"
+	ln -s "$tmp/kernel-cloud" "$tmp/less/boot/vmlinuz-$release"
+	cp -as "$VMM_IMAGES/kernel-cloud/modules" "$tmp/less/lib/modules/$release"
+	sed -i '/overlayfs/d' "$tmp/less/lib/modules/$release/modules.dep"
+	options=(--kernel "$tmp/less/boot/vmlinuz-$release" --boot-timeout 100)
+	run less --root "$tmp/root,shared" -- sh -c 'echo reads; echo w >/new'
+	equal 'no overlayfs: what it can do' 'reads' "$(text less.out)"
+	check 'no overlayfs: says' "$(text less.err)" matches "$(text less.err)" "vmm: kernel '*' lacks overlayfs (CONFIG_OVERLAY_FS): the command cannot write to its root*"
+	equal 'no overlayfs: says so once' 1 "$(grep -c 'vmm: ' "$tmp/less.err")"
+	rm "$tmp/less/lib/modules/$release/modules.builtin"
+	run unknown --root "$tmp/root,shared" -- true
+	equal 'overlayfs unknown: says' "vmm: in the guest: the root cannot be written: its kernel has no overlayfs (CONFIG_OVERLAY_FS), or it does not work: No such device" "$(text unknown.err | sed 's/ $//')"
+else
+	note 'no overlayfs: it is no module of this kernel'
+fi
 
 # ---- what cannot be ----
 

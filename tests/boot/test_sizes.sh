@@ -14,6 +14,7 @@ script='
 	cd /sys/devices/system/cpu
 	echo "threads: $(cat cpu*/topology/thread_siblings_list | sort -n | xargs)"
 	echo "memory: $(sed -n "s/MemTotal: *\([0-9]*\).*/\1/p" /proc/meminfo)"
+	echo "bounce: $(dmesg | sed -n "s/.*software IO TLB: mapped.*(\([^)]*\)).*/\1/p")"
 	echo "bad: $(dmesg | grep -E "stall|BUG:|TSC.*(unstable|warp)|sched.*domain.*broken|not respond" | head -n 2 | xargs)"
 	echo ready
 	read -r line
@@ -30,7 +31,7 @@ start_sized() {
 
 # inspect NAME CPUS MIB LEAST-IN-GUEST MOST-OF-VMM - percent of the memory, and MiB
 inspect() {
-	local name=$1 cpus=$2 mib=$3 peak=0 now=0 memory complaint
+	local name=$1 cpus=$2 mib=$3 peak=0 now=0 memory complaint bounce
 	pid=${pids[$name]}
 	if says "$name" ready 90; then
 		peak=$(($(memory_of "$pid" VmHWM) / 1024))
@@ -46,6 +47,9 @@ inspect() {
 	equal "$name: one thread a core" "$(seq -s ' ' 0 $((cpus - 1)))" "$(value threads)"
 	memory=$(($(value memory) / 1024))
 	check "$name: memory in the guest" "$memory of $mib MiB" between "$memory" $((mib * $4 / 100)) "$mib"
+	bounce=
+	[ "$mib" -le 3072 ] || bounce=0MB # the kernel's own choice is 64MB
+	equal "$name: to copy through for devices" "$bounce" "$(value bounce)"
 	measured "$name: memory of vmm" "now $now, at most $peak MiB" between "$peak" 1 "$5"
 	complaint=$(value bad)
 	# The emulated CPU does not promise that its TSC is constant, and AMD's is then not trusted between CPUs.

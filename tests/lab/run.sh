@@ -180,6 +180,30 @@ start_machine() {
 	[ -z "$timeout" ] || start timer sleep "$timeout" >/dev/null 2>&1
 }
 
+# With more than one CPU a machine may be lost to the last of those bugs before the command has said a word: its first process is in an
+# endless loop. Such a one is started once more; what it was given on its input is lost. Ends well when that is so, and otherwise when the
+# command has begun to talk.
+watch_start() {
+	# shellcheck disable=SC2016
+	start watch bash -c '
+		while sleep 3; do
+			[ ! -s "$1/out" ] && [ ! -s "$1/err" ] || exit 1
+			! grep -aq "soft lockup.*\[bash:1\]" "$1/console" || exit 0
+		done' watch "$session" </dev/null >/dev/null 2>&1
+}
+
+start_again() {
+	local file
+	say 'the emulated machine was lost before the command had begun; it is started once more'
+	[ ${#helpers[@]} = 0 ] || kill "${!helpers[@]}" 2>/dev/null || true
+	[ ${#helpers[@]} = 0 ] || wait "${!helpers[@]}" 2>/dev/null || true
+	helpers=()
+	for file in out err status hung console; do
+		: >"$session/$file"
+	done
+	start_machine
+}
+
 # Returns when the machine has ended and all that the command wrote is passed on. A reader that ends early
 # (as head does) ends the machine, as it would end the command.
 wait_for_machine() {
@@ -197,6 +221,7 @@ wait_for_machine() {
 			exit 124
 			;;
 		reader) [ "$status" = 0 ] || exit "$status" ;;
+		watch) [ "$status" != 0 ] || start_again ;;
 		machine) read_status ;;
 		esac
 	done
@@ -237,6 +262,7 @@ run_in_lab() {
 	write_session
 	machine_options
 	start_machine
+	[ "$cpus" = 1 ] || [ "$streams" = terminal ] || watch_start
 	wait_for_machine
 	exit "$command_status"
 }
