@@ -16,7 +16,7 @@ mount -t overlay -o lowerdir=/host,upperdir=/changes/upper,workdir=/changes/work
 mount -t tmpfs -o mode=755 run /root/run
 mkdir /root/run/lab
 mount -t 9p -o "$options" session /root/run/lab
-cp /bin/busybox /bin/hold_vm /root/run/
+cp /bin/busybox /bin/hold_vm /bin/tick /root/run/
 # shellcheck source=/dev/null
 . /root/run/lab/settings
 mkdir -p /root/lib/modules

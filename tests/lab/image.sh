@@ -11,7 +11,7 @@ lab=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 one_at_a_time "lab-$1"
 kernel_of "$1"
 image=$images/lab-$1.cpio
-fresh "$image" "$kernel/version" "$guest_images/init/init.c" "$guest_images/lib.sh" "$lab/enter.sh" "$lab/hold_vm.c" &&
+fresh "$image" "$kernel/version" "$guest_images/init/init.c" "$guest_images/lib.sh" "$lab/enter.sh" "$lab/hold_vm.c" "$lab/tick.c" &&
 	exit 0
 need "${image_tools[@]}"
 scratch_dir
@@ -22,7 +22,9 @@ copy_modules "$tree" virtio_pci virtio_console 9pnet_virtio 9p overlay \
 build_init "$tree"
 cp "$(command -v busybox)" "$tree/bin/busybox"
 ln -s busybox "$tree/bin/sh"
-gcc -std=gnu11 -Os -static -s -Wall -Wextra -o "$tree/bin/hold_vm" "$lab/hold_vm.c"
+for program in hold_vm tick; do
+	gcc -std=gnu11 -Os -static -s -Wall -Wextra -o "$tree/bin/$program" "$lab/$program.c"
+done
 cp "$lab/enter.sh" "$tree/enter"
 chmod +x "$tree/enter"
 make_cpio "$tree" >"$scratch/image"

@@ -59,6 +59,7 @@ tell_what_hangs() {
 echo 20000 >/sys/module/kvm/parameters/tsc_tolerance_ppm
 # With more than one CPU these stay on the one that is never in a guest.
 /run/hold_vm &
+[ -z "$LAB_TICK" ] || /run/tick &
 [ -z "$LAB_TIMEOUT" ] || (/run/busybox sleep $((LAB_TIMEOUT > 20 ? LAB_TIMEOUT - 10 : LAB_TIMEOUT)) && tell_what_hangs) \
 	</dev/null >/dev/null 2>&1 &
 /run/busybox taskset -cp "$LAB_CPUS" $$ >/dev/null # for all that is started from here on
