@@ -192,6 +192,10 @@ wait_until 5 test -S "$tmp/sock" || fail '--console socket: no socket'
 kill -KILL "$pid"
 wait "$pid" 2>/dev/null || true
 [ -S "$tmp/sock" ] || fail '--console socket: the killed one took its name along'
+for option in "--console=file=$tmp/sock" "--events=$tmp/sock" "--dump-dtb=$tmp/sock"; do
+	expect 125 "a socket as file, $option" "${hello[@]}" "$option"
+	grep -q "'$tmp/sock'.*: it is a socket$" "$tmp/err" || fail "a socket as file, $option: says $(cat "$tmp/err")"
+done
 expect 0 '--console socket, a stale name' "${hello[@]}" --console "socket=$tmp/sock"
 [ ! -e "$tmp/sock" ] || fail '--console socket, a stale name: it is still there'
 echo precious >"$tmp/sock"

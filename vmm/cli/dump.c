@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "vmm/cli/made.h"
+#include "vmm/cli/named.h"
 #include "vmm/cli/report.h"
 
 /* Of a kernel's log. */
@@ -179,9 +180,7 @@ static int dump_bytes(const struct options *options, const void *bytes, size_t l
 		err = dump_replace_real(path, &st, bytes, len);
 	else
 		err = dump_to_device(path, bytes, len);
-	if (err == -ENXIO)
-		return dump_refuse(path, -err, "nobody reads from it");
-	return err < 0 ? dump_refuse(path, -err, strerror(-err)) : 0;
+	return err < 0 ? dump_refuse(path, -err, named_why(path, err)) : 0;
 }
 
 int dump_device_tree(const struct options *options, const struct vmm *vm)

@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "vmm/cli/named.h"
 #include "vmm/cli/report.h"
 #include "vmm/cli/value.h"
 
@@ -50,7 +51,7 @@ int events_open(struct events *events, const char *what)
 	if (events->fd < 0) {
 		err = -errno;
 		report("cannot open '%s' for --events: %s", what,
-		       err == -ENXIO ? "nobody reads from it" : strerror(-err));
+		       named_why(what, err));
 		return err;
 	}
 	events->owned = true;

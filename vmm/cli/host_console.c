@@ -13,6 +13,7 @@
 
 #include "vmm/cli/dump.h"
 #include "vmm/cli/made.h"
+#include "vmm/cli/named.h"
 #include "vmm/cli/report.h"
 #include "vmm/cli/terminal.h"
 
@@ -53,7 +54,7 @@ static int open_console_file(struct host_console *host, const char *path,
 	if (host->fd < 0) {
 		err = host->fd;
 		report("cannot open console file '%s': %s", path,
-		       err == -ENXIO ? "nobody reads from it" : strerror(-err));
+		       named_why(path, err));
 		return err;
 	}
 	fcntl(host->fd, F_SETFL, 0);

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "vmm/cli/report.h"
@@ -16,6 +17,15 @@ bool named_hint(const struct options *options)
 		return false;
 	report("--root %s", why.text);
 	return true;
+}
+
+const char *named_why(const char *path, int err)
+{
+	struct stat st;
+
+	if (err != -ENXIO)
+		return strerror(-err);
+	return stat(path, &st) == 0 && S_ISSOCK(st.st_mode) ? "it is a socket" : "nobody reads from it";
 }
 
 /* Whether it may be opened is seen when it is. */

@@ -11,5 +11,8 @@
 /* Returns 0, or negative errno after one line on stderr. What else may be wrong with them is found out by who opens them. */
 int named_check(const struct options *options);
 
+/* Why it could not be opened for writing, err being a negative errno. */
+const char *named_why(const char *path, int err);
+
 /* Says what may have been meant by a root that is none. Returns whether it has. */
 bool named_hint(const struct options *options);
