@@ -6,6 +6,7 @@ set -euo pipefail
 export NO_COLOR=1 # messages on a terminal are compared
 
 make_guest fifo_echo
+make_guest card_resets
 hello=("$vmm" --kernel "$guests/hello.bz64" --log-level error)
 echoing=("$vmm" --kernel "$guests/fifo_echo.bz64" --log-level error)
 
@@ -212,14 +213,18 @@ is_hello '--console virtio' "$tmp/out" "$status"
 
 # ---- keys ----
 
-# on_terminal GUEST KEYS - the VM on a new terminal where KEYS are typed; sets $status, $tmp/screen
+# on_terminal GUEST KEYS [OPTION] - the VM on a new terminal where KEYS are typed; sets $status, $tmp/screen
 on_terminal() {
 	cat >"$tmp/session.sh" <<-SESSION
 		. "$here/lib_terminal.sh"
-		command() {
-			true
+		command() { # ends what hangs
+			for _ in {1..300}; do
+				sleep 0.1
+				[ -e "/proc/\$pid/exe" ] || return 0
+			done
+			kill -KILL "\$pid"
 		}
-		session "$tmp/modes" "$vmm" --kernel "$guests/$1.bz64" --log-level error --timeout 10
+		session "$tmp/modes" "$vmm" --kernel "$guests/$1.bz64" --log-level error --timeout 10 ${3-}
 	SESSION
 	rm -f "$tmp"/modes.*
 	{
@@ -252,6 +257,11 @@ if command -v script >/dev/null; then
 	grep -q '^vmm: vCPU 0 runs; its last exit: a port (2)' <(tr -d '\r' <"$tmp/screen" | sed 's/^a*b*//') ||
 		fail "Ctrl-A d, and on: shows $(cat "$tmp/screen")"
 	grep -aq b "$tmp/screen" || fail 'Ctrl-A d, and on: the guest does not go on'
+
+	# Two for whom others wait: the main loop for the vCPUs, and a vCPU for the card that it resets.
+	keys=$(printf '\\001d%.0s' {1..200})
+	on_terminal card_resets "$keys\001x" --transport=mmio
+	[ "$status" = 0 ] || fail "Ctrl-A d, while a card is reset: status $status"
 
 	on_terminal echo '\001h\004'
 	[ "$status" = 0 ] || fail "Ctrl-A h: status $status"

@@ -4,7 +4,7 @@ set -euo pipefail
 # shellcheck source=tests/tiny/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-for guest in acpi_off acpi_reset pci_reset panic_reset triple_reset button; do
+for guest in acpi_off acpi_reset pci_reset panic_reset triple_reset button card_resets; do
 	make_guest "$guest"
 done
 
@@ -76,6 +76,12 @@ for guest in spin halt; do
 	grep -qx 'vmm: the machine was ended after 1.500 s (--timeout)' "$tmp/err" ||
 		fail "timeout, $guest: says $(cat "$tmp/err")"
 	nothing_left "timeout, $guest"
+done
+
+# A vCPU that resets a card waits for the card's loop, which is the main one, and that for the vCPU's end.
+for try in 1 2 3 4 5 6 7 8; do
+	expect 124 "timeout, while a card is reset, $try" "$vmm" --kernel "$guests/card_resets.bz64" --transport mmio --timeout 0.4
+	[ "$status" = 124 ] || break
 done
 
 # ---- signals ----

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "vmm/core/evloop.h"
 #include "vmm/machine/vcpu.h"
 
 #define N 3
@@ -222,6 +223,86 @@ START_TEST(a_held_vcpu_stands_when_the_others_run)
 }
 END_TEST
 
+/* ---- a loop that is told ---- */
+
+static struct evloop loop;
+static _Atomic unsigned int told;
+
+static void on_out(void *arg)
+{
+	(void)arg;
+	atomic_fetch_add(&told, 1);
+}
+
+static struct evloop_task out = {.fn = on_out};
+
+static void start_loop(void)
+{
+	atomic_store(&told, 0);
+	ck_assert_int_eq(evloop_init(&loop), 0);
+	ck_assert_int_eq(evloop_start(&loop, "loop"), 0);
+}
+
+static void end_loop(void)
+{
+	evloop_stop(&loop);
+	evloop_fini(&loop);
+}
+
+static void must_tell(unsigned int times)
+{
+	for (int ms = 0; atomic_load(&told) < times; ms++) {
+		ck_assert_int_lt(ms, 10000);
+		wait_ms(1);
+	}
+	wait_ms(20);
+	ck_assert_uint_eq(atomic_load(&told), times);
+}
+
+START_TEST(a_loop_is_told_when_all_stand)
+{
+	start_loop();
+	for (unsigned int i = 1; i <= 3; i++) {
+		must_run();
+		ck_assert_uint_eq(atomic_load(&told), i - 1);
+		vcpu_pause_begin(&pause_);
+		vcpu_pause_ask(&pause_, &loop, &out);
+		must_tell(i);
+		must_stand();
+		vcpu_pause_end(&pause_);
+	}
+	end_loop();
+}
+END_TEST
+
+START_TEST(a_loop_is_told_at_once_when_they_stand_already)
+{
+	start_loop();
+	must_run();
+	vcpu_pause_begin(&pause_);
+	vcpu_pause_wait(&pause_);
+	vcpu_pause_ask(&pause_, &loop, &out);
+	must_tell(1);
+	vcpu_pause_end(&pause_);
+	end_loop();
+}
+END_TEST
+
+START_TEST(a_loop_is_told_of_the_end)
+{
+	start_loop();
+	must_run();
+	for (unsigned int i = 0; i < N; i++)
+		vcpu_request_stop(&vcpus[i]);
+	vcpu_pause_let_out(&pause_);
+	vcpu_pause_ask(&pause_, &loop, &out);
+	must_tell(1);
+	for (unsigned int i = 0; i < N; i++)
+		vcpu_join(&vcpus[i]);
+	end_loop();
+}
+END_TEST
+
 START_TEST(the_end_passes_one_that_is_held)
 {
 	must_run();
@@ -284,6 +365,9 @@ int main(void)
 	tcase_add_test(tc, a_pause_before_the_start);
 	tcase_add_test(tc, a_held_vcpu_stands_when_the_others_run);
 	tcase_add_test(tc, the_end_passes_one_that_is_held);
+	tcase_add_test(tc, a_loop_is_told_when_all_stand);
+	tcase_add_test(tc, a_loop_is_told_at_once_when_they_stand_already);
+	tcase_add_test(tc, a_loop_is_told_of_the_end);
 	tcase_add_loop_test(tc, two_pausers_and_the_end, 0, 8);
 	suite_add_tcase(suite, tc);
 	runner = srunner_create(suite);

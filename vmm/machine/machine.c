@@ -86,6 +86,7 @@ static int make_loop(struct machine *machine, const struct machine_config *confi
 	pthread_mutex_init(&machine->gate_lock, NULL);
 	pthread_cond_init(&machine->gate_changed, NULL);
 	machine->end_task = (struct evloop_task){.fn = machine_on_end, .arg = machine};
+	machine->out_task = (struct evloop_task){.fn = machine_on_out, .arg = machine};
 	machine->resize_task = (struct evloop_task){.fn = machine_on_disks_resized, .arg = machine};
 	machine->end_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	err = machine->end_fd < 0 ? -errno : evloop_init(&machine->loop);

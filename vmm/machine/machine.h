@@ -279,6 +279,10 @@ struct machine {
 	unsigned int next_io_loop;     /* whose turn it is to get a queue */
 	unsigned int n_user_nets;      /* cards on passt */
 	struct thread_starter starter; /* of the threads that wait for storage */
+	/* owned by the main loop */
+	unsigned int keys; /* pressed, for which the vCPUs are being paused */
+	bool ending;	   /* the vCPUs were told */
+	bool ended;	   /* end_fd was written to */
 	/* owned by the owner's thread */
 	bool prepared;
 	bool started;
@@ -294,6 +298,7 @@ struct machine {
 	/* any thread */
 	_Atomic int end; /* enum machine_end, set once */
 	struct evloop_task end_task;
+	struct evloop_task out_task; /* all vCPUs are out of the guest */
 	struct evloop_task resize_task;
 	struct log_limit log;
 };
@@ -387,9 +392,13 @@ void machine_on_reset(void *arg);
 void machine_on_triple_fault(void *arg);
 void machine_on_failure(void *arg, unsigned int vcpu);
 void machine_on_keys(void *arg, unsigned int pressed);
-/* The end task, on the main loop. */
+/*
+ * The end, and what follows when the vCPUs are out of the guest. On the main loop, which never waits for a vCPU: one that resets a device on the MMIO
+ * transport waits for the device's loop, which may be this one.
+ */
 void machine_on_end(void *arg);
-/* Not on a vCPU thread. Idempotent. */
+void machine_on_out(void *arg);
+/* On the owner's thread: the main loop goes on meanwhile. Idempotent. */
 void machine_stop_vcpus(struct machine *machine);
 
 /* machine_core_x86.c. While the vCPUs are paused: the registers of one that has the kernel's tables. False: none is in 64-bit mode. */

@@ -36,28 +36,55 @@ void machine_end(struct machine *machine, enum machine_end reason)
 	evloop_post(&machine->loop, &machine->end_task);
 }
 
-void machine_stop_vcpus(struct machine *machine)
+static void machine_tell_vcpus(struct machine *machine)
 {
 	pthread_mutex_lock(&machine->lock);
 	machine->stopped = true;
 	machine_bar_gate(machine);
-	/* First all are told, then all are waited for. */
 	for (unsigned int i = 0; i < machine->n_vcpus; i++)
 		vcpu_request_stop(&machine->vcpus[i]);
 	vcpu_pause_let_out(&machine->pause);
+	pthread_mutex_unlock(&machine->lock);
+}
+
+/* They were told, and have left the guest: nothing is left that they might wait for. */
+static void machine_join_vcpus(struct machine *machine)
+{
+	pthread_mutex_lock(&machine->lock);
 	for (unsigned int i = 0; i < machine->n_vcpus; i++)
 		vcpu_join(&machine->vcpus[i]);
 	pthread_mutex_unlock(&machine->lock);
 }
 
-/* On the main loop. */
+void machine_stop_vcpus(struct machine *machine)
+{
+	machine_tell_vcpus(machine);
+	/* Without the machine's lock, which the main loop takes: a vCPU may wait for that loop. */
+	vcpu_pause_begin(&machine->pause);
+	vcpu_pause_wait(&machine->pause);
+	vcpu_pause_end(&machine->pause);
+	machine_join_vcpus(machine);
+}
+
 void machine_on_end(void *arg)
 {
 	struct machine *machine = arg;
+
+	machine->ending = true;
+	machine_tell_vcpus(machine);
+	vcpu_pause_ask(&machine->pause, &machine->loop, &machine->out_task);
+}
+
+/* The vCPUs have left the guest for the last time. */
+static void machine_finish(struct machine *machine)
+{
 	uint64_t one = 1;
 	ssize_t n;
 
-	machine_stop_vcpus(machine);
+	if (machine->ended)
+		return;
+	machine->ended = true;
+	machine_join_vcpus(machine);
 	machine_end_gdb(machine);
 	/* The loop has nothing else to do any more, so it may wait for the console's reader. */
 	console_flush(&machine->console, MACHINE_FLUSH_MS);
@@ -105,14 +132,46 @@ static void machine_on_dump_key(struct machine *machine)
 		log_warn("there is no file for a dump of the guest");
 }
 
-void machine_on_keys(void *arg, unsigned int pressed)
+/* The vCPUs have been paused for them. */
+static void machine_serve_keys(struct machine *machine, unsigned int pressed)
 {
 	if (pressed & CONSOLE_KEY_SHOW)
-		machine_show_vcpus(arg);
+		machine_show_vcpus(machine);
 	if (pressed & CONSOLE_KEY_DUMP)
-		machine_on_dump_key(arg);
+		machine_on_dump_key(machine);
+	vcpu_pause_end(&machine->pause);
 	if (pressed & CONSOLE_KEY_QUIT)
-		machine_end(arg, MACHINE_END_CONSOLE_KEY);
+		machine_end(machine, MACHINE_END_CONSOLE_KEY);
+}
+
+void machine_on_out(void *arg)
+{
+	struct machine *machine = arg;
+	unsigned int pressed = machine->keys;
+
+	machine->keys = 0;
+	if (pressed)
+		machine_serve_keys(machine, pressed);
+	if (machine->ending)
+		machine_finish(machine);
+}
+
+void machine_on_keys(void *arg, unsigned int pressed)
+{
+	struct machine *machine = arg;
+	bool waits = machine->keys;
+
+	/* What was pressed before comes first. */
+	if (!waits && !(pressed & (CONSOLE_KEY_SHOW | CONSOLE_KEY_DUMP))) {
+		if (pressed & CONSOLE_KEY_QUIT)
+			machine_end(machine, MACHINE_END_CONSOLE_KEY);
+		return;
+	}
+	machine->keys |= pressed;
+	if (waits)
+		return;
+	vcpu_pause_begin(&machine->pause);
+	vcpu_pause_ask(&machine->pause, &machine->loop, &machine->out_task);
 }
 
 static int machine_start_vcpus(struct machine *machine)

@@ -2,6 +2,7 @@
 
 #include <assert.h>
 
+#include "vmm/core/evloop.h"
 #include "vmm/machine/vcpu.h"
 
 void vcpu_pause_init(struct vcpu_pause *pause, struct vcpu *vcpus, unsigned int n_vcpus)
@@ -48,6 +49,24 @@ void vcpu_pause_wait(struct vcpu_pause *pause)
 	pthread_mutex_unlock(&pause->lock);
 }
 
+/* Under lock. */
+static void vcpu_pause_answer(struct vcpu_pause *pause)
+{
+	if (pause->n_inside > 0 || !pause->asked_by)
+		return;
+	evloop_post(pause->asked_by, pause->asked_for);
+	pause->asked_by = NULL;
+}
+
+void vcpu_pause_ask(struct vcpu_pause *pause, struct evloop *loop, struct evloop_task *task)
+{
+	pthread_mutex_lock(&pause->lock);
+	pause->asked_by = loop;
+	pause->asked_for = task;
+	vcpu_pause_answer(pause);
+	pthread_mutex_unlock(&pause->lock);
+}
+
 void vcpu_pause_end(struct vcpu_pause *pause)
 {
 	pthread_mutex_lock(&pause->lock);
@@ -80,8 +99,10 @@ static void vcpu_pause_go_out(struct vcpu *vcpu)
 	if (!vcpu->inside)
 		return;
 	vcpu->inside = false;
-	if (--pause->n_inside == 0)
-		pthread_cond_broadcast(&pause->changed);
+	if (--pause->n_inside > 0)
+		return;
+	pthread_cond_broadcast(&pause->changed);
+	vcpu_pause_answer(pause);
 }
 
 void vcpu_pause_pass(struct vcpu *vcpu)

@@ -10,13 +10,15 @@
  * A kick is all it takes: a vCPU comes here when KVM_RUN was interrupted, which happens for no other reason but the end, so its way
  * through an exit knows nothing of pauses.
  *
- * Owner: the machine. Threads: as said at each function. The lock is a leaf.
+ * Owner: the machine. Threads: as said at each function. Under the lock only a task is posted.
  */
 #pragma once
 
 #include <pthread.h>
 #include <stdbool.h>
 
+struct evloop;
+struct evloop_task;
 struct vcpu;
 
 struct vcpu_pause {
@@ -27,7 +29,9 @@ struct vcpu_pause {
 	pthread_cond_t changed;
 	/* under lock */
 	unsigned int n_pausers;
-	unsigned int n_inside; /* vCPUs that may be in the guest: vcpu.inside */
+	unsigned int n_inside;	 /* vCPUs that may be in the guest: vcpu.inside */
+	struct evloop *asked_by; /* NULL: nobody */
+	struct evloop_task *asked_for;
 };
 
 void vcpu_pause_init(struct vcpu_pause *pause, struct vcpu *vcpus, unsigned int n_vcpus);
@@ -35,8 +39,15 @@ void vcpu_pause_init(struct vcpu_pause *pause, struct vcpu *vcpus, unsigned int 
 /* Any thread, a vCPU's too, which then stops before it runs the guest again. The vCPUs will stop soon. */
 void vcpu_pause_begin(struct vcpu_pause *pause);
 
-/* Any thread but a vCPU's, after begin, with no lock held that a vCPU takes during an exit. Waits until all have stopped. */
+/* Any thread but a vCPU's, after begin, with no lock held that a vCPU takes during an exit. Waits until all have stopped. Not on a loop
+ * that serves devices, for which a vCPU may wait itself. */
 void vcpu_pause_wait(struct vcpu_pause *pause);
+
+/*
+ * For such a loop: posts the task as soon as all have stopped, be it at once. After begin, or after vcpu_request_stop() on all and
+ * vcpu_pause_let_out(). Any thread; one loop and one task, which is posted once for all that is asked until then.
+ */
+void vcpu_pause_ask(struct vcpu_pause *pause, struct evloop *loop, struct evloop_task *task);
 
 /* Any thread. Undoes one begin. */
 void vcpu_pause_end(struct vcpu_pause *pause);
