@@ -125,6 +125,26 @@ START_TEST(test_post_from_itself)
 }
 END_TEST
 
+/* What is posted to a loop that has stopped may be freed at once, and what was posted too late before too. */
+START_TEST(test_post_after_stop)
+{
+	start();
+	evloop_stop(&loop);
+	for (unsigned int i = 0; i < 3; i++) {
+		struct job *freed = calloc(1, sizeof(*freed));
+
+		freed->task = (struct evloop_task){.fn = on_job, .arg = freed};
+		evloop_post(&loop, &freed->task);
+		ck_assert(!freed->task.queued);
+		free(freed);
+	}
+	start();
+	evloop_post(&loop, &jobs[0][0].task);
+	evloop_stop(&loop);
+	ck_assert_uint_eq(n_ran, 1);
+}
+END_TEST
+
 /* ---- calls ---- */
 
 static void on_call(void *arg)
@@ -164,6 +184,8 @@ START_TEST(test_call_at_the_start)
 		ck_assert_int_eq(evloop_start(&loop, "test-loop"), 0);
 		evloop_stop(&loop);
 		ck_assert(!pthread_equal(who, pthread_self()));
+		evloop_fini(&loop);
+		ck_assert_int_eq(evloop_init(&loop), 0); /* one that has stopped takes no tasks */
 	}
 }
 END_TEST
@@ -300,6 +322,7 @@ static Suite *suite(void)
 	tcase_add_test(tasks, test_post_same);
 	tcase_add_test(tasks, test_post_twice);
 	tcase_add_test(tasks, test_post_from_itself);
+	tcase_add_test(tasks, test_post_after_stop);
 	tcase_add_test(tasks, test_call);
 	tcase_add_test(tasks, test_call_at_the_start);
 	tcase_add_test(tasks, test_call_many_threads);

@@ -164,6 +164,7 @@ int evloop_start(struct evloop *loop, const char *name)
 
 	assert(!loop->running);
 	atomic_store_explicit(&loop->stopping, false, memory_order_relaxed);
+	loop->over = false;
 	err = thread_start(&loop->thread, name, evloop_thread, loop, loop->rights);
 	loop->running = err == 0;
 	return err;
@@ -240,7 +241,7 @@ void evloop_post(struct evloop *loop, struct evloop_task *task)
 	bool wake = false;
 
 	pthread_mutex_lock(&loop->lock);
-	if (!task->queued) {
+	if (!task->queued && !loop->over) {
 		task->queued = true;
 		task->next = NULL;
 		wake = !loop->tasks_head;
@@ -304,6 +305,11 @@ void evloop_stop(struct evloop *loop)
 	evloop_wake(loop);
 	pthread_join(loop->thread, NULL);
 	loop->running = false;
+	pthread_mutex_lock(&loop->lock);
+	loop->over = true;
+	pthread_mutex_unlock(&loop->lock);
+	while (evloop_take_task(loop))
+		continue;
 }
 
 void evloop_fini(struct evloop *loop)

@@ -70,6 +70,7 @@ struct evloop {
 	pthread_mutex_t lock;
 	struct evloop_task *tasks_head;
 	struct evloop_task *tasks_tail;
+	bool over; /* stopped */
 	_Atomic bool stopping;
 };
 
@@ -93,7 +94,7 @@ void evloop_timer_set(struct evloop *loop, struct evloop_timer *timer, uint64_t 
 void evloop_timer_cancel(struct evloop *loop, struct evloop_timer *timer);
 
 /* Any thread. Runs the task once on the loop thread; posting a queued task again does nothing. Tasks run in
- * the order posted. A task posted after evloop_stop() stays queued and never runs. */
+ * the order posted. A task posted after evloop_stop() is not queued, and nothing is left of those that were: who posted them may be freed. */
 void evloop_post(struct evloop *loop, struct evloop_task *task);
 
 /* Any thread. Runs fn on the loop thread and waits until it returned; when the loop does not run, or this is its
