@@ -210,6 +210,8 @@ static void vsock_streams_on_retry(void *arg)
 		vsock_streams_try_connect(vs, conn);
 		vsock_streams_settle(vs, conn);
 	}
+	if (conn && !vs->retry_timer.armed)
+		evloop_timer_set(vs->dev.loop, &vs->retry_timer, VSOCK_RETRY);
 	virtio_vsock_serve(vs);
 }
 

@@ -356,33 +356,6 @@ START_TEST(fair_turns)
 }
 END_TEST
 
-/* A listener whose queue is full gets them later. */
-START_TEST(full_backlog)
-{
-	int slow = listen_at(6, 1), fd[20];
-	struct seen seen;
-	unsigned int n = 0;
-
-	for (uint32_t i = 0; i < 20; i++)
-		send_op(VIRTIO_VSOCK_OP_REQUEST, 6, i);
-	ck_assert_uint_eq(counts().conns, 20);
-	for (unsigned int i = 0; i < 20; i++) {
-		fd[i] = accept(slow, NULL, NULL);
-		ck_assert_int_ge(fd[i], 0);
-	}
-	for (uint64_t end = evloop_now() + UINT64_C(5000000000); n < 20 && evloop_now() < end;) {
-		if (next(&seen)) {
-			ck_assert_uint_eq(seen.hdr.op, VIRTIO_VSOCK_OP_RESPONSE);
-			n++;
-		}
-	}
-	ck_assert_uint_eq(n, 20);
-	for (unsigned int i = 0; i < 20; i++)
-		close(fd[i]);
-	unlisten(slow, 6);
-}
-END_TEST
-
 /* ---- bounds and the file ---- */
 
 START_TEST(bound)
@@ -488,7 +461,6 @@ int main(void)
 	tcase_add_test(tc, reset_with_streams);
 	tcase_add_test(tc, many);
 	tcase_add_test(tc, fair_turns);
-	tcase_add_test(tc, full_backlog);
 	tcase_add_test(own, bound);
 	tcase_add_test(own, file);
 	suite_add_tcase(s, tc);
