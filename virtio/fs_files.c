@@ -112,6 +112,19 @@ static bool fs_is_unchanged(struct fs_node *node, int fd)
 	return state == before && state != 0;
 }
 
+/* What is in a file goes when its descriptor is sure to stay: one that is lacking is to have done nothing. */
+static int fs_reopen_file(struct virtio_fs *fs, struct fs_node *node, int flags)
+{
+	bool empties = (flags & O_TRUNC) && (flags & O_ACCMODE) != O_RDONLY;
+	int fd = fs_reopen(fs, node, empties ? flags & ~O_TRUNC : flags), err;
+
+	if (fd < 0 || !empties || ftruncate(fd, 0) == 0)
+		return fd;
+	err = -errno;
+	close(fd);
+	return err;
+}
+
 static int64_t fs_open_node(struct virtio_fs *fs, const struct fs_request *request, uint32_t type,
 			    int flags, struct iov_cursor *out)
 {
@@ -127,7 +140,7 @@ static int64_t fs_open_node(struct virtio_fs *fs, const struct fs_request *reque
 	if (!fs_files_have_room(fs))
 		return -ENFILE;
 	if (!node->sealed) {
-		fd = fs_reopen(fs, node, flags);
+		fd = fs_reopen_file(fs, node, flags);
 		if (fd < 0)
 			return fd;
 	}

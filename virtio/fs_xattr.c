@@ -137,12 +137,14 @@ static int fs_xattr_open(struct virtio_fs *fs, const struct fs_request *request)
 int64_t fs_set_xattr(struct virtio_fs *fs, struct fs_request *request, struct iov_cursor *out)
 {
 	const struct fuse_setxattr_in *in = &request->args.setxattr;
+	struct iov_cursor value =
+		request->rest; /* a copy: a request that lacks a descriptor is tried again */
 	int fd, err;
 
 	(void)out;
 	if (in->size > sizeof(request->listing))
 		return -E2BIG;
-	if (iov_cursor_read(&request->rest, request->listing, in->size) < in->size)
+	if (iov_cursor_read(&value, request->listing, in->size) < in->size)
 		return -EINVAL;
 	fd = fs_xattr_open(fs, request);
 	if (fd < 0)

@@ -1,4 +1,6 @@
 /* virtio/fs: writing that comes later, that does not fit, with few descriptors, and requests that are cut off. */
+#include <sys/xattr.h>
+
 #include "tests/unit/fs_write_fixture.h"
 
 #include <signal.h>
@@ -103,6 +105,54 @@ START_TEST(few_descriptors)
 }
 END_TEST
 
+/* The share gives one of its own back, and the request is served after all, with the value that it came with. */
+START_TEST(the_last_descriptor_for_an_attribute)
+{
+	struct {
+		uint32_t size, flags;
+		char rest[16];
+	} in = {.size = 4, .rest = "user.color\0blue"};
+	char text[8];
+	uint64_t id;
+	int low;
+
+	fs_make_file("file", "x", 1);
+	fs_make_file("file2", "x", 1);
+	if (setxattr(fs_path("file"), "user.x", "x", 1, 0) < 0)
+		return; /* no file system for that here */
+	fs_lookup(FUSE_ROOT_ID, "file2");
+	id = fs_lookup(FUSE_ROOT_ID, "file");
+	low = dup(0);
+	close(low);
+	fs.nodes.first_spare = low;
+	fs_ask(FUSE_SETXATTR, id, &in, 8 + 15, NULL, 0);
+	ck_assert_int_eq(fs_error, 0);
+	ck_assert_int_eq(getxattr(fs_path("file"), "user.color", text, sizeof(text)), 4);
+	ck_assert_mem_eq(text, "blue", 4);
+}
+END_TEST
+
+/* An open that fails for want of a descriptor has not emptied the file. */
+START_TEST(no_descriptor_to_empty_a_file)
+{
+	uint64_t id;
+	int low;
+
+	fs_make_file("file", "precious", 8);
+	id = fs_lookup(FUSE_ROOT_ID, "file");
+	low = dup(0);
+	close(low);
+	fs.nodes.first_spare = low - 1;
+	fs_do_open(id, false, O_WRONLY | O_TRUNC);
+	ck_assert_int_eq(fs_error, -ENFILE);
+	ck_assert_int_eq(fs_stat_of("file").st_size, 8);
+	fs.nodes.first_spare = INT_MAX;
+	fs_do_open(id, false, O_WRONLY | O_TRUNC);
+	ck_assert_int_eq(fs_error, 0);
+	ck_assert_int_eq(fs_stat_of("file").st_size, 0);
+}
+END_TEST
+
 /* vmm_confine() puts the directory on another mount: what is made there is the file that is found there. */
 START_TEST(a_root_on_another_mount)
 {
@@ -144,6 +194,8 @@ static Suite *fs_suite(void)
 	tcase_add_checked_fixture(tc, setup, fs_teardown);
 	tcase_add_test(tc, what_does_not_fit);
 	tcase_add_test(tc, few_descriptors);
+	tcase_add_test(tc, the_last_descriptor_for_an_attribute);
+	tcase_add_test(tc, no_descriptor_to_empty_a_file);
 	tcase_add_test(tc, requests_that_are_too_short);
 	tcase_add_test(tc, a_root_on_another_mount);
 	suite_add_tcase(s, tc);
