@@ -69,22 +69,17 @@ static unsigned int virtio_net_ctrl_queue(const struct virtio_net *net)
 
 /* ---- status ---- */
 
+/* The card's loop. */
 static void virtio_net_update_status(struct virtio_net *net)
 {
 	uint16_t status = 0;
 
-	if (atomic_load(&net->link_up))
+	if (net->link_up && !atomic_load(&net->dead))
 		status |= VIRTIO_NET_S_LINK_UP;
 	if (net->announce)
 		status |= VIRTIO_NET_S_ANNOUNCE;
 	virtio_device_config_set(&net->dev, offsetof(struct virtio_net_config, status), &status,
 				 sizeof(status));
-}
-
-static void virtio_net_set_link(struct virtio_net *net, bool up)
-{
-	atomic_store(&net->link_up, up);
-	virtio_net_update_status(net);
 }
 
 static void virtio_net_on_announce(void *arg)
@@ -111,7 +106,12 @@ static void virtio_net_on_gone(void *arg, int err)
 	if (atomic_exchange(&net->dead, true))
 		return;
 	log_error("%s: lost the %s: %s", net->name, net->backend->kind, strerror(-err));
-	virtio_net_set_link(net, false);
+	evloop_post(net->dev.loop, &net->gone_task);
+}
+
+static void virtio_net_after_gone(void *arg)
+{
+	virtio_net_update_status(arg);
 }
 
 static void virtio_net_on_link(void *arg, uint32_t events)
@@ -127,7 +127,8 @@ static void virtio_net_on_link(void *arg, uint32_t events)
 	}
 	if (changed <= 0 || atomic_load(&net->dead))
 		return;
-	virtio_net_set_link(net, net->backend->link_up);
+	net->link_up = net->backend->link_up;
+	virtio_net_update_status(net);
 	/* What was plugged in again may hang on another switch now. */
 	if (net->backend->link_up)
 		evloop_timer_set(net->dev.loop, &net->announce_timer, NET_ANNOUNCE_NS);
@@ -382,7 +383,7 @@ static int virtio_net_init_device(struct virtio_net *net)
 				 sizeof(mtu));
 	virtio_device_config_set(&net->dev, offsetof(struct virtio_net_config, max_virtqueue_pairs),
 				 &pairs, sizeof(pairs));
-	atomic_store(&net->link_up, net->backend->link_up);
+	net->link_up = net->backend->link_up;
 	virtio_net_update_status(net);
 	return 0;
 }
@@ -400,6 +401,7 @@ int virtio_net_init(struct virtio_net *net, const struct virtio_net_options *opt
 	net_limit_init(&net->tx_limit, &options->tx_limit);
 	atomic_init(&net->dead, false);
 	net->announce = false;
+	net->gone_task = (struct evloop_task){.fn = virtio_net_after_gone, .arg = net};
 	net->announce_task = (struct evloop_task){.fn = virtio_net_on_announce, .arg = net};
 	net->announce_timer = (struct evloop_timer){.fn = virtio_net_on_announce, .arg = net};
 	virtio_net_describe(net, options);

@@ -60,9 +60,10 @@ struct virtio_net {
 	struct net_limit tx_limit;
 	/* any thread */
 	_Atomic bool dead; /* the backend is gone */
-	_Atomic bool link_up;
 	struct evloop_task announce_task;
+	struct evloop_task gone_task; /* the backend is lost, which any pair's loop may find */
 	/* owned by the loop thread */
+	bool link_up;
 	bool announce; /* the driver was asked to, and has not said that it did */
 	struct evloop_fd link_watch;
 	struct evloop_timer announce_timer; /* after the link has come back */

@@ -137,7 +137,7 @@ static bool net_stream_ready(struct net_backend *be, unsigned int queue)
 	n = send(be->write_fd[0], &tx->buf[tx->start], tx->end - tx->start,
 		 MSG_DONTWAIT | MSG_NOSIGNAL);
 	if (n < 0)
-		return errno != EAGAIN && errno != EINTR;
+		return errno != EAGAIN && errno != EINTR && errno != ENOBUFS && errno != ENOMEM;
 	tx->start += (size_t)n;
 	return tx->start == tx->end;
 }
