@@ -295,18 +295,19 @@ static void command_on_keys(struct command *command, unsigned int pressed)
 
 void command_on_pump(struct command *command)
 {
+	static const char *const what[] = {"read the command's input", "write the command's output",
+					   "write the command's errors"};
 	uint64_t n;
 	ssize_t got = read(command->pumps_over, &n, sizeof(n));
 
 	(void)got;
-	for (int i = 1; i <= 2; i++) {
+	for (int i = 0; i <= 2; i++) {
 		int err = atomic_exchange(&command->pumps[i].error, 0);
 
 		if (err == 0 || err == EPIPE)
 			continue;
-		report("cannot write the command's %s: %s", i == 1 ? "output" : "errors",
-		       strerror(err));
-		command->output_lost = true;
+		report("cannot %s: %s", what[i], strerror(err));
+		command->stream_lost = true;
 	}
 }
 

@@ -64,7 +64,7 @@ struct command {
 		gone_deadline; /* ms of CLOCK_MONOTONIC, for a machine whose init has gone; UINT64_MAX: none */
 	unsigned int notes; /* of the guest's that were shown */
 	bool boot_timed_out;
-	bool output_lost; /* some of it could not be written here */
+	bool stream_lost; /* some of its output could not be written here, or its input not read */
 	bool escaped;	  /* the user has typed that the machine shall end */
 };
 

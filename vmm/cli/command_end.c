@@ -82,9 +82,9 @@ static bool command_ended_badly(const struct command *command, int status)
 int command_end(struct command *command, enum vmm_end end, int status)
 {
 	command_on_pump(command);
-	/* What it wrote did not arrive: no success, whatever it thinks itself. */
+	/* What it wrote did not arrive, or not all of its input was there: no success, whatever it thinks itself. */
 	if (command->state == COMMAND_DONE)
-		return command->output_lost ? EXIT_STATUS_FAILED : command->status;
+		return command->stream_lost ? EXIT_STATUS_FAILED : command->status;
 	if (command->escaped) {
 		report("the machine was ended (Ctrl-] three times)");
 		return EXIT_STATUS_SIGNAL + SIGINT;

@@ -174,6 +174,8 @@ static int dump_bytes(const struct options *options, const void *bytes, size_t l
 		err = errno == ENOENT ? dump_replace(path, NULL, bytes, len) : -errno;
 	else if ((why = dump_is_taken(&st, options)))
 		return dump_refuse(path, EINVAL, why);
+	else if (S_ISREG(st.st_mode) && dump_is_file(&st, options->dump_guest))
+		return dump_refuse(path, EINVAL, "a dump of the guest goes to this file");
 	else if (S_ISBLK(st.st_mode))
 		return dump_refuse(path, EINVAL, "it is a block device");
 	else if (S_ISREG(st.st_mode))
@@ -235,10 +237,6 @@ int dump_open_guest(struct options *options)
 	if (!path)
 		return 0;
 	fd = made_open(path, flags, 0600);
-	if (fd == -EEXIST) {
-		fd = open(path, flags);
-		fd = fd < 0 ? -errno : fd;
-	}
 	if (fd < 0 && fd != -ENXIO)
 		return dump_refuse_as("a dump of the guest to", path, -fd, strerror(-fd));
 	/* A pipe is opened only if somebody reads. */
@@ -246,7 +244,6 @@ int dump_open_guest(struct options *options)
 	why = dump_is_unfit(options);
 	if (why)
 		return dump_refuse_as("a dump of the guest to", path, EINVAL, why);
-	signal(SIGXFSZ, SIG_IGN); /* a file that may not be so large is an error like others */
 	return 0;
 }
 

@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "vmm/cli/made.h"
 #include "vmm/cli/named.h"
 #include "vmm/cli/report.h"
 #include "vmm/cli/value.h"
@@ -27,6 +28,8 @@ static uint64_t events_now(clockid_t clock)
 
 int events_open(struct events *events, const char *what)
 {
+	/* O_NONBLOCK: a pipe that nobody reads is an error, not something to wait for. */
+	const int flags = O_WRONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
 	uint64_t number;
 	struct stat st;
 	int err;
@@ -47,11 +50,10 @@ int events_open(struct events *events, const char *what)
 		events->owned = true;
 		return 0;
 	}
-	events->fd = open(what, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0666);
+	events->fd = made_open(what, flags, 0666);
 	if (events->fd < 0) {
-		err = -errno;
-		report("cannot open '%s' for --events: %s", what,
-		       named_why(what, err));
+		err = events->fd;
+		report("cannot open '%s' for --events: %s", what, named_why(what, err));
 		return err;
 	}
 	events->owned = true;
@@ -72,13 +74,19 @@ static ssize_t events_try(int fd, const char *line, size_t len)
 
 static void events_write(struct events *events, const char *line, size_t len)
 {
+	ssize_t n;
 	int err;
 
 	/* What was there before is lost when there is something new, and not for a start that is refused. */
 	if (events->fresh && ftruncate(events->fd, 0) == 0)
 		events->fresh = false;
-	if (events_try(events->fd, line, len) == (ssize_t)len)
-		return;
+	/* What a file has no room for is an error at the second try. */
+	while ((n = events_try(events->fd, line, len)) >= 0) {
+		line += n;
+		len -= (size_t)n;
+		if (len == 0)
+			return;
+	}
 	err = errno;
 	report("cannot write to --events: %s",
 	       err == EAGAIN ? "nobody reads them, and the pipe is full" : strerror(err));

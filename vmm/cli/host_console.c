@@ -47,14 +47,9 @@ static int open_console_file(struct host_console *host, const char *path,
 
 	host->path = path;
 	host->fd = made_open(path, flags, 0666);
-	if (host->fd == -EEXIST) {
-		host->fd = open(path, flags);
-		host->fd = host->fd < 0 ? -errno : host->fd;
-	}
 	if (host->fd < 0) {
 		err = host->fd;
-		report("cannot open console file '%s': %s", path,
-		       named_why(path, err));
+		report("cannot open console file '%s': %s", path, named_why(path, err));
 		return err;
 	}
 	fcntl(host->fd, F_SETFL, 0);

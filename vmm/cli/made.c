@@ -10,7 +10,7 @@
 static const int made_signals[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
 
 #define MADE_SIGNALS (sizeof(made_signals) / sizeof(made_signals[0]))
-#define MADE_MAX     2 /* the console's, and a dump's */
+#define MADE_MAX     2 /* the console's, and a dump's; that of the events is alone */
 
 static const char *made_files[MADE_MAX];
 static volatile sig_atomic_t made_n;
@@ -62,5 +62,10 @@ int made_open(const char *path, int flags, mode_t mode)
 	else if (made_n < MADE_MAX)
 		made_files[made_n++] = path;
 	sigprocmask(SIG_SETMASK, &old, NULL);
-	return fd;
+	if (fd != -EEXIST)
+		return fd;
+	fd = open(path, flags);
+	if (fd < 0 && errno == ENOENT)
+		fd = open(path, flags | O_CREAT, mode);
+	return fd < 0 ? -errno : fd;
 }

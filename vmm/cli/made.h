@@ -8,7 +8,10 @@
 
 #include <sys/types.h>
 
-/* Opens a file that is not there yet (O_CREAT | O_EXCL). Returns a descriptor, or negative errno. path stays the caller's, and valid. */
+/*
+ * Opens a file, which is made if it is not there yet; one that a symbolic link leads to is not known to be new. Returns a descriptor, or negative
+ * errno. path stays the caller's, and valid.
+ */
 int made_open(const char *path, int flags, mode_t mode);
 
 /* There is no machine: removes them. */

@@ -101,6 +101,13 @@ static int start(struct run *run, struct host_console *console, struct sandbox *
 	return 0;
 }
 
+/* There will be no machine. */
+static void abandon(struct events *events)
+{
+	made_abandon();
+	events_tell(events, 0, "ended", ",\"reason\":\"failed\",\"status\":%d", EXIT_STATUS_FAILED);
+}
+
 /* Returns 0 or negative errno; then all is undone. */
 static int make_vm(struct run *run, struct options *options)
 {
@@ -123,9 +130,7 @@ static int make_vm(struct run *run, struct options *options)
 	else
 		progress_made();
 	if (err < 0) {
-		made_abandon();
-		events_tell(run->events, 0, "ended", ",\"reason\":\"failed\",\"status\":%d",
-			    EXIT_STATUS_FAILED);
+		abandon(run->events);
 		return err;
 	}
 	if (run->command)
@@ -163,8 +168,7 @@ static int run_vm(struct options *options, struct host_console *console, struct 
 	if (start(&run, console, sandbox) == 0) {
 		status = run_until_end(&run);
 	} else {
-		made_abandon();
-		events_tell(events, 0, "ended", ",\"reason\":\"failed\",\"status\":%d", status);
+		abandon(events);
 	}
 	terminal_restore();
 	host_console_end(console);
@@ -223,9 +227,10 @@ int main(int argc, char **argv)
 	struct host_console console;
 	struct sandbox sandbox;
 	struct events events;
-	int status;
+	int status, err;
 
 	footprint_begin();
+	signal(SIGXFSZ, SIG_IGN); /* a file that may not be so large is an error like others */
 	open_standard_descriptors();
 	if (run_command_word(argc, argv, &status))
 		return end_output(status);
@@ -243,20 +248,28 @@ int main(int argc, char **argv)
 	}
 	vmm_log_set_level(options.log_level);
 	vmm_log_set_sink(report_log, NULL);
+	if (named_check_open(&options) < 0)
+		return EXIT_STATUS_FAILED;
 	sandbox_begin(&sandbox);
 	allow_descriptors(&options);
 	/* Nothing is told before it is known that this would not be written over what the machine is made of. */
-	if (events_open(&events, options.events) < 0 || dump_check_events(&options, events.fd) < 0)
-		return EXIT_STATUS_FAILED;
-	if (named_check(&options) < 0) {
-		events_tell(&events, 0, "ended", ",\"reason\":\"failed\",\"status\":%d",
-			    EXIT_STATUS_FAILED);
+	if (events_open(&events, options.events) < 0 ||
+	    dump_check_events(&options, events.fd) < 0) {
+		made_abandon();
 		return EXIT_STATUS_FAILED;
 	}
-	if (!options.config.kernel &&
-	    (choose_kernel(&options) < 0 || dump_check_events(&options, events.fd) < 0))
+	made_keep();
+	err = named_check(&options);
+	if (err == 0 && !options.config.kernel) {
+		err = choose_kernel(&options);
+		if (err == 0 && dump_check_events(&options, events.fd) < 0)
+			return EXIT_STATUS_FAILED;
+	}
+	if (err == 0)
+		err = host_console_open(&console, &options);
+	if (err < 0) {
+		abandon(&events);
 		return EXIT_STATUS_FAILED;
-	if (host_console_open(&console, &options) < 0)
-		return EXIT_STATUS_FAILED;
+	}
 	return run_vm(&options, &console, &sandbox, &events);
 }

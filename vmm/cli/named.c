@@ -1,6 +1,7 @@
 #include "vmm/cli/named.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -25,7 +26,8 @@ const char *named_why(const char *path, int err)
 
 	if (err != -ENXIO)
 		return strerror(-err);
-	return stat(path, &st) == 0 && S_ISSOCK(st.st_mode) ? "it is a socket" : "nobody reads from it";
+	return stat(path, &st) == 0 && S_ISSOCK(st.st_mode) ? "it is a socket"
+							    : "nobody reads from it";
 }
 
 /* Whether it may be opened is seen when it is. */
@@ -56,6 +58,19 @@ static int named_check_root(const struct options *options)
 	if (!named_is_there(options->root) && named_hint(options))
 		return -ENOENT;
 	return named_look("root", options->root);
+}
+
+int named_check_open(const struct options *options)
+{
+	for (unsigned int i = 0; i < options->config.n_nets; i++) {
+		int fd = options->nets[i].tap_fd;
+
+		if (fd >= 0 && fcntl(fd, F_GETFD) < 0) {
+			report("--net tap-fd=%d: no such file descriptor is open", fd);
+			return -EBADF;
+		}
+	}
+	return 0;
 }
 
 int named_check(const struct options *options)

@@ -8,6 +8,9 @@
 
 #include "vmm/cli/options.h"
 
+/* The descriptors that it names are those of who started the program: before it opens any itself. Returns as below. */
+int named_check_open(const struct options *options);
+
 /* Returns 0, or negative errno after one line on stderr. What else may be wrong with them is found out by who opens them. */
 int named_check(const struct options *options);
 

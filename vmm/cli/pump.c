@@ -115,6 +115,9 @@ static int pump_move(struct pump *pump)
 
 		if (n < 0 && pump_again(pump->from, POLLIN))
 			continue;
+		/* A terminal that is not ours any more is one that nothing comes from. */
+		if (n < 0 && pump->kind == PUMP_INPUT && !(pump->keys && errno == EIO))
+			return -errno;
 		if (n <= 0)
 			return 0;
 		/* What the command writes may come before the word that it has started. */
@@ -122,8 +125,9 @@ static int pump_move(struct pump *pump)
 			report_status_end();
 		pump_watch_keys(pump, &escape, pump->buf, (size_t)n);
 		err = pump_write(pump->to, pump->buf, (size_t)n);
+		/* A command need not read. */
 		if (err < 0)
-			return err;
+			return pump->kind == PUMP_OUTPUT ? err : 0;
 	}
 }
 
@@ -141,7 +145,10 @@ static void *pump_thread(void *arg)
 	if (pump->kind == PUMP_INPUT) {
 		n = read(pump->gate, &one, sizeof(one));
 		(void)n;
-		pump_move(pump);
+		err = pump_move(pump);
+		atomic_store(&pump->error, -err);
+		if (err < 0)
+			pump_tell(pump);
 		shutdown(pump->to, SHUT_WR);
 		return NULL;
 	}

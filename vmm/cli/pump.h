@@ -48,7 +48,7 @@ struct pump {
 	/* any thread */
 	atomic_bool over;	  /* an output has come to its end */
 	atomic_uint keys_pressed; /* enum pump_key; who has seen to them takes them away */
-	atomic_int error;	  /* positive errno of writing; 0: none */
+	atomic_int error; /* positive errno of reading an input, or of writing an output; 0: none */
 };
 
 /* Returns 0 or negative errno. */

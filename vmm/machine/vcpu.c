@@ -159,6 +159,13 @@ static enum vcpu_next vcpu_dispatch(struct vcpu *vcpu)
 
 /* ---- the thread ---- */
 
+/* KVM makes a thread of its own for a VM, on recent kernels when that is run first. */
+static const char *vcpu_why(int err)
+{
+	return err == EAGAIN ? "KVM may start no thread for it (a limit of processes), error"
+			     : strerror(err);
+}
+
 static void *vcpu_thread(void *arg)
 {
 	struct vcpu *vcpu = arg;
@@ -170,8 +177,9 @@ static void *vcpu_thread(void *arg)
 			next = vcpu_dispatch(vcpu);
 		else if (errno == EINTR)
 			next = vcpu_exit_interrupted(vcpu);
-		else if (errno != EAGAIN)
-			next = vcpu_fail(vcpu, strerror(errno), (uint64_t)errno);
+		else if (errno != EAGAIN || vcpu->index == 0)
+			next = vcpu_fail(vcpu, vcpu_why(errno), (uint64_t)errno);
+		/* else it was woken by the interrupt that starts it */
 	}
 	vcpu_pause_leave(vcpu);
 	return NULL;
