@@ -124,6 +124,7 @@ static void virtio_net_on_link(void *arg, uint32_t events)
 	if (changed < 0) {
 		evloop_del(net->dev.loop, &net->link_watch);
 		virtio_net_on_gone(net, changed);
+		virtio_net_update_status(net);
 	}
 	if (changed <= 0 || atomic_load(&net->dead))
 		return;
