@@ -35,6 +35,11 @@ vmm_ --root "$tmp/root" -- echo hi </dev/null 2>"$tmp/full.err" >/dev/full || go
 equal 'no room for the output: status' 125 "$got"
 check 'no room for the output: says' "$(text full.err)" matches "$(text full.err)" 'vmm: cannot write *No space left*'
 
+got=0
+vmm_ --root "$tmp/root" -- sh -c 'cat; exit 3' <"$tmp/root" 2>"$tmp/input.err" >"$tmp/input.out" || got=$?
+equal 'no input to read: status' 125 "$got"
+check 'no input to read: says' "$(text input.err)" matches "$(text input.err)" "vmm: cannot read the command's input: Is a directory"
+
 # ---- events ----
 
 steps=$(sed 's/.*"event":"\([a-z-]*\)".*/\1/' "$tmp/events")

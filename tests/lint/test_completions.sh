@@ -86,6 +86,20 @@ completes 'x,direct,serial=' vmm --disk x,direct,s
 completes '--json' vmm doctor --j
 completes 'machine' vmm help mac
 completes '' vmm --cpus ''
+# Words come in pieces.
+completes 'raw' vmm --disk x,format = r
+completes 'README.md' vmm --disk x,overlay = READ
+completes 'README.md' vmm --console = file = READ
+completes '3,socket=' vmm --vsock cid = 3,s
+completes 't0,queues=' vmm --net tap = t0,q
+completes 'README.md' vmm --root docker-archive : READ
+completes 'a,mounts' vmm --root docker-archive : a,m
+completes '/x,cache=always' vmm --share d : /x,cache=al
+completes 'off' vmm --net user,vhost = of
+completes '' vmm --console virtio,v
+completes '' vmm --net tap =
+completes 'ls' vmm image --image-cache d l
+completes 'README.md' vmm image build READ
 
 # ---- fish's, which can be asked ----
 

@@ -441,7 +441,7 @@ refused '--net with tap and fd' 'one tap=, tap-fd= or user' "${good[@]}" --net t
 refused '--net unknown' "no option 'bridge=b'" "${good[@]}" --net tap=a,bridge=b
 refused 'a name too long' 'an interface name has 1 to 15 characters' "${good[@]}" --net tap=0123456789012345
 refused 'a missing TAP' "'vmmtest9': no such interface; make one with: ip tuntap add" "${good[@]}" --net tap=vmmtest9
-refused 'a fd that is not open' "'fd 99': no such file descriptor" "${good[@]}" --net tap-fd=99
+refused 'a fd that is not open' "tap-fd=99: no such file descriptor is open" "${good[@]}" --net tap-fd=99
 for fd in 0 2 -1 x '' 99999999999; do
 	refused "tap-fd=$fd" 'tap-fd= takes the number' "${good[@]}" --net "tap-fd=$fd"
 done

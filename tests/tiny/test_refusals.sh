@@ -27,9 +27,15 @@ refused 'one file for console and events' "events to 'new': the console goes to 
 refused 'one file for a dump and events' "events to 'new': a dump goes to this file" "${good[@]}" --dump-guest new --events new
 refused 'one file for two dumps' "tree 'new': a dump of the guest goes to this file" "${good[@]}" --dump-guest new --dump-dtb new
 # What vmm opens itself is nobody's to name.
-for fd in 3 9 20; do
+for fd in {3..30}; do
+	[ ! -e "/proc/$$/fd/$fd" ] || continue
 	refused "descriptor $fd" "^vmm: --net tap-fd=$fd: no such file descriptor is open$" "${good[@]}" --net "tap-fd=$fd"
 done
+
+status=0
+"$vmm" "${good[@]}" --log-level error 1</dev/null 2>"$tmp/err" || status=$?
+[ "$status" = 125 ] || fail "an output that is an input: status $status"
+grep -q '^vmm: standard output, to which the console goes, is not open for writing$' "$tmp/err" || fail "an output that is an input: says $(cat "$tmp/err")"
 
 # tells WHAT ARGUMENT... - a refused start ends the events with that, and nothing else is there
 tells() {

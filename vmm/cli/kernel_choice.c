@@ -63,7 +63,7 @@ static bool kernel_find(const char *root, const char *release, struct kernel_cho
 	    kernel_try(k->path, sizeof(k->path), "%s/lib/modules/%s/vmlinuz", root, release))
 		return true;
 	/* A container, or a machine that was not booted from its own disk. */
-	k->why = "the newest that is installed";
+	k->why = "to which the distribution's link leads";
 	if (!kernel_try(k->path, sizeof(k->path), "%s/vmlinuz", root) &&
 	    !kernel_try(k->path, sizeof(k->path), "%s/boot/vmlinuz", root))
 		return false;

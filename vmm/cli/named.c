@@ -62,6 +62,12 @@ static int named_check_root(const struct options *options)
 
 int named_check_open(const struct options *options)
 {
+	bool prints = options->console == OPTIONS_CONSOLE_STDIO && !options->command;
+
+	if (prints && (fcntl(STDOUT_FILENO, F_GETFL) & O_ACCMODE) == O_RDONLY) {
+		report("standard output, to which the console goes, is not open for writing");
+		return -EBADF;
+	}
 	for (unsigned int i = 0; i < options->config.n_nets; i++) {
 		int fd = options->nets[i].tap_fd;
 

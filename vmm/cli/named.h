@@ -8,7 +8,7 @@
 
 #include "vmm/cli/options.h"
 
-/* The descriptors that it names are those of who started the program: before it opens any itself. Returns as below. */
+/* The descriptors that it names or means are those of who started the program: before it opens any itself. Returns as below. */
 int named_check_open(const struct options *options);
 
 /* Returns 0, or negative errno after one line on stderr. What else may be wrong with them is found out by who opens them. */

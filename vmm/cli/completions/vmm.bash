@@ -19,14 +19,21 @@ _vmm_words() {
 	esac
 }
 
+# _vmm_offer PREFIX ARGUMENT-OF-COMPGEN... - what of it bash is to put in the place of the piece that it sees
+_vmm_offer() {
+	local prefix=$1 reply
+	shift
+	while read -r reply; do
+		reply=$prefix$reply
+		COMPREPLY+=("${reply#"$cut"}")
+	done < <(compgen "$@")
+}
+
 _vmm() {
 	local options='--kernel --initrd --append --cmdline --kaslr --disk --net --vsock --cpus --memory --unpack --kernel-cache
 		--io-threads --rng --balloon --gdb --transport --tables --dump-dtb --dump-guest --timeout --console --root --share --image-cache --env --boot-timeout --events --sandbox --user --log-level --help --version'
-	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} list before=''
+	local cur=${COMP_WORDS[COMP_CWORD]} word=${COMP_WORDS[COMP_CWORD]} at=$COMP_CWORD prev list='' cut before item known entry
 
-	# "--option=value" comes as three words; what a list has behind its last equals sign is no option's value
-	[[ $cur != = ]] || cur=''
-	[[ $prev != = ]] || prev=${COMP_WORDS[COMP_CWORD - 2]}
 	COMPREPLY=()
 	# a command and its arguments
 	if [[ " ${COMP_WORDS[*]:1:COMP_CWORD-1} " == *' -- '* ]]; then
@@ -34,43 +41,66 @@ _vmm() {
 		compopt -o filenames
 		return
 	fi
+	# bash sees words in pieces, with = and : for themselves, and wants the rest of the last piece
+	[[ $cur != [=:] ]] || cur=''
+	while ((at > 1)) && [[ $word == [=:]* || ${COMP_WORDS[at - 1]} == [=:] ]]; do
+		at=$((at - 1))
+		word=${COMP_WORDS[at]}$word
+	done
+	prev=${COMP_WORDS[at - 1]}
+	if [[ $word == --*=* ]]; then
+		prev=${word%%=*}
+		word=${word#*=}
+	fi
+	cut=${word%"$cur"}
+	item=${word##*,}
+	before=${word%"$item"}
 	case $prev in
 	--kernel | --initrd | --image-cache | --dump-dtb | --dump-guest | --events)
-		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+		_vmm_offer '' -f -- "$word"
 		compopt -o filenames
 		return
 		;;
 	--user)
-		mapfile -t COMPREPLY < <(compgen -u -- "$cur")
+		_vmm_offer '' -u -- "$word"
 		return
 		;;
 	--*)
 		list=$(_vmm_words "${prev#--}")
 		;;
 	help)
-		mapfile -t COMPREPLY < <(compgen -W 'kernel disk net memory machine console command sandbox status image doctor all' -- "$cur")
+		_vmm_offer '' -W 'kernel disk net memory machine console command sandbox status image doctor all' -- "$word"
 		return
 		;;
 	esac
-	if [[ $prev == --@(disk|root|share|gdb) && $cur != *,* ]]; then
-		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+	if [[ $item == @(file|overlay|backing|socket)=* && " $list " == *" ${item%%=*}="* ]]; then
+		_vmm_offer "$before${item%%=*}=" -f -- "${item#*=}"
+		compopt -o filenames -o nospace
+	elif [[ $prev == --root && $word == @(docker-archive|oci-archive|oci):* && $word != *,* ]]; then
+		_vmm_offer "${word%%:*}:" -f -- "${word#*:}"
+		compopt -o filenames -o nospace
+	elif [[ $prev == --@(disk|root|share|gdb) && -z $before ]]; then
+		_vmm_offer '' -f -- "$word"
 		compopt -o filenames -o nospace
 	elif [[ -n $list ]]; then
-		[[ $cur != *,* ]] || before=${cur%,*},
-		mapfile -t COMPREPLY < <(compgen -P "$before" -W "$list" -- "${cur##*,}")
+		known=''
+		for entry in $list; do # what stands there already does not stand there twice
+			[[ ",$before" == *",$entry"* ]] || known+="$entry "
+		done
+		_vmm_offer "$before" -W "$known" -- "$item"
 		[[ ${COMPREPLY[0]-} != *[=:] ]] || compopt -o nospace
 	elif [[ ${COMP_WORDS[1]} == doctor ]]; then
-		mapfile -t COMPREPLY < <(compgen -W '--kernel --json --help' -- "$cur")
+		_vmm_offer '' -W '--kernel --json --help' -- "$word"
 	elif [[ ${COMP_WORDS[1]} == image ]]; then
-		if [[ $COMP_CWORD == 2 || $cur == -* ]]; then
-			mapfile -t COMPREPLY < <(compgen -W 'ls du rm prune build --image-cache' -- "$cur")
-		else
-			mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+		if [[ $word != -* && " ${COMP_WORDS[*]:2:at-2} " == *\ @(ls|du|rm|prune|build)\ * ]]; then
+			_vmm_offer '' -f -- "$word"
 			compopt -o filenames
+		else
+			_vmm_offer '' -W 'ls du rm prune build --image-cache' -- "$word"
 		fi
 	elif [[ $prev != --* || $prev == --help || $prev == --version ]]; then
 		[[ $COMP_CWORD != 1 ]] || options+=' doctor image help'
-		mapfile -t COMPREPLY < <(compgen -W "$options" -- "$cur")
+		_vmm_offer '' -W "$options" -- "$word"
 	fi
 }
 
