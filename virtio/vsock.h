@@ -75,6 +75,8 @@ struct virtio_vsock {
 	bool tx_paused; /* until there is room for resets */
 	struct evloop_timer wait_timer;
 	struct evloop_timer retry_timer; /* for listeners whose queue was full */
+	unsigned int
+		retry_skip; /* how many that wait for them were tried already, this time round */
 };
 
 /* Returns 0, or negative errno after a message with nothing left behind. */

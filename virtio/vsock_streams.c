@@ -195,22 +195,24 @@ static void vsock_streams_try_connect(struct virtio_vsock *vs, struct vsock_conn
 		evloop_timer_set(vs->dev.loop, &vs->retry_timer, VSOCK_RETRY);
 }
 
-/* Those that waited longest go first. */
+/* Those that waited longest go first, and the others next time: their listener may be another, and have room. */
 static void vsock_streams_on_retry(void *arg)
 {
 	struct virtio_vsock *vs = arg;
 	struct vsock_conn *conn, *next;
-	unsigned int n = 0;
+	unsigned int seen = 0, tried = 0, failed = 0;
 
-	for (conn = TAILQ_FIRST(&vs->waits); conn && n < VSOCK_RETRY_BATCH; conn = next) {
+	for (conn = TAILQ_FIRST(&vs->waits); conn && tried < VSOCK_RETRY_BATCH; conn = next) {
 		next = TAILQ_NEXT(conn, wait);
-		if (conn->state != VSOCK_CONN_CONNECTING)
+		if (conn->state != VSOCK_CONN_CONNECTING || seen++ < vs->retry_skip)
 			continue;
-		n++;
+		tried++;
 		vsock_streams_try_connect(vs, conn);
+		failed += conn->state == VSOCK_CONN_CONNECTING;
 		vsock_streams_settle(vs, conn);
 	}
-	if (conn && !vs->retry_timer.armed)
+	vs->retry_skip = conn ? vs->retry_skip + failed : 0;
+	if (seen > 0 && !vs->retry_timer.armed)
 		evloop_timer_set(vs->dev.loop, &vs->retry_timer, VSOCK_RETRY);
 	virtio_vsock_serve(vs);
 }

@@ -395,69 +395,10 @@ START_TEST(few_credit_updates)
 }
 END_TEST
 
-/* A listener whose queue is full gets them later. */
-START_TEST(full_backlog)
-{
-	int slow = listen_at(6, 1), fd[20];
-	struct seen seen;
-	unsigned int n = 0;
-
-	for (uint32_t i = 0; i < 20; i++)
-		send_op(VIRTIO_VSOCK_OP_REQUEST, 6, i);
-	ck_assert_uint_eq(counts().conns, 20);
-	for (unsigned int i = 0; i < 20; i++) {
-		fd[i] = accept(slow, NULL, NULL);
-		ck_assert_int_ge(fd[i], 0);
-	}
-	for (uint64_t end = evloop_now() + UINT64_C(5000000000); n < 20 && evloop_now() < end;) {
-		if (next(&seen)) {
-			ck_assert_uint_eq(seen.hdr.op, VIRTIO_VSOCK_OP_RESPONSE);
-			n++;
-		}
-	}
-	ck_assert_uint_eq(n, 20);
-	for (unsigned int i = 0; i < 20; i++)
-		close(fd[i]);
-	unlisten(slow, 6);
-}
-END_TEST
-
-/* More of them wait than are tried at a time, and all that are tried find room. */
-START_TEST(crowd_at_a_backlog)
-{
-	const unsigned int all = 229; /* 128 + 1 find room at first, and 100 do not */
-	unsigned int n = 0, accepted = 0;
-	struct seen seen;
-	int listener2, fd[229];
-
-	open_device(1024);
-	listener2 = listen_at(7, 128);
-	fcntl(listener2, F_SETFL, O_NONBLOCK);
-	for (uint32_t i = 0; i < all; i++) {
-		send_op(VIRTIO_VSOCK_OP_REQUEST, 7, i);
-		n += i % 16 == 15 && next(&seen) && seen.hdr.op == VIRTIO_VSOCK_OP_RESPONSE;
-	}
-	for (uint64_t end = evloop_now() + UINT64_C(6000000000); n < all && evloop_now() < end;) {
-		while (accepted < all &&
-		       (fd[accepted] = accept4(listener2, NULL, NULL, SOCK_CLOEXEC)) >= 0)
-			accepted++;
-		if (next(&seen)) {
-			ck_assert_uint_eq(seen.hdr.op, VIRTIO_VSOCK_OP_RESPONSE);
-			n++;
-		}
-	}
-	ck_assert_uint_eq(n, all);
-	while (accepted > 0)
-		close(fd[--accepted]);
-	unlisten(listener2, 7);
-	close_device();
-}
-END_TEST
-
 int main(void)
 {
 	Suite *s = suite_create("virtio_vsock");
-	TCase *tc = tcase_create("streams"), *own = tcase_create("own");
+	TCase *tc = tcase_create("streams");
 
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_set_timeout(tc, 30);
@@ -478,10 +419,6 @@ int main(void)
 	tcase_add_test(tc, credit_of_the_host);
 	tcase_add_test(tc, host_closes_before_credit);
 	tcase_add_test(tc, few_credit_updates);
-	tcase_add_test(tc, full_backlog);
 	suite_add_tcase(s, tc);
-	tcase_set_timeout(own, 30);
-	tcase_add_test(own, crowd_at_a_backlog);
-	suite_add_tcase(s, own);
 	return device_run(s);
 }
