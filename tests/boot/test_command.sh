@@ -40,6 +40,12 @@ vmm_ --root "$tmp/root" -- sh -c 'cat; exit 3' <"$tmp/root" 2>"$tmp/input.err" >
 equal 'no input to read: status' 125 "$got"
 check 'no input to read: says' "$(text input.err)" matches "$(text input.err)" "vmm: cannot read the command's input: Is a directory"
 
+# As nohup(1) gives it.
+got=0
+vmm_ --root "$tmp/root" -- sh -c 'cat; exit 3' 0>/dev/null 2>"$tmp/closed.err" >"$tmp/closed.out" || got=$?
+equal 'no input at all: status' 3 "$got"
+equal 'no input at all: says' '' "$(text closed.err)"
+
 # ---- events ----
 
 steps=$(sed 's/.*"event":"\([a-z-]*\)".*/\1/' "$tmp/events")

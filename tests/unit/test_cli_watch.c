@@ -1,6 +1,10 @@
 /* vmm/cli: what is seen of a command's guest: the console's last lines, events, the silence of a boot, keys. */
 #include "tests/unit/folder_fixture.h"
 
+#include <fcntl.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+
 #include "vmm/cli/boot_watch.h"
 #include "vmm/cli/console_tail.h"
 #include "vmm/cli/events.h"
@@ -280,6 +284,60 @@ START_TEST(third_key)
 }
 END_TEST
 
+/* ---- an input that cannot be read ---- */
+
+/* What becomes of an input: its error, once the other end has seen that it is over. */
+static int input_error(int from)
+{
+	static struct pump pump; /* its thread may outlive the test */
+	int to[2], signal = eventfd(0, EFD_CLOEXEC);
+	char byte;
+
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, to), 0);
+	ck_assert_int_eq(pump_start(&pump, PUMP_INPUT, from, to[1], signal), 0);
+	pump_let_go(&pump);
+	while (read(to[0], &byte, 1) > 0)
+		continue;
+	return atomic_load(&pump.error);
+}
+
+START_TEST(input_of_a_directory)
+{
+	ck_assert_int_eq(input_error(open("/", O_RDONLY | O_CLOEXEC)), EISDIR);
+}
+END_TEST
+
+START_TEST(input_that_is_none)
+{
+	ck_assert_int_eq(input_error(open("/dev/null", O_WRONLY | O_CLOEXEC)), 0);
+}
+END_TEST
+
+START_TEST(input_that_ends)
+{
+	int fds[2];
+
+	ck_assert_int_eq(pipe2(fds, O_CLOEXEC), 0);
+	ck_assert_int_eq(write(fds[1], "x", 1), 1);
+	close(fds[1]);
+	ck_assert_int_eq(input_error(fds[0]), 0);
+}
+END_TEST
+
+START_TEST(input_of_a_terminal_that_goes)
+{
+	int far = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC), near;
+
+	ck_assert_int_eq(unlockpt(far), 0);
+	near = open(ptsname(far), O_RDWR | O_NOCTTY | O_CLOEXEC);
+	ck_assert_int_ge(near, 0);
+	ck_assert(isatty(near));
+	/* A pump that has begun when it goes; the end of a hang-up is 0 or EIO. */
+	ck_assert_int_eq(close(far), 0);
+	ck_assert_int_eq(input_error(near), 0);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("cli/watch");
@@ -296,6 +354,10 @@ int main(void)
 	tcase_add_loop_test(tc, boot_silence, 0, COUNT(silences));
 	tcase_add_test(tc, boot_words);
 	tcase_add_loop_test(tc, third_key, 0, COUNT(typings));
+	tcase_add_test(tc, input_of_a_directory);
+	tcase_add_test(tc, input_that_is_none);
+	tcase_add_test(tc, input_that_ends);
+	tcase_add_test(tc, input_of_a_terminal_that_goes);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_NORMAL);
 	failed = srunner_ntests_failed(runner);

@@ -105,6 +105,15 @@ static void pump_watch_keys(struct pump *pump, struct pump_escape *escape, const
 	pump_tell(pump);
 }
 
+/*
+ * An input that is not open for reading is none, and what nohup(1) gives; a terminal that has gone, or is not ours any more, has come to its end.
+ * Returns 0, or a negative errno: something is missing.
+ */
+static int pump_input_error(const struct pump *pump, int err)
+{
+	return err == EBADF || (err == EIO && pump->terminal) ? 0 : -err;
+}
+
 static int pump_move(struct pump *pump)
 {
 	struct pump_escape escape = {.times = 0};
@@ -115,9 +124,8 @@ static int pump_move(struct pump *pump)
 
 		if (n < 0 && pump_again(pump->from, POLLIN))
 			continue;
-		/* A terminal that is not ours any more is one that nothing comes from. */
-		if (n < 0 && pump->kind == PUMP_INPUT && !(pump->keys && errno == EIO))
-			return -errno;
+		if (n < 0 && pump->kind == PUMP_INPUT)
+			return pump_input_error(pump, errno);
 		if (n <= 0)
 			return 0;
 		/* What the command writes may come before the word that it has started. */
@@ -173,6 +181,7 @@ int pump_start(struct pump *pump, enum pump_kind kind, int from, int to, int sig
 	pump->from = from;
 	pump->to = to;
 	pump->signal = signal;
+	pump->terminal = kind == PUMP_INPUT && isatty(from);
 	pump->gate = kind == PUMP_INPUT ? eventfd(0, EFD_CLOEXEC) : -1;
 	if (kind == PUMP_INPUT && pump->gate < 0)
 		return -errno;

@@ -39,8 +39,9 @@ struct pump {
 	enum pump_kind kind;
 	int from;
 	int to;
-	int gate;   /* eventfd that an input waits for */
-	int signal; /* eventfd that is told of what follows; borrowed */
+	int gate;      /* eventfd that an input waits for */
+	bool terminal; /* the input is one, be it ours or not */
+	int signal;    /* eventfd that is told of what follows; borrowed */
 	/* of the thread, which has no end but the program's; a local would be made zeros first */
 	char *buf;
 	int unconfined; /* immutable once begun: 0, or the negative errno for which the thread has no filter */
