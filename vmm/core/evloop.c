@@ -164,7 +164,9 @@ int evloop_start(struct evloop *loop, const char *name)
 
 	assert(!loop->running);
 	atomic_store_explicit(&loop->stopping, false, memory_order_relaxed);
+	pthread_mutex_lock(&loop->lock);
 	loop->over = false;
+	pthread_mutex_unlock(&loop->lock);
 	err = thread_start(&loop->thread, name, evloop_thread, loop, loop->rights);
 	loop->running = err == 0;
 	return err;
