@@ -96,6 +96,7 @@ completes 'README.md' vmm --root docker-archive : READ
 completes 'a,mounts' vmm --root docker-archive : a,m
 completes '/x,cache=always' vmm --share d : /x,cache=al
 completes 'off' vmm --net user,vhost = of
+completes 'user,forward=tcp:1:2,forward=tcp: user,forward=tcp:1:2,forward=udp:' vmm --net user,forward=tcp:1:2,f
 completes '' vmm --console virtio,v
 completes '' vmm --net tap =
 completes 'ls' vmm image --image-cache d l

@@ -85,7 +85,7 @@ _vmm() {
 	elif [[ -n $list ]]; then
 		known=''
 		for entry in $list; do # what stands there already does not stand there twice
-			[[ ",$before" == *",$entry"* ]] || known+="$entry "
+			[[ $entry != forward=* && ",$before" == *",$entry"* ]] || known+="$entry "
 		done
 		_vmm_offer "$before" -W "$known" -- "$item"
 		[[ ${COMPREPLY[0]-} != *[=:] ]] || compopt -o nospace
