@@ -86,13 +86,15 @@ write_session() {
 	} >"$session/command"
 }
 
-# QEMU (7.2) has four bugs that show as guests that hang or end in a triple fault, or as a machine whose own kernel
-# panics. With one CPU and without --icount three of them cannot.
+# QEMU (7.2) has four bugs that show as guests that hang, crash or end in a triple fault, or as a machine whose own kernel
+# panics. With one CPU and without --icount three of them cannot, but for what the fourth brings about.
 #
 # The fourth: VMRUN, with an interrupt of the guest's waiting (V_IRQ), changes the CPU's word interrupt_request without a lock; an interrupt
 # that another thread puts there at that moment is lost. When it is the machine's timer, which is set anew each time it has come, its kernel
 # gets no time any more for as long as a guest spins, as when it waits for another of its CPUs: one boot in thirty with two
-# vCPUs was lost so. The next interrupt brings the lost one too, so tick.c has a timer of its own send one ten times a second.
+# vCPUs was lost so. The next interrupt brings the lost one too, so tick.c has a timer of its own send one ten times a second. The CPU is asked out of
+# the guest all the same, which is what the next of these bugs wants. So all threads of such a machine share one CPU of the host, where
+# none of them is in the middle of that change when another one runs.
 #
 # VMRUN with an interrupt to inject (SVM_EVTINJ_TYPE_INTR) delivers it and leaves its vector in exception_index. If
 # the CPU is then asked out of the guest for anything but an interrupt, before the guest's next exit or exception, the
@@ -118,6 +120,24 @@ choose_cpus() {
 		command_cpus=1-$cpus
 		accel=(-accel 'tcg,thread=multi' -smp $((cpus + 1)))
 	fi
+}
+
+# choose_host_cpu - one for all threads of a machine with one CPU, which no other such machine has; none when all are taken
+choose_host_cpu() {
+	local range cpu ranges lock
+	pin=()
+	[ "$cpus" = 1 ] && [ -z "$icount" ] && [ -w "$images" ] || return 0
+	ranges=$(taskset -cp $$) # "pid N's current affinity list: 0,2-5"
+	for range in $(tr , ' ' <<<"${ranges##*: }"); do
+		for ((cpu = ${range%-*}; cpu <= ${range#*-}; cpu++)); do
+			exec {lock}>"$images/.cpu-$cpu"
+			if flock -n "$lock"; then
+				pin=(taskset -c "$cpu")
+				return
+			fi
+			exec {lock}>&-
+		done
+	done
 }
 
 machine_options() {
@@ -174,10 +194,10 @@ start_machine() {
 	local machine
 	if [ "$streams" = terminal ]; then
 		terminal_state=$(stty -g)
-		start machine "${qemu[@]}" 2>"$session/errors"
+		start machine "${pin[@]}" "${qemu[@]}" 2>"$session/errors"
 		machine=$!
 	else
-		start machine "${qemu[@]}" >/dev/null 2>"$session/errors"
+		start machine "${pin[@]}" "${qemu[@]}" >/dev/null 2>"$session/errors"
 		machine=$!
 		# The machine writes into files, at its own pace, and they are passed on as they grow.
 		start reader tail -f -s 0.05 -c +1 --pid=$machine "$session/out"
@@ -265,6 +285,7 @@ run_in_lab() {
 	trap 'exit 143' TERM
 	trap 'exit 129' HUP
 	choose_cpus
+	choose_host_cpu
 	write_session
 	machine_options
 	start_machine
