@@ -91,5 +91,7 @@ if [ "$(id -u)" = 0 ] && command -v setpriv >/dev/null && ! sanitized "$vmm"; th
 		esac
 	done
 	[ -n "$ended" ] || fail 'no number of processes was enough'
+else
+	note 'limits of processes are not tried: that needs root rights, setpriv(1) and a vmm without sanitizers'
 fi
 finish
