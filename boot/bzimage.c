@@ -245,6 +245,7 @@ int bzimage_load(const struct guest_mem *mem, const struct boot_config *cfg,
 
 	if (ret < 0)
 		return ret;
+	image_choose_pages(mem, image);
 	ret = image_read_guest(mem, bz.load, file->fd, bz.offset, bz.size);
 	if (ret < 0)
 		return image_refuse(cfg, -ret, "%s", strerror(-ret));

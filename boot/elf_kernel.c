@@ -201,6 +201,8 @@ int elf_kernel_load(const struct guest_mem *mem, const struct boot_config *cfg,
 	if (ret == 0)
 		ret = elf_kernel_find_entry(cfg, file, &elf, image);
 	if (ret == 0)
+		image_choose_pages(mem, image);
+	if (ret == 0)
 		ret = elf_kernel_read_segments(mem, cfg, file, &elf);
 	if (ret < 0)
 		return ret;

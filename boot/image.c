@@ -135,6 +135,12 @@ int image_check_memory(const struct guest_mem *mem, const struct boot_config *cf
 			    start, end);
 }
 
+void image_choose_pages(const struct guest_mem *mem, const struct image *image)
+{
+	if (image->end - image->start <= IMAGE_SMALL_KERNEL)
+		guest_mem_prefer_small(mem, image->start, image->end - image->start);
+}
+
 bool image_align(uint64_t value, uint64_t align, uint64_t *aligned)
 {
 	uint64_t sum;

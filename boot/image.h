@@ -27,6 +27,12 @@
 
 #define IMAGE_PAGE_SIZE 4096
 
+/*
+ * Up to here a kernel is small: to clear a huge page takes longer than faults in all the small ones that it needs. Linux is
+ * larger, and uses low memory for itself at once.
+ */
+#define IMAGE_SMALL_KERNEL (256 * 1024)
+
 /* The kernel file as it was when loading began. The descriptor is borrowed. */
 struct image_file {
 	int fd;
@@ -70,6 +76,9 @@ int image_read_guest(const struct guest_mem *mem, gpa_t gpa, int fd, uint64_t of
 /* Refuses unless [start, end) lies in one piece of RAM between 1 MiB and 4 GiB. start < end. */
 int image_check_memory(const struct guest_mem *mem, const struct boot_config *cfg, gpa_t start,
 		       gpa_t end);
+
+/* A small kernel gets small pages. For when start and end are known, and nothing has been read into memory. */
+void image_choose_pages(const struct guest_mem *mem, const struct image *image);
 
 /* Fills in at most 256 bytes with random numbers of the host. Returns 0 or the errno of getrandom(). */
 int image_get_random(void *bytes, size_t len);

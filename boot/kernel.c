@@ -140,6 +140,8 @@ int boot_prepare_unpack(const struct guest_mem *mem, const struct boot_config *c
 
 	if (ret < 0)
 		return ret;
+	if (file.size <= IMAGE_SMALL_KERNEL)
+		guest_mem_prefer_small(mem, 0, IMAGE_LOWEST);
 	if (kernel_kind_find(head, file.head_len) != KERNEL_KIND_BZIMAGE)
 		return -ENOTSUP;
 	return bzimage_prepare_unpack(mem, cfg, &file, image, unpack);

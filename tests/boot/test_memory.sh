@@ -26,14 +26,14 @@ cp "$stage/static/bin/vmm" "$tmp/vmm.d/vmm-static"
 bytes=$(stat -c %s "$stage/static/bin/vmm-stripped")
 check 'the static program, stripped' "$bytes bytes, at most $most_bytes" between "$bytes" 500000 $most_bytes
 
-# memory_of PID - KiB of all mappings but the guest's memory, which is the largest; and of those what is the process's own: without
-# what comes back of the program's code, in pieces that are larger than what is looked for.
+# memory_of PID - KiB of all mappings but the guest's memory, which is left out of core dumps; and of those what is the process's own:
+# without what comes back of the program's code, in pieces that are larger than what is looked for.
 memory_of() {
 	awk '
-		/^Size:/ { size = $2 }
-		/^Rss:/ { total += $2; rss = $2 }
-		/^Anonymous:/ { own += $2; if (size > largest) { largest = size; guest = rss; guest_own = $2 } }
-		END { print total - guest, own - guest_own }
+		/^Rss:/ { rss = $2 }
+		/^Anonymous:/ { anonymous = $2 }
+		/^VmFlags:/ && !/ dd( |$)/ { total += rss; own += anonymous }
+		END { print total, own }
 	' "/proc/$1/smaps"
 }
 

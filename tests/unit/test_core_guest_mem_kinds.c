@@ -16,6 +16,23 @@ static bool is_readable(const void *byte)
 	return n == 1;
 }
 
+/* Whether touched memory that is so advised becomes a huge page here; asked of memory of the test's own. */
+static bool host_has_huge_pages(void)
+{
+	uint8_t *map = mmap(NULL, 4 * MIB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+			    0);
+	uint8_t *page;
+	bool has;
+
+	ck_assert_ptr_ne(map, MAP_FAILED);
+	page = map + (-(uintptr_t)map & (2 * MIB - 1));
+	madvise(map, 4 * MIB, MADV_HUGEPAGE);
+	page[0] = 1;
+	has = is_resident(page + 4096);
+	munmap(map, 4 * MIB);
+	return has;
+}
+
 START_TEST(test_kind)
 {
 	char text[16] = "fifteen letters", back[16];
@@ -57,6 +74,34 @@ START_TEST(test_prefault)
 	}
 	ck_assert_uint_eq(mem.regions[0].host[7], 42);
 	ck_assert_uint_eq(mem.regions[1].host[7], 0);
+}
+END_TEST
+
+/* The small page behind it alone exists, whatever the host does elsewhere; the hint reaches as far as huge pages would, and no further. */
+START_TEST(test_prefer_small)
+{
+	const struct guest_mem_region regions[] = {{.base = 0, .size = 8 * MIB},
+						   {.base = GIB, .size = 3 * MIB}};
+	uint8_t *low, *high;
+
+	ck_assert_int_eq(guest_mem_init_as(&mem, &kinds[_i], regions, 2), 0);
+	low = mem.regions[0].host;
+	high = mem.regions[1].host;
+	guest_mem_prefer_small(&mem, 2 * MIB + 5, 4096);
+	guest_mem_prefer_small(&mem, GIB + MIB, UINT64_MAX);
+	/* nothing to advise */
+	guest_mem_prefer_small(&mem, 512 * MIB, MIB);
+	guest_mem_prefer_small(&mem, UINT64_MAX, 1);
+	guest_mem_prefer_small(&mem, 0, 0);
+	low[3 * MIB] = 1;
+	low[4 * MIB] = 2;
+	high[0] = 3;
+	ck_assert(is_resident(low + 3 * MIB) && is_resident(low + 4 * MIB) && is_resident(high));
+	ck_assert(!is_resident(low + 3 * MIB + 4096) && !is_resident(low + 3 * MIB - 4096));
+	ck_assert(!is_resident(high + 4096) && !is_resident(low + 2 * MIB - 4096));
+	ck_assert_int_eq(low[3 * MIB] + low[4 * MIB] + high[0], 6);
+	if (kinds[_i].pages == GUEST_MEM_THP && !kinds[_i].shared && host_has_huge_pages())
+		ck_assert(is_resident(low + 4 * MIB + 4096));
 }
 END_TEST
 
@@ -159,6 +204,7 @@ int main(void)
 
 	tcase_add_loop_test(kind, test_kind, 0, N_KINDS);
 	tcase_add_loop_test(kind, test_prefault, 0, N_KINDS);
+	tcase_add_loop_test(kind, test_prefer_small, 0, N_KINDS);
 	tcase_add_test(kind, test_prefault_fails);
 	tcase_add_test(kind, test_shared);
 	tcase_add_loop_test(kind, test_next_part, 0, N_KINDS);

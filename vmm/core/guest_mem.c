@@ -185,6 +185,26 @@ int guest_mem_init(struct guest_mem *mem, const struct guest_mem_region *regions
 	return guest_mem_init_as(mem, &options, regions, n_regions);
 }
 
+void guest_mem_prefer_small(const struct guest_mem *mem, gpa_t gpa, uint64_t len)
+{
+	uint64_t start = gpa & ~(HUGE_SIZE - 1), end;
+
+	if (mem->options.pages != GUEST_MEM_THP)
+		return;
+	if (__builtin_add_overflow(gpa, len, &end) ||
+	    __builtin_add_overflow(end, HUGE_SIZE - 1, &end))
+		end = UINT64_MAX;
+	end &= ~(HUGE_SIZE - 1);
+	for (unsigned int i = 0; i < mem->n_regions; i++) {
+		const struct guest_mem_region *r = &mem->regions[i];
+		uint64_t from = start > r->base ? start : r->base;
+		uint64_t to = end < r->base + r->size ? end : r->base + r->size;
+
+		if (from < to)
+			madvise(r->host + (from - r->base), to - from, MADV_NOHUGEPAGE);
+	}
+}
+
 /* ---- whose it is ---- */
 
 #ifdef __SANITIZE_THREAD__

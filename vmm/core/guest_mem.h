@@ -71,6 +71,13 @@ uint64_t guest_mem_page_size(enum guest_mem_pages pages);
  */
 int guest_mem_prefault(const struct guest_mem *mem);
 
+/*
+ * Transparent huge pages (GUEST_MEM_THP) are not wanted where [gpa, gpa + len) lies: there is so little to be touched that to clear a whole
+ * huge page takes longer than the small ones that are needed. Rounded to places of huge pages. A hint, for what nobody has touched yet;
+ * what is not RAM is left out.
+ */
+void guest_mem_prefer_small(const struct guest_mem *mem, gpa_t gpa, uint64_t len);
+
 /* Copies out of or into guest memory. Returns 0, or -EFAULT when the range is not wholly RAM. */
 int guest_mem_read(const struct guest_mem *mem, gpa_t gpa, void *dst, size_t len);
 int guest_mem_write(const struct guest_mem *mem, gpa_t gpa, const void *src, size_t len);
