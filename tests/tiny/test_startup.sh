@@ -9,6 +9,7 @@ set -euo pipefail
 # Today's number is 262 to 271 with glibc 2.36, of which the C library takes about 60, and the sandbox 40; threads that meet add some.
 max_syscalls=280
 max_resident=1024 # KiB
+max_guest=128	  # KiB, of a tiny guest's memory
 max_idle_ticks=3  # of 10 ms, in 3 s
 
 poweroff=("$vmm" --kernel "$guests/poweroff.bz64" --log-level error)
@@ -62,7 +63,7 @@ start() {
 	wait_until 10 runs_guest "$pid" || fail "$2 does not start"
 }
 
-# breakdown PID - KiB resident outside the guest's memory, by kind: "program N", "libraries N", "heap N", ...
+# breakdown PID - KiB resident outside the guest's memory, by kind: "program N", "libraries N", "heap N", ...; and "guest N"
 breakdown() {
 	awk '
 	/^[0-9a-f]+-[0-9a-f]+ / {
@@ -72,10 +73,10 @@ breakdown() {
 		else if (kind ~ /\.so/) kind = "libraries"
 		gsub(/[][]/, "", kind)
 	}
-	# The one mapping that is as large as the memory of the guest is that memory.
-	/^Size:/ { guest = $2 >= 256 * 1024 }
-	/^Rss:/ && !guest { kib[kind] += $2 }
+	/^Rss:/ { rss = $2 }
 	/^Shared_Clean:/ && kind == "libraries" { shared += $2 }
+	# What is left out of core dumps is the memory of the guest.
+	/^VmFlags:/ { kib[/ dd( |$)/ ? "guest" : kind] += rss }
 	END {
 		for (kind in kib)
 			if (kib[kind])
@@ -87,38 +88,43 @@ breakdown() {
 # resident WHAT PROGRAM [shared] - what it has besides the memory of the guest is within the bound; pages of
 # libraries that are shared with every other program on the host do not count when told so
 resident() {
-	local kib kinds all=0 shared=0 kind
+	local kib kinds all=0 shared=0 guest=0 kind
 	start "$2" idle
 	sleep 2.5 # when two have passed, the machine is made smaller
 	kinds=$(breakdown "$pid" | sort)
 	kill -HUP "$pid"
 	wait "$pid" || true
 	while read -r kind kib; do
-		if [ "$kind" = shared ]; then
-			shared=$kib
-		else
-			all=$((all + kib))
-		fi
+		case $kind in
+		shared) shared=$kib ;;
+		guest) guest=$kib ;;
+		*) all=$((all + kib)) ;;
+		esac
 	done <<<"$kinds"
 	[ "$all" -gt 100 ] || fail "$1: only $all KiB resident: not measured"
 	note "resident besides the guest's memory, $1: $all KiB" \
-		"($(grep -v '^shared' <<<"$kinds" | tr '\n' ' ' | sed 's/ \([0-9]*\) /: \1, /g; s/, $//'))," \
+		"($(grep -vE '^(shared|guest) ' <<<"$kinds" | tr '\n' ' ' | sed 's/ \([0-9]*\) /: \1, /g; s/, $//'))," \
 		"of which shared pages of libraries: $shared KiB"
 	[ "${3:-}" = shared ] || shared=0
 	[ $((all - shared)) -le "$max_resident" ] ||
 		fail "$1: $((all - shared)) KiB resident, more than $max_resident"
+	# Its tables and its page of code, whether the host has huge pages or not.
+	note "of the guest's memory, $1: $guest KiB"
+	[ "$guest" -gt 8 ] && [ "$guest" -le "$max_guest" ] || fail "$1: $guest KiB of a tiny guest's memory, more than $max_guest"
 }
 
 resident 'as built' "$vmm" shared
 # With libraries inside, every page is the program's own.
 read -ra libs < <(sed -n 's/^Libs:.*-lvmm //p' "$build/lib/vmm.pc")
-objects=("$build"/vmm/cli/CMakeFiles/{cli,guest_init_image}.dir/*.o)
+mapfile -t objects < <(find "$build"/vmm/cli/CMakeFiles/{cli,guest_init_image}.dir -name '*.o')
 mkdir "$tmp/static"
-[ -e "${objects[0]}" ] || fail "the program's objects are not at ${objects[0]}"
-if cc -static -o "$tmp/static/vmm" "${objects[@]}" "$build/lib/libvmm.a" "${libs[@]}" -Wl,--gc-sections 2>"$tmp/err"; then
+[ ${#objects[@]} -gt 0 ] || fail "the program's objects are not in $build/vmm/cli"
+if cc -static -o "$tmp/static/vmm" "${objects[@]}" "$build"/lib/lib{image,vmm}.a "${libs[@]}" -Wl,--gc-sections 2>"$tmp/err"; then
 	resident 'static' "$tmp/static/vmm"
+elif echo 'int main(void) { return 0; }' | cc -static -xc - -o "$tmp/static/any" "${libs[@]}" 2>"$tmp/any"; then
+	fail "the static program cannot be linked: $(grep -v warning "$tmp/err" | tail -n 3)"
 else
-	note 'no static program can be linked here; its resident memory is not measured'
+	note "no static program can be linked here, so its resident memory is not measured: $(tail -n 1 "$tmp/any")"
 fi
 
 for guest in idle halt; do
