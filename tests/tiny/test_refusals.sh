@@ -26,6 +26,10 @@ refused 'an overlay for the events' "events to 'new': the machine is made of thi
 refused 'one file for console and events' "events to 'new': the console goes to this file" "${good[@]}" --console file=new --events new
 refused 'one file for a dump and events' "events to 'new': a dump goes to this file" "${good[@]}" --dump-guest new --events new
 refused 'one file for two dumps' "tree 'new': a dump of the guest goes to this file" "${good[@]}" --dump-guest new --dump-dtb new
+# Why is told however long a name is.
+long=$(printf './%.0s' {1..1500})none
+refused 'a kernel with a long name' "^vmm: .*kernel '(\./)+none': No such file or directory$" --kernel "$long"
+refused 'a disk with a long name' "^vmm: cannot open disk '[./]+(\[\.\.\.\])?[./]+none': No such file or directory$" "${good[@]}" --disk "$long"
 # What vmm opens itself is nobody's to name.
 for fd in {3..30}; do
 	[ ! -e "/proc/$$/fd/$fd" ] || continue

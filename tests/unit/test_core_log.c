@@ -84,17 +84,31 @@ START_TEST(test_errno)
 }
 END_TEST
 
+/* What is too long loses its middle. */
 START_TEST(test_long_line)
 {
-	char text[4096];
+	const size_t lengths[] = {LOG_LINE_MAX - 20, LOG_LINE_MAX, 2000, 4095, 20000};
+	size_t length = lengths[_i];
+	char *name = malloc(length + 1);
 
-	memset(text, 'x', sizeof(text) - 1);
-	text[sizeof(text) - 1] = '\0';
-	log_error("%s", text);
+	memset(name, 'x', length);
+	name[length] = '\0';
+	log_error("cannot open '%s': %s", name, length < 20000 ? "why" : "");
 	ck_assert_uint_eq(got.lines, 1);
-	ck_assert_uint_gt(strlen(got.line), 500);
-	ck_assert_uint_lt(strlen(got.line), 1024);
-	ck_assert_mem_eq(got.line, text, strlen(got.line));
+	ck_assert_uint_gt(strlen(got.line), 1000);
+	ck_assert_uint_lt(strlen(got.line), LOG_LINE_MAX);
+	ck_assert_mem_eq(got.line, "cannot open 'xxx", 16);
+	if (_i == 0) {
+		ck_assert_uint_eq(strlen(got.line), length + strlen("cannot open '': why"));
+		ck_assert_ptr_null(strchr(got.line, '['));
+	} else {
+		ck_assert_uint_eq(strlen(got.line), LOG_LINE_MAX - 1);
+		ck_assert_ptr_nonnull(strstr(got.line, "xxx[...]xxx"));
+	}
+	/* beyond what two names can have the end is lost */
+	if (length < 20000)
+		ck_assert_str_eq(&got.line[strlen(got.line) - 6], "': why");
+	free(name);
 }
 END_TEST
 
@@ -234,7 +248,7 @@ static Suite *suite(void)
 	tcase_add_loop_test(tc, test_level, LOG_LEVEL_ERROR, LOG_LEVEL_DEBUG + 1);
 	tcase_add_test(tc, test_default_level);
 	tcase_add_test(tc, test_errno);
-	tcase_add_test(tc, test_long_line);
+	tcase_add_loop_test(tc, test_long_line, 0, 5);
 	tcase_add_test(tc, test_limit);
 	tcase_add_test(tc, test_limit_many_threads);
 	tcase_add_test(tc, test_stderr);

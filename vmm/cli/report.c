@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#define REPORT_LINE   9216	/* bytes; two names of files, as long as they can be */
 #define REPORT_STATUS 79	/* columns */
 #define REPORT_MOMENT 10000000L /* ns */
 
@@ -104,14 +105,14 @@ static bool report_lock(bool wait)
 	return pthread_mutex_timedlock(&report_terminal.lock, &until) == 0;
 }
 
-/* In one piece, which a pipe takes whole. */
+/* In one piece, which a pipe takes whole up to its page. */
 static void report_line(const char *line, bool wait)
 {
 	struct termios mode;
 	bool terminal = tcgetattr(STDERR_FILENO, &mode) == 0;
 	const char *no_color = getenv("NO_COLOR");
 	bool bold = terminal && report_is_able() && !(no_color && *no_color);
-	char text[1100];
+	char text[REPORT_LINE + 32];
 	int len;
 
 	/* Without output processing a newline alone does not return to the first column. */
@@ -127,7 +128,7 @@ static void report_line(const char *line, bool wait)
 
 void report(const char *fmt, ...)
 {
-	char line[1024];
+	char line[REPORT_LINE];
 	va_list ap;
 
 	va_start(ap, fmt);

@@ -5,11 +5,16 @@
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <string.h>
 #include <termios.h>
 #include <time.h>
 #include <unistd.h>
 
-#define LOG_LINE_MAX 1024
+#include "vmm/core/unset.h"
+
+/* Room for two names of files, as long as they can be. */
+#define LOG_WHOLE_MAX 9216
+#define LOG_GAP	      "[...]"
 
 static _Atomic int log_threshold = LOG_LEVEL_WARN;
 static log_sink_fn *log_sink;
@@ -52,6 +57,23 @@ static void log_to_stderr(const char *line)
 	(void)n;
 }
 
+__attribute__((format(printf, 2, 0))) static void log_format(char line[LOG_LINE_MAX],
+							     const char *fmt, va_list ap)
+{
+	const size_t head = LOG_LINE_MAX / 2, tail = LOG_LINE_MAX - head - sizeof(LOG_GAP);
+	UNSET char whole[LOG_WHOLE_MAX];
+	size_t len;
+
+	whole[0] = '\0';
+	vsnprintf(whole, sizeof(whole), fmt, ap);
+	len = strlen(whole);
+	if (len < LOG_LINE_MAX)
+		memcpy(line, whole, len + 1);
+	else
+		snprintf(line, LOG_LINE_MAX, "%.*s" LOG_GAP "%s", (int)head, whole,
+			 &whole[len - tail]);
+}
+
 /* A file's name may hold anything; a message is one line, and does not steer a terminal. */
 static void log_clean(char *line)
 {
@@ -70,7 +92,7 @@ __attribute__((format(printf, 2, 0))) static void log_line(enum log_level level,
 	if ((int)level > atomic_load_explicit(&log_threshold, memory_order_relaxed))
 		return;
 	errno = saved; /* for %m */
-	vsnprintf(line, sizeof(line), fmt, ap);
+	log_format(line, fmt, ap);
 	log_clean(line);
 	if (log_sink)
 		log_sink(log_sink_arg, level, line);

@@ -1,5 +1,5 @@
 /*
- * The one reporting function. A message is one line without a newline.
+ * The one reporting function. A message is one line without a newline, of LOG_LINE_MAX bytes at most.
  *
  * By default lines go to stderr as "vmm: text" (with a carriage return when that terminal is in raw mode).
  * The level and the sink are the only mutable globals of the project; set them before the first VM exists.
@@ -12,6 +12,9 @@
 
 #include <stdatomic.h>
 #include <stdint.h>
+
+/* With the zero at the end. What is longer loses some of its middle, where long names are: what was tried and why it failed stay. */
+#define LOG_LINE_MAX 1024
 
 enum log_level {
 	LOG_LEVEL_ERROR,
