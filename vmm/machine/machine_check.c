@@ -46,17 +46,17 @@ static bool is_bad_mac(const uint8_t *mac)
 	return mac && ((mac[0] & 1) || memcmp(mac, zero, ETH_ALEN) == 0);
 }
 
-static bool is_forwarded_twice(const struct machine_net_config *n)
+/* A port of the host that two forwards begin at, or NULL. */
+static const struct passt_forward *forwarded_twice(const struct machine_net_config *n)
 {
 	for (unsigned int i = 0; i < n->n_forwards; i++) {
 		for (unsigned int j = 0; j < i; j++) {
-			const struct passt_forward *a = &n->forwards[i], *b = &n->forwards[j];
-
-			if (a->udp == b->udp && a->host == b->host)
-				return true;
+			if (n->forwards[i].host == n->forwards[j].host &&
+			    n->forwards[i].udp == n->forwards[j].udp)
+				return &n->forwards[i];
 		}
 	}
-	return false;
+	return NULL;
 }
 
 static bool is_forward_without_port(const struct machine_net_config *n)
@@ -92,6 +92,7 @@ static const char *net_contradiction(const struct machine_net_config *n)
 static int check_net(const struct machine_net_config *n, unsigned int number)
 {
 	const char *contradiction = net_contradiction(n);
+	const struct passt_forward *twice = forwarded_twice(n);
 
 	if (contradiction)
 		log_error("network card %u: %s", number, contradiction);
@@ -104,8 +105,9 @@ static int check_net(const struct machine_net_config *n, unsigned int number)
 	else if (is_forward_without_port(n))
 		log_error("network card %u: a forward goes from a port to a port, from 1 to 65535",
 			  number);
-	else if (is_forwarded_twice(n))
-		log_error("network card %u: a port of the host is forwarded twice", number);
+	else if (twice)
+		log_error("network card %u: %s port %u of the host is forwarded twice", number,
+			  twice->udp ? "UDP" : "TCP", twice->host);
 	else
 		return 0;
 	return -EINVAL;
