@@ -8,6 +8,7 @@
 #include "boot/initrd.h"
 #include "boot/kaslr.h"
 #include "boot/kernel_cache.h"
+#include "boot/steps.h"
 #include "vmm/core/log.h"
 #include "vmm/core/thread.h"
 
@@ -25,6 +26,7 @@ struct boot_job {
 	pthread_t thread;
 	/* any thread */
 	atomic_bool stop;
+	struct steps steps; /* of what is to be done with a whole kernel, for who waits for it */
 	/* owned by the thread until it is joined */
 	int ret;
 	struct image image;
@@ -51,7 +53,7 @@ static int boot_job_unpack_cached(struct boot_job *job)
 
 	if (err < 0)
 		return boot_job_unpack(job);
-	err = kernel_cache_load(job->cache_dir, &id, job->mem, place, &job->vmlinux);
+	err = kernel_cache_load(job->cache_dir, &id, job->mem, place, &job->steps, &job->vmlinux);
 	if (err == 0) {
 		log_debug("the kernel is in the cache, unpacked");
 		return 0;
@@ -71,8 +73,8 @@ static int boot_job_unpack_cached(struct boot_job *job)
 static void boot_job_finish(struct boot_job *job)
 {
 	job->image.entry = job->vmlinux.entry;
-	if (job->kaslr &&
-	    kaslr_relocate(job->mem, &job->unpack.place, &job->vmlinux, job->align, job->random))
+	if (job->kaslr && kaslr_relocate(job->mem, &job->unpack.place, &job->vmlinux, job->align,
+					 job->random, &job->steps))
 		job->image.params.hdr.loadflags |= KASLR_FLAG;
 }
 
@@ -85,12 +87,14 @@ static void *boot_job_run(void *arg)
 		boot_job_finish(job);
 	else
 		log_debug("the kernel is left to unpack itself: %s", strerror(-job->ret));
+	steps_end(&job->steps);
 	return NULL;
 }
 
 static void boot_job_free(struct boot_job *job)
 {
 	vmlinux_fini(&job->vmlinux);
+	steps_fini(&job->steps);
 	free(job->cache_dir);
 	free(job);
 }
@@ -151,6 +155,7 @@ struct boot_job *boot_begin(const struct guest_mem *mem, const struct boot_confi
 		return NULL;
 	quiet.quiet = true;
 	job->mem = mem;
+	steps_init(&job->steps);
 	if (boot_job_prepare(job, &quiet) == 0 && boot_job_start(job, cache_dir) == 0)
 		return job;
 	boot_job_free(job);
@@ -172,6 +177,7 @@ int boot_job_end(struct boot_job *job, struct image *image)
 
 	if (!job)
 		return -ENOENT;
+	steps_help(&job->steps);
 	pthread_join(job->thread, NULL);
 	ret = job->ret;
 	if (ret == 0)

@@ -7,6 +7,8 @@
 #include "boot/relocs.h"
 #include "vmm/core/log.h"
 
+#define KASLR_STEPS 16 /* two threads are done at about the same time */
+
 /* ---- the command line ---- */
 
 /* Linux takes everything up to a space for the end of a word. */
@@ -100,21 +102,36 @@ static uint64_t kaslr_measure(const struct vmlinux_place *place, const struct vm
 	return last->gpa - place->load + last->room;
 }
 
+struct kaslr_move {
+	struct relocs relocs;
+	void *image;
+	uint64_t delta;
+};
+
+static int kaslr_move_part(void *arg, unsigned int step)
+{
+	const struct kaslr_move *move = arg;
+
+	relocs_apply_part(&move->relocs, move->image, move->delta, step, KASLR_STEPS);
+	return 0;
+}
+
 bool kaslr_relocate(const struct guest_mem *mem, const struct vmlinux_place *place,
-		    const struct vmlinux *vmlinux, uint64_t align, uint64_t random)
+		    const struct vmlinux *vmlinux, uint64_t align, uint64_t random,
+		    struct steps *steps)
 {
 	uint64_t len = kaslr_measure(place, vmlinux);
-	struct relocs relocs;
-	uint64_t delta;
+	struct kaslr_move move;
 
-	if (relocs_parse(vmlinux->tail, vmlinux->tail_len, place->link, len, &relocs) < 0) {
+	if (relocs_parse(vmlinux->tail, vmlinux->tail_len, place->link, len, &move.relocs) < 0) {
 		log_debug("the kernel stays at its virtual addresses: it has no relocation table"
 			  " that vmm knows");
 		return false;
 	}
-	delta = kaslr_choose_virtual(place->link + len, align, random);
-	relocs_apply(&relocs, guest_mem_ptr(mem, place->load, len), delta);
+	move.image = guest_mem_ptr(mem, place->load, len);
+	move.delta = kaslr_choose_virtual(place->link + len, align, random);
+	steps_run(steps, kaslr_move_part, &move, KASLR_STEPS);
 	log_debug("the kernel is at 0x%" PRIx64 ", its virtual addresses are moved by 0x%" PRIx64,
-		  place->load, delta);
+		  place->load, move.delta);
 	return true;
 }

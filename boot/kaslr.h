@@ -10,6 +10,7 @@
 #include <stdbool.h>
 
 #include "boot/image.h"
+#include "boot/steps.h"
 #include "boot/vmlinux.h"
 
 /* False when the command line has the word nokaslr. */
@@ -34,7 +35,8 @@ uint64_t kaslr_choose_virtual(uint64_t end, uint64_t align, uint64_t random);
 
 /*
  * Moves the kernel at place to other virtual addresses. Returns false, with nothing changed, when it brought no relocation table or
- * one that is not understood.
+ * one that is not understood. Others may help by steps meanwhile.
  */
 bool kaslr_relocate(const struct guest_mem *mem, const struct vmlinux_place *place,
-		    const struct vmlinux *vmlinux, uint64_t align, uint64_t random);
+		    const struct vmlinux *vmlinux, uint64_t align, uint64_t random,
+		    struct steps *steps);

@@ -248,13 +248,13 @@ int kernel_cache_config(const char *dir, int kernel_fd, char **text)
 
 int kernel_cache_load(const char *dir, const struct kernel_cache_id *id,
 		      const struct guest_mem *mem, const struct vmlinux_place *place,
-		      struct vmlinux *vmlinux)
+		      struct steps *steps, struct vmlinux *vmlinux)
 {
 	int fd = cache_open_file(dir, id), err;
 
 	if (fd < 0)
 		return fd;
-	err = kernel_cache_read(fd, id, mem, place, vmlinux);
+	err = kernel_cache_read(fd, id, mem, place, steps, vmlinux);
 	close(fd);
 	return err;
 }

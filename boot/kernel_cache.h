@@ -14,6 +14,7 @@
 
 #include <stdbool.h>
 
+#include "boot/steps.h"
 #include "boot/vmlinux.h"
 
 /* All its files in the directory together; the oldest are removed. What others keep there is left alone. */
@@ -41,11 +42,11 @@ int kernel_cache_config(const char *dir, int kernel_fd, char **text);
 
 /*
  * Reads the kernel to its place, as vmlinux_unpack() would put it there. Returns 0, or a negative errno with guest memory as
- * it was: it held zeros.
+ * it was: it held zeros. Others may help by steps meanwhile.
  */
 int kernel_cache_load(const char *dir, const struct kernel_cache_id *id,
 		      const struct guest_mem *mem, const struct vmlinux_place *place,
-		      struct vmlinux *vmlinux);
+		      struct steps *steps, struct vmlinux *vmlinux);
 
 /*
  * Keeps the kernel that was just unpacked there. The directory is made where its parent is the user's. payload is asked once

@@ -11,6 +11,7 @@
 
 #include "boot/kernel_info.h"
 #include "boot/scratch.h"
+#include "vmm/core/unset.h"
 
 #define MAGIC	   "vmmkrnl2"
 #define DATA	   UINT64_C(16384) /* where the kernel's bytes begin in the file */
@@ -19,6 +20,8 @@
 #define CONFIG_MAX (UINT64_C(1) << 20) /* it takes some ten thousand bytes */
 /* Fewer zeros than this between two runs are kept: a run costs more than they do. */
 #define GAP	   (16 * PAGE)
+
+#define STEP (UINT64_C(2) << 20) /* bytes that are read at a time */
 
 static_assert(sizeof(struct kernel_cache_head) <= DATA, "the head fits before the data");
 static_assert(sizeof(struct kernel_cache_id) == 12 * 8 + 40, "no holes");
@@ -187,27 +190,60 @@ static int cache_file_read_head(int fd, const struct kernel_cache_id *id, uint64
 	return cache_file_head_valid(head, room) ? 0 : -EBADMSG;
 }
 
+/* What comes behind the head, and where it goes. */
+struct cache_copy {
+	int fd;
+	int n;
+	uint64_t total;
+	struct iovec iov[KERNEL_CACHE_MAX_RUNS + 1];
+};
+
+/* The kernel clears each page before it fills it, so that this takes long enough to be shared. */
+static int cache_file_copy_step(void *arg, unsigned int step)
+{
+	const struct cache_copy *copy = arg;
+	uint64_t at = step * STEP, len = copy->total - at < STEP ? copy->total - at : STEP;
+	UNSET struct iovec part[KERNEL_CACHE_MAX_RUNS + 1];
+	uint64_t skip = at, left = len;
+	int n = 0;
+
+	for (int i = 0; i < copy->n && left > 0; i++) {
+		const struct iovec *iov = &copy->iov[i];
+		uint64_t here = iov->iov_len - skip;
+
+		if (skip >= iov->iov_len) {
+			skip -= iov->iov_len;
+			continue;
+		}
+		here = here < left ? here : left;
+		part[n++] = (struct iovec){.iov_base = (uint8_t *)iov->iov_base + skip,
+					   .iov_len = here};
+		left -= here;
+		skip = 0;
+	}
+	return preadv(copy->fd, part, n, (off_t)(DATA + at)) == (ssize_t)len ? 0 : -EBADMSG;
+}
+
 static int cache_file_read_parts(int fd, const struct kernel_cache_head *head,
 				 const struct guest_mem *mem, const struct vmlinux_place *place,
-				 struct vmlinux *v)
+				 struct steps *steps, struct vmlinux *v)
 {
-	struct iovec iov[KERNEL_CACHE_MAX_RUNS + 1];
-	uint64_t total;
-	int n;
+	struct cache_copy copy = {.fd = fd};
+	int err;
 
 	v->tail = head->tail_len > 0 ? scratch_get(head->tail_len) : NULL;
 	v->tail_len = head->tail_len;
 	if (head->tail_len > 0 && !v->tail)
 		return -ENOMEM;
-	n = cache_file_parts(head, mem, place, v->tail, iov, &total);
-	if (n == 0)
+	copy.n = cache_file_parts(head, mem, place, v->tail, copy.iov, &copy.total);
+	if (copy.n == 0)
 		return -EBADMSG;
-	if (preadv(fd, iov, n, DATA) == (ssize_t)total)
-		return 0;
-	for (uint32_t i = 0; i < head->n_runs; i++)
+	err = steps_run(steps, cache_file_copy_step, &copy,
+			(unsigned int)((copy.total + STEP - 1) / STEP));
+	for (uint32_t i = 0; i < head->n_runs && err < 0; i++)
 		vmlinux_clear(mem, place->load + head->runs[i].at,
 			      place->load + head->runs[i].at + head->runs[i].len);
-	return -EBADMSG;
+	return err;
 }
 
 static void cache_file_take_head(const struct kernel_cache_head *head,
@@ -222,7 +258,8 @@ static void cache_file_take_head(const struct kernel_cache_head *head,
 }
 
 int kernel_cache_read(int fd, const struct kernel_cache_id *id, const struct guest_mem *mem,
-		      const struct vmlinux_place *place, struct vmlinux *vmlinux)
+		      const struct vmlinux_place *place, struct steps *steps,
+		      struct vmlinux *vmlinux)
 {
 	struct kernel_cache_head *head = malloc(sizeof(*head));
 	int err;
@@ -232,7 +269,7 @@ int kernel_cache_read(int fd, const struct kernel_cache_id *id, const struct gue
 		return -ENOMEM;
 	err = cache_file_read_head(fd, id, place->size, head);
 	if (err == 0)
-		err = cache_file_read_parts(fd, head, mem, place, vmlinux);
+		err = cache_file_read_parts(fd, head, mem, place, steps, vmlinux);
 	if (err == 0)
 		cache_file_take_head(head, place, vmlinux);
 	else

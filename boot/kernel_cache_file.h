@@ -35,7 +35,8 @@ int kernel_cache_write(int fd, const struct kernel_cache_id *id, const struct gu
 
 /* Reads it, as kernel_cache_load() says. -ESTALE when it is another kernel's, -EBADMSG when it is damaged. */
 int kernel_cache_read(int fd, const struct kernel_cache_id *id, const struct guest_mem *mem,
-		      const struct vmlinux_place *place, struct vmlinux *vmlinux);
+		      const struct vmlinux_place *place, struct steps *steps,
+		      struct vmlinux *vmlinux);
 
 /*
  * The configuration that the kernel of that file holds, which is the one of kernel_fd as far as its inode tells; see

@@ -115,10 +115,21 @@ static void relocs_add64(const struct relocs *relocs, struct relocs_list list, u
 	}
 }
 
-void relocs_apply(const struct relocs *relocs, void *image, uint64_t delta)
+static struct relocs_list relocs_part(struct relocs_list list, unsigned int part,
+				      unsigned int parts)
+{
+	size_t n = list.end - list.first;
+
+	return (struct relocs_list){list.first + n * part / parts,
+				    list.first + n * (part + 1) / parts};
+}
+
+void relocs_apply_part(const struct relocs *relocs, void *image, uint64_t delta, unsigned int part,
+		       unsigned int parts)
 {
 	assert(delta <= RELOCS_KERNEL_SPAN - relocs->len);
-	relocs_add64(relocs, relocs->list64, image, delta);
-	relocs_add32(relocs, relocs->inverse32, image, (uint32_t)-delta);
-	relocs_add32(relocs, relocs->list32, image, (uint32_t)delta);
+	assert(part < parts);
+	relocs_add64(relocs, relocs_part(relocs->list64, part, parts), image, delta);
+	relocs_add32(relocs, relocs_part(relocs->inverse32, part, parts), image, (uint32_t)-delta);
+	relocs_add32(relocs, relocs_part(relocs->list32, part, parts), image, (uint32_t)delta);
 }

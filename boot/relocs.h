@@ -6,7 +6,7 @@
  * with a 0 before it: places of 64-bit addresses; then, in kernels before 6.15, of 32-bit distances from the kernel to per-CPU data,
  * which shrink as the kernel moves up; at last places of 32-bit addresses, which the CPU extends by their sign.
  *
- * Internal to boot/. Threads: any. The table stays the caller's and must stay until relocs_apply() returned.
+ * Internal to boot/. Threads: any. The table stays the caller's and must stay until the last part was applied.
  */
 #pragma once
 
@@ -40,7 +40,9 @@ int relocs_parse(const void *table, size_t size, uint64_t link, uint64_t len,
 		 struct relocs *relocs);
 
 /*
- * Moves the image, all of whose len bytes are at image, up by delta: from then on it runs at RELOCS_KERNEL_MAP + link + delta. link +
- * delta + len must not exceed RELOCS_KERNEL_SPAN.
+ * Moves the image, all of whose len bytes are at image, up by delta: when all parts of it are moved, it runs at RELOCS_KERNEL_MAP + link +
+ * delta. link + delta + len must not exceed RELOCS_KERNEL_SPAN. Part is one of parts, from 0 on; several may be moved at a time. A table
+ * that has a place twice, as no kernel's does, makes bytes of no meaning there.
  */
-void relocs_apply(const struct relocs *relocs, void *image, uint64_t delta);
+void relocs_apply_part(const struct relocs *relocs, void *image, uint64_t delta, unsigned int part,
+		       unsigned int parts);

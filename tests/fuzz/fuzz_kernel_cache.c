@@ -222,10 +222,14 @@ static void ask(void)
 static void load(const struct kernel_cache_id *id)
 {
 	struct vmlinux v;
-	int ret = kernel_cache_load(dir, id, &mem, &place, &v);
+	struct steps steps;
+	int ret;
 
+	steps_init(&steps);
+	ret = kernel_cache_load(dir, id, &mem, &place, &steps, &v);
 	must(is_zero(MIB, LOAD - MIB) && is_zero(LOAD + ROOM, RAM - LOAD - ROOM));
 	if (ret < 0) {
+		steps_fini(&steps);
 		must(is_zero(LOAD, ROOM));
 		return;
 	}
@@ -234,7 +238,8 @@ static void load(const struct kernel_cache_id *id)
 	for (unsigned int i = 0; i < v.n_segments; i++)
 		must(v.segments[i].gpa >= LOAD && v.segments[i].size <= v.segments[i].room &&
 		     v.segments[i].room <= LOAD + ROOM - v.segments[i].gpa);
-	kaslr_relocate(&mem, &place, &v, 2 * MIB, 1);
+	kaslr_relocate(&mem, &place, &v, 2 * MIB, 1, &steps);
+	steps_fini(&steps);
 	vmlinux_fini(&v);
 }
 

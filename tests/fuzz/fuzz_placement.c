@@ -194,10 +194,13 @@ static void relocate(struct bytes *in, const struct guest_mem *mem)
 			    .segments = {{.gpa = MIB, .size = 4096, .room = 4096}},
 			    .tail = (uint8_t *)table,
 			    .tail_len = 4 * (bytes_u8(in) % 5)};
+	struct steps steps;
 
 	for (unsigned int i = 1; i < 4; i++)
 		table[i] = (uint32_t)bytes_number(in);
-	kaslr_relocate(mem, &place, &v, 2 * MIB, bytes_take(in, 4));
+	steps_init(&steps);
+	kaslr_relocate(mem, &place, &v, 2 * MIB, bytes_take(in, 4), &steps);
+	steps_fini(&steps);
 }
 
 static void place_virtually(struct bytes *in)

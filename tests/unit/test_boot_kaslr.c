@@ -155,8 +155,13 @@ static bool relocate(uint32_t *table, size_t size, uint64_t random)
 		.tail = (uint8_t *)table,
 		.tail_len = size,
 	};
+	struct steps steps;
+	bool moved;
 
-	return kaslr_relocate(&mem, &place, &vmlinux, ALIGN, random);
+	steps_init(&steps);
+	moved = kaslr_relocate(&mem, &place, &vmlinux, ALIGN, random, &steps);
+	steps_fini(&steps);
+	return moved;
 }
 
 /* By its own place, in its memory, wherever it was put. */

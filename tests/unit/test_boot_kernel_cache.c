@@ -34,10 +34,12 @@ START_TEST(tells_the_same)
 	struct kernel_cache_id id;
 	atomic_bool stop = false;
 	struct vmlinux a, b;
+	struct steps steps;
 	char *text;
 
+	steps_init(&steps);
 	ck_assert_int_eq(kernel_cache_identify(&in, &where, &id), 0);
-	ck_assert_int_eq(kernel_cache_load(dir, &id, &mem, &where, &b), -ENOENT);
+	ck_assert_int_eq(kernel_cache_load(dir, &id, &mem, &where, &steps, &b), -ENOENT);
 	ck_assert_int_eq(kernel_cache_config(dir, cfg.kernel_fd, &text), -ENOENT);
 	ck_assert_int_eq(vmlinux_unpack(&mem, &where, &in, &stop, &a), 0);
 	ck_assert_int_eq(kernel_cache_store(dir, &id, &in, &mem, &where, &a), 0);
@@ -46,7 +48,7 @@ START_TEST(tells_the_same)
 	fixture_clear_ram();
 	/* to another place than it was kept from */
 	where.load += 0x800000;
-	ck_assert_int_eq(kernel_cache_load(dir, &id, &mem, &where, &b), 0);
+	ck_assert_int_eq(kernel_cache_load(dir, &id, &mem, &where, &steps, &b), 0);
 	fixture_expect_segments(0x800000);
 	ck_assert_uint_eq(b.entry, a.entry + 0x800000);
 	ck_assert_uint_eq(b.n_segments, a.n_segments);

@@ -45,6 +45,14 @@ static int parse_for(const uint32_t *words, size_t size, uint64_t link, uint64_t
 	parse_for((const uint32_t[]){__VA_ARGS__}, sizeof((const uint32_t[]){__VA_ARGS__}), LINK,  \
 		  LEN)
 
+/* In parts, and those in any order. */
+static void apply(uint64_t delta)
+{
+	relocs_apply_part(&relocs, image, delta, 2, 3);
+	relocs_apply_part(&relocs, image, delta, 0, 3);
+	relocs_apply_part(&relocs, image, delta, 1, 3);
+}
+
 static void expect_list(struct relocs_list list, size_t first, size_t end)
 {
 	ck_assert_uint_eq(list.first, first);
@@ -105,7 +113,7 @@ START_TEST(takes_empty_lists)
 	expect_list(relocs.list32, 3, 4);
 	ck_assert_int_eq(PARSE(0, 0, AT(1), 0), 0);
 	expect_list(relocs.inverse32, 2, 3);
-	relocs_apply(&relocs, image, 0);
+	apply(0);
 }
 END_TEST
 
@@ -116,7 +124,7 @@ START_TEST(moves_what_the_lists_name)
 	put32(101, 0x81fffff0);
 	put32(LEN - 8, 0x1000);
 	ck_assert_int_eq(PARSE(0, AT(3), 0, AT(LEN - 8), 0, AT(101)), 0);
-	relocs_apply(&relocs, image, DELTA);
+	apply(DELTA);
 	ck_assert_uint_eq(get64(3), 0xffffffff81234567 + DELTA);
 	ck_assert_uint_eq(get32(101), 0x81fffff0 + (uint32_t)DELTA);
 	ck_assert_uint_eq(get32(LEN - 8), 0x1000 - (uint32_t)DELTA);
@@ -133,7 +141,7 @@ START_TEST(moves_in_two_lists)
 	put64(0, 0xffffffff81000000);
 	put32(8, 0x81000000);
 	ck_assert_int_eq(PARSE(0, AT(0), 0, AT(8)), 0);
-	relocs_apply(&relocs, image, DELTA);
+	apply(DELTA);
 	ck_assert_uint_eq(get64(0), 0xffffffff82e00000);
 	ck_assert_uint_eq(get32(8), 0x82e00000);
 }
@@ -143,7 +151,7 @@ START_TEST(reaches_the_last_bytes_and_no_further)
 {
 	put64(LEN - 8, 1);
 	ck_assert_int_eq(PARSE(0, AT(LEN - 8), 0, AT(0)), 0);
-	relocs_apply(&relocs, image, DELTA);
+	apply(DELTA);
 	ck_assert_uint_eq(get64(LEN - 8), 1 + DELTA);
 	for (uint64_t offset = LEN - 7; offset < LEN + 9; offset++) {
 		ck_assert_int_eq(PARSE(0, AT(offset), 0, AT(0)), -ENOEXEC);
