@@ -23,6 +23,7 @@ default_words='console=ttyS0 reboot=t panic=-1 quiet'
 program_of() {
 	case $1 in
 	vmm*) echo "$build/bin/vmm" ;;
+	floor) echo "$place/floor" ;;
 	kvmtool*) echo lkvm ;;
 	qemu*) echo qemu-system-x86_64 ;;
 	*) echo "$1" ;;
@@ -88,6 +89,11 @@ vmm_command() {
 	vmm-guest) command+=(--unpack off) ;;
 	vmm-nocache) command+=(--kernel-cache off) ;;
 	esac
+}
+
+# What KVM alone takes (floor.c): no program of its kind.
+floor_command() {
+	command=("$place/floor" "$memory")
 }
 
 kvmtool_command() {

@@ -93,6 +93,7 @@ make_stage() {
 	local tree=$work/tree flavour=${flavours##* }
 	mkdir -p "$stage" "$tree"
 	compile "$stage/stopwatch" "$bench/stopwatch.c"
+	compile "$stage/floor" "$bench/floor.c"
 	compile "$stage/load" "$bench"/load*.c
 	cp "$images/initramfs-min.cpio" "$stage/min.cpio"
 	# The first process is ours where no modules are needed, else the one that loads them and then runs ours.

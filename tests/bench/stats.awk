@@ -107,7 +107,7 @@ function sum_up(name, i, disturbed, number, known)
 {
 	disturbed = find_disturbed(name)
 	counted = !(name in timed)
-	number = split("vmm vmm-vmlinux vmm-guest vmm-nocache vmm-cold kvmtool qemu qemu-noacpi qemu-pvh qemu-pvh-noacpi qemu-vhost " \
+	number = split("vmm vmm-vmlinux vmm-guest vmm-nocache vmm-cold floor kvmtool qemu qemu-noacpi qemu-pvh qemu-pvh-noacpi qemu-vhost " \
 		"qemu-q35 firecracker cloud-hypervisor", known, " ")
 	for (i = 1; i <= number; i++)
 		if ((name, known[i]) in seen) {
