@@ -15,6 +15,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "virtio/image_flush.h"
 #include "virtio/image_io.h"
 #include "vmm/core/log.h"
 
@@ -28,6 +29,7 @@ struct image_raw {
 	uint32_t direct_align; /* of offsets and lengths */
 	bool is_device;
 	char *name;
+	struct image_flush flush; /* own locking */
 };
 
 static struct image_raw *image_raw_of(struct image *image)
@@ -258,9 +260,9 @@ static int image_raw_zero(struct image *image, uint64_t offset, uint64_t len, bo
 	return err;
 }
 
-static int image_raw_flush(struct image *image, bool *lost)
+static int image_raw_sync(void *arg, bool *lost)
 {
-	const struct image_raw *raw = image_raw_of(image);
+	const struct image_raw *raw = arg;
 	int ret;
 
 	do {
@@ -268,6 +270,13 @@ static int image_raw_flush(struct image *image, bool *lost)
 	} while (ret < 0 && errno == EINTR);
 	*lost = ret < 0;
 	return ret < 0 ? -errno : 0;
+}
+
+static int image_raw_flush(struct image *image, bool *lost)
+{
+	struct image_raw *raw = image_raw_of(image);
+
+	return image_flush_run(&raw->flush, image_raw_sync, raw, lost);
 }
 
 static int image_raw_resize(struct image *image)
@@ -295,6 +304,7 @@ static void image_raw_close(struct image *image)
 		close(raw->direct_fd);
 	if (raw->fd >= 0)
 		image_file_close(raw->fd);
+	image_flush_fini(&raw->flush);
 	free(raw->name);
 	free(raw);
 }
@@ -328,6 +338,7 @@ int image_raw_open(const struct image_raw_config *config, struct image **image)
 		log_error("cannot open %s: %s", config->name, strerror(ENOMEM));
 		return -ENOMEM;
 	}
+	image_flush_init(&raw->flush);
 	raw->fd = raw->direct_fd = -1;
 	raw->image.readonly = config->readonly;
 	raw->image.ops = config->readonly ? &image_raw_readonly_ops : &image_raw_ops;

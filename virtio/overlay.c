@@ -3,13 +3,13 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "virtio/image_flush.h"
 #include "virtio/image_io.h"
 #include "virtio/overlay_bitmap.h"
 #include "virtio/overlay_file.h"
@@ -35,15 +35,9 @@ struct overlay {
 	uint64_t data_offset;
 	/* shared, with rules of its own */
 	struct overlay_bitmap bitmap;
-	/* owned by the thread that set flushing */
+	struct image_flush flush;
+	/* owned by the thread that flushes */
 	struct overlay_batch batch;
-	/* under flush_lock */
-	pthread_mutex_t flush_lock;
-	pthread_cond_t flush_done;
-	bool flushing;
-	uint64_t flushes_begun, flushes_done;
-	int flush_result; /* of the last one done */
-	bool lost;	  /* see overlay_flush() */
 };
 
 static struct overlay *overlay_of(struct image *image)
@@ -121,20 +115,15 @@ static int overlay_zero(struct image *image, uint64_t offset, uint64_t len, bool
 	return 0;
 }
 
-static int overlay_sync(struct overlay *o)
+static int overlay_sync(struct overlay *o, bool *lost)
 {
 	int ret;
 
 	do {
 		ret = fdatasync(o->fd);
 	} while (ret < 0 && errno == EINTR);
-	ret = ret < 0 ? -errno : 0;
-	if (ret < 0) {
-		pthread_mutex_lock(&o->flush_lock);
-		o->lost = true;
-		pthread_mutex_unlock(&o->flush_lock);
-	}
-	return ret;
+	*lost |= ret < 0;
+	return ret < 0 ? -errno : 0;
 }
 
 /* Returns whether the whole bitmap was looked through. */
@@ -179,8 +168,9 @@ static int overlay_batch_write(struct overlay *o)
  * The bits that go to storage were taken before the data were made stable; those set since then wait for the next flush. So no loss of
  * power leaves a bit whose sector is not there. When no page has changed there is one fdatasync() and nothing else.
  */
-static int overlay_flush_once(struct overlay *o)
+static int overlay_flush_once(void *arg, bool *lost)
 {
+	struct overlay *o = arg;
 	uint64_t next = 0;
 	bool written = false, end = false;
 	int ret = 0;
@@ -190,51 +180,22 @@ static int overlay_flush_once(struct overlay *o)
 		end = overlay_batch_take(o, &next);
 		if (o->batch.n == 0 && written)
 			break;
-		ret = overlay_sync(o);
+		ret = overlay_sync(o, lost);
 		if (ret == 0)
 			ret = overlay_batch_write(o);
 		written |= o->batch.n > 0;
 	}
 	if (ret == 0 && written)
-		ret = overlay_sync(o);
+		ret = overlay_sync(o, lost);
 	return ret;
 }
 
-/*
- * One thread flushes for all who wait: each is served by a flush that began after its call. After a failed fdatasync() the kernel may have dropped
- * the data and forgotten the error; what was lost is unknown, so every later flush fails too, until the overlay is opened anew.
- */
 static int overlay_flush(struct image *image, bool *lost)
 {
 	struct overlay *o = overlay_of(image);
-	uint64_t mine;
-	int ret;
 
 	*lost = false;
-	if (!o->kept)
-		return 0;
-	pthread_mutex_lock(&o->flush_lock);
-	mine = o->flushes_begun + 1;
-	while (o->flushes_done < mine && !o->lost) {
-		if (o->flushing) {
-			pthread_cond_wait(&o->flush_done, &o->flush_lock);
-			continue;
-		}
-		o->flushing = true;
-		o->flushes_begun++;
-		pthread_mutex_unlock(&o->flush_lock);
-		ret = overlay_flush_once(o);
-		pthread_mutex_lock(&o->flush_lock);
-		o->flushing = false;
-		o->flush_result = ret;
-		o->flushes_done = o->flushes_begun;
-		pthread_cond_broadcast(&o->flush_done);
-	}
-	/* a later flush than mine that failed without loss makes mine fail too, which is no lie: it is asked again */
-	*lost = o->lost;
-	ret = o->lost ? -EIO : o->flush_result;
-	pthread_mutex_unlock(&o->flush_lock);
-	return ret;
+	return o->kept ? image_flush_run(&o->flush, overlay_flush_once, o, lost) : 0;
 }
 
 static void overlay_free(struct overlay *o)
@@ -244,8 +205,7 @@ static void overlay_free(struct overlay *o)
 		image_file_close(o->fd);
 	if (o->batch.copies)
 		munmap(o->batch.copies, sizeof(*o->batch.copies) * OVERLAY_BATCH);
-	pthread_cond_destroy(&o->flush_done);
-	pthread_mutex_destroy(&o->flush_lock);
+	image_flush_fini(&o->flush);
 	o->base->ops->close(o->base);
 	kept_name_close(&o->made);
 	free(o);
@@ -262,7 +222,6 @@ static void overlay_close(struct image *image)
 {
 	struct overlay *o = overlay_of(image);
 
-	assert(!o->flushing);
 	/* What was made for a machine that never ran, or never wrote, tells no more than no file does. */
 	if (overlay_is_empty(o))
 		kept_name_remove(&o->made);
@@ -342,8 +301,7 @@ static struct overlay *overlay_new(const struct overlay_config *config)
 	o->fd = -1;
 	o->kept = config->path != NULL;
 	o->data_offset = overlay_file_data_offset(base->size);
-	pthread_mutex_init(&o->flush_lock, NULL);
-	pthread_cond_init(&o->flush_done, NULL);
+	image_flush_init(&o->flush);
 	return o;
 }
 

@@ -254,7 +254,7 @@ START_TEST(overlay_without_room_for_its_books)
 	ck_assert_int_eq(disk_readv(&disk, iov, cut_bytes(in, SIZE), 0), 0);
 	ck_assert_mem_eq(in, out, SIZE);
 	faults.sync_fails_with = ENOSPC;
-	ck_assert_int_eq(disk_flush(&disk), -EIO); /* but this is a loss */
+	ck_assert_int_eq(disk_flush(&disk), -ENOSPC); /* but this is a loss */
 	ck_assert(disk.state.lost);
 	unlink(kept);
 }
