@@ -281,16 +281,22 @@ static int disk_write_zeros(struct disk *disk, uint64_t offset, uint64_t len,
 	return err;
 }
 
+static int disk_clear(struct disk *disk, const struct disk_io *io, uint64_t offset, uint64_t len)
+{
+	const struct image_ops *ops = disk->image->ops;
+
+	if (io->op == DISK_DISCARD && ops->discard)
+		return ops->discard(disk->image, offset, len);
+	return ops->zero ? ops->zero(disk->image, offset, len, io->op == DISK_DISCARD || io->unmap)
+			 : -EOPNOTSUPP;
+}
+
 static int disk_zero_range(struct disk *disk, const struct disk_io *io, struct disk_range range,
 			   const _Atomic bool *cancel)
 {
-	const struct image_ops *ops = disk->image->ops;
-	bool unmap = io->op == DISK_DISCARD || io->unmap;
-
 	while (range.len > 0) {
 		uint64_t len = disk_min(range.len, DISK_ZERO_BYTES);
-		int err = ops->zero ? ops->zero(disk->image, range.offset, len, unmap)
-				    : -EOPNOTSUPP;
+		int err = disk_clear(disk, io, range.offset, len);
 
 		/* A discard that cannot be done need not be. */
 		if (err == -EOPNOTSUPP)

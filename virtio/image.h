@@ -54,6 +54,11 @@ struct image_ops {
 	 */
 	int (*zero)(struct image *image, uint64_t offset, uint64_t len, bool unmap);
 	/*
+	 * Blocks. The range's content matters no more, and its storage is given back; nothing is written for that. Returns 0 or negative
+	 * errno, -EOPNOTSUPP with nothing done where the host cannot. NULL: zero() with unmap is as good.
+	 */
+	int (*discard)(struct image *image, uint64_t offset, uint64_t len);
+	/*
 	 * Blocks. Makes all that was written before the call stable, the image's own books included. Returns 0 or negative errno;
 	 * *lost is then whether written data may be gone, so that no later flush must succeed (disk_flush() in disk.h), or all is
 	 * where it was, as without room for the books, and a later flush may do it.

@@ -36,14 +36,14 @@ int image_check(const struct image_config *config)
 	return -EINVAL;
 }
 
-static int image_open_raw(struct image **image, const char *path, bool readonly, bool direct)
+/* raw->name is set here. */
+static int image_open_raw(struct image **image, struct image_raw_config raw)
 {
-	struct image_raw_config raw = {.path = path, .readonly = readonly, .direct = direct};
 	char *name;
 	int ret;
 
-	if (asprintf(&name, "disk '%s'", path) < 0) {
-		log_error("cannot open disk '%s': %s", path, strerror(ENOMEM));
+	if (asprintf(&name, "disk '%s'", raw.path) < 0) {
+		log_error("cannot open disk '%s': %s", raw.path, strerror(ENOMEM));
 		return -ENOMEM;
 	}
 	raw.name = name;
@@ -59,7 +59,9 @@ static int image_open_backing(struct image **image, const struct image_config *c
 
 	if (config->backing_format == IMAGE_QCOW2)
 		return qcow2_open(image, &qcow2);
-	return image_open_raw(image, config->backing, true, false);
+	return image_open_raw(image, (struct image_raw_config){.path = config->backing,
+							       .readonly = true,
+							       .whole = true});
 }
 
 static int image_open_qcow2(struct image **image, const struct image_config *config)
@@ -81,8 +83,10 @@ int image_open(struct image **image, const struct image_config *config)
 	if (config->format == IMAGE_QCOW2)
 		ret = image_open_qcow2(image, config);
 	else
-		ret = image_open_raw(image, config->path, config->readonly || config->overlay,
-				     config->direct);
+		ret = image_open_raw(image, (struct image_raw_config){
+						    .path = config->path,
+						    .readonly = config->readonly || config->overlay,
+						    .direct = config->direct});
 	if (ret < 0 || !config->overlay)
 		return ret;
 	overlay.base = *image;

@@ -155,7 +155,7 @@ static int image_raw_measure_device(struct image_raw *raw)
 	return 0;
 }
 
-static int image_raw_measure(struct image_raw *raw, const struct stat *st)
+static int image_raw_measure(struct image_raw *raw, const struct stat *st, bool whole)
 {
 	uint64_t rest;
 	int ret = 0;
@@ -174,6 +174,11 @@ static int image_raw_measure(struct image_raw *raw, const struct stat *st)
 	if (raw->image.size < IMAGE_SECTOR)
 		return image_raw_refuse(raw, -EINVAL, "it is smaller than one sector (512 bytes)");
 	rest = raw->image.size % IMAGE_SECTOR;
+	/* As zeros, the disk above it would show a sector that nobody has written. */
+	if (rest > 0 && whole)
+		return image_raw_refuse(
+			raw, -EINVAL,
+			"its size is no multiple of 512, as a backing file's must be");
 	raw->image.size -= rest;
 	if (rest > 0)
 		log_warn("%s: size is no multiple of 512; the guest does not see the last %" PRIu64
@@ -260,6 +265,15 @@ static int image_raw_zero(struct image *image, uint64_t offset, uint64_t len, bo
 	return err;
 }
 
+/* On a device that cannot do so, zeros would be written over all of the range. */
+static int image_raw_discard(struct image *image, uint64_t offset, uint64_t len)
+{
+	const struct image_raw *raw = image_raw_of(image);
+	int err = image_raw_fallocate(raw, FALLOC_FL_PUNCH_HOLE, offset, len);
+
+	return err == -ENOSYS || (err == -EINVAL && raw->is_device) ? -EOPNOTSUPP : err;
+}
+
 static int image_raw_sync(void *arg, bool *lost)
 {
 	const struct image_raw *raw = arg;
@@ -313,6 +327,7 @@ static const struct image_ops image_raw_ops = {
 	.map_read = image_raw_map,
 	.map_write = image_raw_map,
 	.zero = image_raw_zero,
+	.discard = image_raw_discard,
 	.flush = image_raw_flush,
 	.resize = image_raw_resize,
 	.close = image_raw_close,
@@ -346,7 +361,7 @@ int image_raw_open(const struct image_raw_config *config, struct image **image)
 	if (ret == 0)
 		ret = image_raw_lock(raw);
 	if (ret == 0)
-		ret = image_raw_measure(raw, &st);
+		ret = image_raw_measure(raw, &st, config->whole);
 	if (ret == 0 && config->direct)
 		ret = image_raw_open_direct(raw);
 	if (ret < 0) {

@@ -76,6 +76,22 @@ START_TEST(missing)
 }
 END_TEST
 
+/* What a backing file has behind its last whole sector is a part of the disk, which a disk of whole sectors cannot show. */
+START_TEST(backing_of_half_a_sector)
+{
+	struct image_config config = {
+		.path = top_path, .format = IMAGE_QCOW2, .readonly = true, .backing = base_path};
+	struct image *image;
+
+	ck_assert_int_eq(truncate(base_path, SIZE - 1), 0);
+	ck_assert_int_eq(image_open(&image, &config), -EINVAL);
+	ck_assert_ptr_null(image);
+	ck_assert_uint_eq(n_lines, 1);
+	ck_assert_ptr_nonnull(strstr(line, base_path));
+	ck_assert_ptr_nonnull(strstr(line, "no multiple of 512"));
+}
+END_TEST
+
 START_TEST(raw)
 {
 	const struct image_config config = {.path = base_path, .readonly = _i};
@@ -127,6 +143,7 @@ int main(void)
 	tcase_add_loop_test(tc, contradictions_are_refused, 0,
 			    (int)(sizeof(contradictions) / sizeof(contradictions[0])));
 	tcase_add_loop_test(tc, missing, 0, 2);
+	tcase_add_test(tc, backing_of_half_a_sector);
 	tcase_add_loop_test(tc, raw, 0, 2);
 	tcase_add_loop_test(tc, overlay, 0, 2);
 	suite_add_tcase(s, tc);
