@@ -216,7 +216,9 @@ static bool virtio_blk_may_pass(struct virtio_blk_queue *queue, struct virtio_bl
 
 	if (!queue->blk->limit.limited || req->verdict != VIRTIO_BLK_S_OK)
 		return true;
-	wait = disk_limit_take(&queue->blk->limit, evloop_now(), req->in.len + req->out.len);
+	wait = disk_limit_take(&queue->blk->limit, evloop_now(), blk_request_bytes(req),
+			       queue->waited);
+	queue->waited = false;
 	queue->held = wait > 0 ? slot : NULL;
 	if (wait > 0)
 		evloop_timer_set(queue->io.loop, &queue->timer, wait);
@@ -376,6 +378,7 @@ static void virtio_blk_on_timer(void *arg)
 {
 	struct virtio_blk_queue *queue = arg;
 
+	queue->waited = queue->held != NULL;
 	if (!atomic_load_explicit(&queue->blk->dev.broken, memory_order_relaxed))
 		virtio_blk_queue_kick(queue);
 }
@@ -397,6 +400,7 @@ void virtio_blk_queue_quiesce(struct virtio_blk_queue *queue)
 	if (queue->held)
 		virtio_blk_free_slot(queue, queue->held);
 	queue->held = NULL;
+	queue->waited = false;
 	queue->not_inline = 0;
 	queue->starved = false;
 	queue->unpublished = 0;

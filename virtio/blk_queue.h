@@ -48,6 +48,7 @@ struct virtio_blk_queue {
 		held; /* taken, and waiting for the rate limit, or for the loop after a vCPU's try */
 	unsigned int
 		not_inline; /* so many kicks are left to the loop, because the last try failed */
+	bool waited;	    /* for what the rate limit told it to: held passes now */
 	bool starved;	    /* chains wait for a slot */
 	bool quiescing;	    /* the driver has reset the device: completions are dropped */
 	unsigned int unpublished; /* completed, not yet shown to the driver */

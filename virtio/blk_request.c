@@ -140,3 +140,14 @@ int blk_request_parse(struct blk_request *req, const struct virtq_chain *chain,
 	req->verdict = blk_request_judge(req, hdr.sector, limits);
 	return 0;
 }
+
+uint64_t blk_request_bytes(const struct blk_request *req)
+{
+	uint64_t bytes = 0;
+
+	if (req->type != VIRTIO_BLK_T_WRITE_ZEROES)
+		return req->in.len + req->out.len;
+	for (unsigned int i = 0; i < req->n_ranges; i++)
+		bytes += req->ranges[i].len;
+	return bytes;
+}

@@ -53,3 +53,6 @@ struct blk_request_limits {
  */
 int blk_request_parse(struct blk_request *req, const struct virtq_chain *chain,
 		      const struct blk_request_limits *limits);
+
+/* What an accepted request reads or writes of the disk, in bytes: its data, or the zeros that it asks for. */
+uint64_t blk_request_bytes(const struct blk_request *req);

@@ -20,18 +20,20 @@ void disk_limit_init(struct disk_limit *limit, const struct disk_limit_config *c
 	disk_limit_init_bucket(&limit->bytes, config->bps, config->bps_burst);
 }
 
-uint64_t disk_limit_take(struct disk_limit *limit, uint64_t now_ns, uint64_t bytes)
+uint64_t disk_limit_take(struct disk_limit *limit, uint64_t now_ns, uint64_t bytes, bool waited)
 {
-	uint64_t requests_wait, bytes_wait;
+	uint64_t requests_wait = 0, bytes_wait = 0;
 
 	if (!limit->limited)
 		return 0;
 	pthread_mutex_lock(&limit->lock);
-	requests_wait = token_bucket_wait(&limit->requests, now_ns, 1);
-	bytes_wait = token_bucket_wait(&limit->bytes, now_ns, bytes);
+	if (!waited) {
+		requests_wait = token_bucket_wait(&limit->requests, now_ns, 1);
+		bytes_wait = token_bucket_wait(&limit->bytes, now_ns, bytes);
+	}
 	if (requests_wait == 0 && bytes_wait == 0) {
-		token_bucket_take(&limit->requests, now_ns, 1);
-		token_bucket_take(&limit->bytes, now_ns, bytes);
+		token_bucket_pay(&limit->requests, now_ns, 1);
+		token_bucket_pay(&limit->bytes, now_ns, bytes);
 	}
 	pthread_mutex_unlock(&limit->lock);
 	return requests_wait > bytes_wait ? requests_wait : bytes_wait;

@@ -30,7 +30,10 @@ struct disk_limit {
 /* config NULL: no limit. */
 void disk_limit_init(struct disk_limit *limit, const struct disk_limit_config *config);
 
-/* One request of that many bytes. Returns 0 when it may be done now, else the ns to wait before asking again. */
-uint64_t disk_limit_take(struct disk_limit *limit, uint64_t now_ns, uint64_t bytes);
+/*
+ * One request of that many bytes. Returns 0 when it may be done now, else the ns to wait before asking again. Who has waited so long passes
+ * (waited), or a queue of small requests could take what a large one of another queue waits for, each time; all that follow pay for it.
+ */
+uint64_t disk_limit_take(struct disk_limit *limit, uint64_t now_ns, uint64_t bytes, bool waited);
 
 void disk_limit_fini(struct disk_limit *limit);

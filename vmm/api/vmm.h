@@ -73,7 +73,7 @@ struct vmm_disk {
 	uint64_t iops; /* requests a second; 0: no limit */
 	uint64_t
 		iops_burst; /* requests at once after a rest; 0: what a tenth of a second allows; goes with iops */
-	uint64_t bps;	    /* bytes a second, read and written together; 0: no limit */
+	uint64_t bps;	    /* bytes a second, read and written together, zeros too; 0: no limit */
 	uint64_t bps_burst; /* bytes at once after a rest; 0: as above; goes with bps */
 	const char *
 		backing; /* the image that a qcow2 image holds changes to; NULL: none; goes with such an image */

@@ -31,13 +31,12 @@ uint64_t token_bucket_wait(const struct token_bucket *bucket, uint64_t now_ns, u
 	return empty > bucket->fill_ns - need ? empty - (bucket->fill_ns - need) : 0;
 }
 
-uint64_t token_bucket_take(struct token_bucket *bucket, uint64_t now_ns, uint64_t amount)
+void token_bucket_pay(struct token_bucket *bucket, uint64_t now_ns, uint64_t amount)
 {
-	uint64_t wait = token_bucket_wait(bucket, now_ns, amount);
 	token_bucket_wide full;
 
-	if (wait > 0 || bucket->rate == 0)
-		return wait;
+	if (bucket->rate == 0)
+		return;
 	if (bucket->full_ns < now_ns) {
 		bucket->full_ns = now_ns;
 		bucket->fraction = 0;
@@ -46,5 +45,13 @@ uint64_t token_bucket_take(struct token_bucket *bucket, uint64_t now_ns, uint64_
 	bucket->fraction = (uint64_t)(full % bucket->rate);
 	full = full / bucket->rate + bucket->full_ns;
 	bucket->full_ns = full < UINT64_MAX ? (uint64_t)full : UINT64_MAX;
-	return 0;
+}
+
+uint64_t token_bucket_take(struct token_bucket *bucket, uint64_t now_ns, uint64_t amount)
+{
+	uint64_t wait = token_bucket_wait(bucket, now_ns, amount);
+
+	if (wait == 0)
+		token_bucket_pay(bucket, now_ns, amount);
+	return wait;
 }

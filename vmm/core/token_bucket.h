@@ -29,5 +29,8 @@ void token_bucket_init(struct token_bucket *bucket, uint64_t rate_per_s, uint64_
 /* ns to wait until that amount may be taken, 0 when it is now. Takes nothing: for users who ask several buckets first. */
 uint64_t token_bucket_wait(const struct token_bucket *bucket, uint64_t now_ns, uint64_t amount);
 
+/* Takes the amount, there or not: for who has waited as told, while others took what there was. What follows waits until it is paid for. */
+void token_bucket_pay(struct token_bucket *bucket, uint64_t now_ns, uint64_t amount);
+
 /* Takes the amount and returns 0, or takes nothing and returns the ns to wait before asking again. */
 uint64_t token_bucket_take(struct token_bucket *bucket, uint64_t now_ns, uint64_t amount);
