@@ -225,14 +225,21 @@ static void disk_uring_give_up(struct disk_uring *uring)
 	}
 }
 
+/* About a millisecond. */
+#define DISK_URING_TRIES 1000
+
 void disk_uring_run(struct disk_uring *uring)
 {
+	unsigned int tries = 0; /* since one was taken */
+
 	while (uring->unsubmitted.head) {
 		int n = io_uring_submit(&uring->ring);
 
-		if (n < 0 && n != -EINTR && n != -EAGAIN && n != -EBUSY)
+		/* Some pass: a signal, or a lack of memory or of room for completions. But the loop has others to serve. */
+		tries = n > 0 ? 0 : tries + 1;
+		if ((n < 0 && n != -EINTR && n != -EAGAIN && n != -EBUSY) ||
+		    tries > DISK_URING_TRIES)
 			disk_uring_give_up(uring);
-		/* The others pass: a signal, or a lack of memory or of room for completions. */
 		while (n-- > 0)
 			disk_job_list_take(&uring->unsubmitted);
 		disk_uring_reap(uring);

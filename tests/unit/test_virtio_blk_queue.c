@@ -1,6 +1,11 @@
 /* virtio/blk: batches, bounds, protocol violations, and life on event loops. */
 #include <time.h>
 
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+
 #include "tests/unit/blk_fixture.h"
 
 /* batches, kicks, interrupts */
@@ -296,6 +301,36 @@ START_TEST(broken_on_its_loop)
 }
 END_TEST
 
+/* A kernel that is short of memory for good, or says that it is busy, holds no loop up: threads do what the ring does not. */
+START_TEST(ring_that_takes_nothing)
+{
+	static const unsigned int errors[] = {EAGAIN, EBUSY, ENOMEM};
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_enter, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | errors[_i]),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+	struct sock_fprog program = {sizeof(code) / sizeof(code[0]), code};
+
+	engine = DISK_ENGINE_URING;
+	directory = "/var/tmp"; /* no tmpfs, which has no ring */
+	setup();
+	if (fix.blk.queues[0].io.uring) {
+		ck_assert_int_eq(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+		ck_assert_int_eq(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0);
+	}
+	memset(at(fix.data, 4096), 0xee, 4096);
+	submit(&fix, VIRTIO_BLK_T_IN, 0, true, 4096, &(struct framing){.cut = 0});
+	kick();
+	ck_assert_int_eq(evloop_start(&fix.loop, "disk"), 0);
+	while (sem_wait(&fix.interrupt) < 0)
+		;
+	ck_assert_uint_eq(reap(&fix, true, 4096), VIRTIO_BLK_S_OK);
+	ck_assert_uint_eq(*at(fix.data, 1), 0);
+	teardown();
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("virtio_blk_queue");
@@ -322,6 +357,7 @@ int main(void)
 
 	tcase_set_timeout(own, 60);
 	tcase_add_test(own, disks_do_not_mix);
+	tcase_add_loop_test(own, ring_that_takes_nothing, 0, 3);
 	suite_add_tcase(s, own);
 	return run(s);
 }
