@@ -56,8 +56,7 @@ static void vmmio_config_changed(void *arg)
 {
 	struct virtio_mmio *vmmio = arg;
 
-	/* 3.1.1: no notifications before DRIVER_OK. A driver reads the configuration after it in any case. */
-	if (virtio_regs_listens(&vmmio->regs))
+	if (virtio_regs_on_config_changed(&vmmio->regs))
 		vmmio_notify_config(vmmio);
 }
 

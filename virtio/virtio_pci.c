@@ -299,8 +299,7 @@ static void vpci_config_changed(void *arg)
 {
 	struct virtio_pci *vpci = arg;
 
-	/* 3.1.1: no notifications before DRIVER_OK. A driver reads the configuration after it in any case. */
-	if (virtio_regs_listens(&vpci->regs))
+	if (virtio_regs_on_config_changed(&vpci->regs))
 		vpci_notify_config(vpci);
 }
 

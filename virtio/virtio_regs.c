@@ -76,6 +76,15 @@ static void regs_needs_reset(struct virtio_regs *regs)
 		regs->ops->notify_config(regs->arg);
 }
 
+/* Whether a driver has yet to be told of the configuration as it is now, which it is then. */
+static bool regs_note_config(struct virtio_regs *regs)
+{
+	uint8_t byte;
+	uint32_t now = virtio_device_config_get(regs->dev, 0, &byte, 1);
+
+	return atomic_exchange_explicit(&regs->told, now, memory_order_relaxed) != now;
+}
+
 /* DRIVER_OK: from here on the queues belong to the device. */
 static void regs_go_live(struct virtio_regs *regs)
 {
@@ -98,6 +107,8 @@ static void regs_go_live(struct virtio_regs *regs)
 	}
 	regs_set_live(regs, true);
 	virtio_device_start(dev);
+	if (regs_note_config(regs))
+		regs->ops->notify_config(regs->arg);
 }
 
 void virtio_regs_write_status(struct virtio_regs *regs, uint8_t value)
@@ -146,9 +157,13 @@ void virtio_regs_set_queue_size(struct virtio_regs *regs, struct virtq_config *q
 
 /* ---- the device's way back ---- */
 
-bool virtio_regs_listens(const struct virtio_regs *regs)
+bool virtio_regs_on_config_changed(struct virtio_regs *regs)
 {
-	return atomic_load_explicit(&regs->listens, memory_order_relaxed);
+	/* The change was made under config_lock, which who goes live takes after this was set: one of both sees the other. */
+	if (!atomic_load_explicit(&regs->listens, memory_order_relaxed))
+		return false;
+	regs_note_config(regs);
+	return true;
 }
 
 void virtio_regs_on_needs_reset(struct virtio_regs *regs)
@@ -178,6 +193,7 @@ void virtio_regs_init(struct virtio_regs *regs, struct virtio_device *dev,
 	regs->ops = ops;
 	regs->arg = arg;
 	pthread_mutex_init(&regs->lock, NULL);
+	regs_note_config(regs);
 	regs_clear(regs);
 }
 

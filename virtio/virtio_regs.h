@@ -52,7 +52,8 @@ struct virtio_regs {
 	bool live; /* DRIVER_OK was seen; the device has the queues */
 	bool resetting; /* from the driver's reset until the device has let go; writes count for nothing */
 	/* any thread */
-	_Atomic bool listens; /* copy of live */
+	_Atomic bool listens;  /* copy of live */
+	_Atomic uint32_t told; /* generation of the configuration that a driver was told of last */
 };
 
 /* ops and arg outlive this. Calls ops->cleared(), without the lock. */
@@ -77,7 +78,11 @@ void virtio_regs_set_queue_size(struct virtio_regs *regs, struct virtq_config *q
 				uint32_t size);
 
 /* What of a device's way back is the same everywhere. Any thread, without the lock. */
-bool virtio_regs_listens(const struct virtio_regs *regs);
+/*
+ * The configuration has changed. Whether the driver is to be told now; 3.1.1: there are no notifications before DRIVER_OK. If not, it is told
+ * then, for it may have read what was there before, or when it last ran, as Linux does when it wakes up.
+ */
+bool virtio_regs_on_config_changed(struct virtio_regs *regs);
 void virtio_regs_on_needs_reset(struct virtio_regs *regs);
 void virtio_regs_on_stopped(struct virtio_regs *regs);
 

@@ -55,7 +55,7 @@ static inline void transport_check(const struct virtio_regs *regs)
 
 	world_settle();
 	FUZZ_CHECK(!regs->resetting);
-	FUZZ_CHECK(regs->live == fake.dev.started && regs->live == virtio_regs_listens(regs));
+	FUZZ_CHECK(regs->live == fake.dev.started && regs->live == regs->listens);
 	FUZZ_CHECK(!(s->status & VIRTIO_CONFIG_S_DRIVER_OK) ||
 		   (s->status & VIRTIO_CONFIG_S_FEATURES_OK));
 	if (s->status & VIRTIO_CONFIG_S_FEATURES_OK)

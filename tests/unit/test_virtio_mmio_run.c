@@ -71,6 +71,17 @@ START_TEST(test_edges)
 }
 END_TEST
 
+/* What changed before DRIVER_OK is told after it. */
+START_TEST(test_config_changed_before)
+{
+	virtio_device_config_set(&fake.dev, 0, "t", 1);
+	ck_assert_uint_eq(get(VIRTIO_MMIO_INTERRUPT_STATUS), 0);
+	go();
+	ck_assert_uint_eq(get(VIRTIO_MMIO_INTERRUPT_STATUS), VIRTIO_MMIO_INT_CONFIG);
+	ck_assert_uint_eq(atomic_load(&edges), 1);
+}
+END_TEST
+
 START_TEST(test_broken_ring)
 {
 	go();
@@ -141,6 +152,7 @@ int main(void)
 	tcase_add_loop_test(tc, test_serves, 0, 2);
 	tcase_add_test(tc, test_serves_inline);
 	tcase_add_test(tc, test_edges);
+	tcase_add_test(tc, test_config_changed_before);
 	tcase_add_test(tc, test_broken_ring);
 	tcase_add_test(tc, test_reset_waits);
 	runner = srunner_create(suite);

@@ -230,6 +230,36 @@ START_TEST(test_shared_vector)
 }
 END_TEST
 
+static void start_polling(void)
+{
+	fix_negotiate(VERSION_1);
+	fix_set_status(S_DRIVER_OK);
+}
+
+/* What changed before DRIVER_OK, or while there was no driver, is told after it, once: the driver may know what was before. */
+START_TEST(test_config_changed_before)
+{
+	start_polling();
+	ck_assert_uint_eq(read_isr(), 0);
+	virtio_device_config_set(&fix.fake.dev, 0, "T", 1);
+	ck_assert_uint_eq(read_isr(), VIRTIO_PCI_ISR_CONFIG);
+	fix_reset();
+	start_polling();
+	ck_assert_uint_eq(read_isr(), 0);
+	fix_reset();
+	virtio_device_config_set(&fix.fake.dev, 0, "t", 1);
+	fix_reset();
+	fix_negotiate(VERSION_1);
+	virtio_device_config_set(&fix.fake.dev, 0, "T", 1);
+	ck_assert_uint_eq(read_isr(), 0);
+	fix_set_status(S_DRIVER_OK);
+	ck_assert_uint_eq(read_isr(), VIRTIO_PCI_ISR_CONFIG);
+	fix_reset();
+	start_polling();
+	ck_assert_uint_eq(read_isr(), 0);
+}
+END_TEST
+
 /* A driver that polls gives no vectors: the ISR tells all the same, once. */
 START_TEST(test_no_vector_and_isr)
 {
@@ -339,6 +369,7 @@ int main(void)
 	tcase_add_test(tc, test_vectors);
 	tcase_add_test(tc, test_shared_vector);
 	tcase_add_test(tc, test_no_vector_and_isr);
+	tcase_add_test(tc, test_config_changed_before);
 	tcase_add_test(tc, test_masked);
 	tcase_add_test(tc, test_interrupt_fd);
 	suite_add_tcase(s, tc);
