@@ -53,6 +53,24 @@ tells 'no place for the console' "${good[@]}" --console file=no/console
 tells 'a console over a disk' "${good[@]}" --disk disk.img --console file=disk.img
 [ "$(cksum ./*)" = "$before" ] || fail "refused with events: leaves $(ls)"
 
+# What another machine has is left alone: its disk, and what is written for it.
+"$vmm" --kernel "$guests/spin.bz64" --log-level error --disk disk.img --console file=console --events told --dump-guest dump </dev/null &
+pid=$!
+wait_until 20 grep -q first-instruction told || fail 'the other machine does not start'
+before=$(cksum ./*)
+for file in disk.img console told dump; do
+	used="'$file'.*: it is in use \(locked\) by another program$"
+	refused "events over $file of another machine" "$used" "${good[@]}" --events "$file"
+	refused "a console over $file of another machine" "$used" "${good[@]}" --console "file=$file"
+	refused "a dump over $file of another machine" "$used" "${good[@]}" --dump-guest "$file"
+	refused "a device tree over $file of another machine" "$used" "${good[@]}" --dump-dtb "$file"
+done
+kill -HUP "$pid"
+wait "$pid" || true
+expect 0 'the same events, when the other machine has ended' "$vmm" "${good[@]}" --log-level error --events told
+rm console told dump
+before=$(cksum ./*)
+
 # A link to what is not there yet.
 ln -s target link
 expect 0 'a console behind a link' "$vmm" --kernel "$guests/hello.bz64" --console file=link

@@ -144,11 +144,16 @@ static int dump_replace_real(const char *path, const struct stat *old, const voi
 			     size_t len)
 {
 	char *real = realpath(path, NULL); /* the file behind a symbolic link */
-	int err;
+	int fd, err;
 
 	if (!real)
 		return -errno;
-	err = access(real, W_OK) < 0 ? -errno : dump_replace(real, old, bytes, len);
+	fd = open(real, O_WRONLY | O_CLOEXEC | O_NONBLOCK);
+	err = fd < 0 ? -errno : made_lock(fd);
+	if (err == 0)
+		err = dump_replace(real, old, bytes, len);
+	if (fd >= 0)
+		close(fd);
 	free(real);
 	return err;
 }
@@ -182,6 +187,8 @@ static int dump_bytes(const struct options *options, const void *bytes, size_t l
 		err = dump_replace_real(path, &st, bytes, len);
 	else
 		err = dump_to_device(path, bytes, len);
+	if (err == -EBUSY)
+		return dump_refuse(path, EBUSY, MADE_IN_USE);
 	return err < 0 ? dump_refuse(path, -err, named_why(path, err)) : 0;
 }
 
@@ -242,6 +249,8 @@ int dump_open_guest(struct options *options)
 	/* A pipe is opened only if somebody reads. */
 	options->config.dump_fd = fd;
 	why = dump_is_unfit(options);
+	if (!why && made_lock(fd) < 0)
+		why = MADE_IN_USE;
 	if (why)
 		return dump_refuse_as("a dump of the guest to", path, EINVAL, why);
 	return 0;

@@ -56,6 +56,12 @@ int events_open(struct events *events, const char *what)
 		report("cannot open '%s' for --events: %s", what, named_why(what, err));
 		return err;
 	}
+	if (made_lock(events->fd) < 0) {
+		report("cannot open '%s' for --events: " MADE_IN_USE, what);
+		close(events->fd);
+		events->fd = -1;
+		return -EBUSY;
+	}
 	events->owned = true;
 	events->fresh = fstat(events->fd, &st) == 0 && S_ISREG(st.st_mode);
 	return 0;

@@ -17,10 +17,8 @@
 #include "vmm/cli/report.h"
 #include "vmm/cli/terminal.h"
 
-/* The same lock as a disk's, so that no image of this machine or another is taken for a console's file. */
 static int lock_console_file(const struct host_console *host, const struct options *options)
 {
-	struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
 	struct stat st;
 
 	if (fstat(host->fd, &st) < 0 || !S_ISREG(st.st_mode))
@@ -31,8 +29,8 @@ static int lock_console_file(const struct host_console *host, const struct optio
 		       host->path);
 		return -EINVAL;
 	}
-	if (fcntl(host->fd, F_OFD_SETLK, &whole) < 0 && (errno == EAGAIN || errno == EACCES)) {
-		report("console file '%s' is in use (locked) by another program", host->path);
+	if (made_lock(host->fd) < 0) {
+		report("cannot write console to '%s': " MADE_IN_USE, host->path);
 		return -EBUSY;
 	}
 	return 0;

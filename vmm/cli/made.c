@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stddef.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* What a user ends a start with. */
@@ -68,4 +69,14 @@ int made_open(const char *path, int flags, mode_t mode)
 	if (fd < 0 && errno == ENOENT)
 		fd = open(path, flags | O_CREAT, mode);
 	return fd < 0 ? -errno : fd;
+}
+
+int made_lock(int fd)
+{
+	struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	struct stat st;
+
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || fcntl(fd, F_OFD_SETLK, &whole) == 0)
+		return 0;
+	return errno == EAGAIN || errno == EACCES ? -EBUSY : 0;
 }
