@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "vmm/core/log.h"
+#include "vmm/core/sigpipe.h"
 
 /* For a descriptor that says EAGAIN and that epoll cannot watch, or always tells of. */
 #define RETRY_NS UINT64_C(10000000)
@@ -266,19 +267,12 @@ static uint32_t console_output_drain(struct console_output *out, uint64_t patien
 
 void console_output_flush(struct console_output *out, unsigned int timeout_ms)
 {
-	const struct timespec no_time = {0};
-	sigset_t pipe_set, old;
+	sigset_t old;
 	uint32_t left;
 
-	/* Unlike the loop's thread, the caller's may die of SIGPIPE: hold it off and eat it. */
-	sigemptyset(&pipe_set);
-	sigaddset(&pipe_set, SIGPIPE);
-	pthread_sigmask(SIG_BLOCK, &pipe_set, &old);
+	sigpipe_hold(&old);
 	left = console_output_drain(out, timeout_ms * NS_PER_MS);
-	if (!sigismember(&old, SIGPIPE))
-		while (sigtimedwait(&pipe_set, NULL, &no_time) == SIGPIPE)
-			;
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	sigpipe_release(&old);
 	if (left)
 		log_warn("%u bytes of the guest's console were not written: nobody reads them",
 			 left);

@@ -1,4 +1,6 @@
 /* vmm/core/guest_mem: what is behind it: pages of each kind, private and shared. */
+#include <sys/wait.h>
+
 #include "tests/unit/guest_mem_fixture.h"
 #include "tests/unit/run_suite.h"
 
@@ -116,6 +118,23 @@ START_TEST(test_prefault_fails)
 }
 END_TEST
 
+/* A child has none of the guest's memory, and what is done in it is done to nothing of ours. */
+START_TEST(test_fork)
+{
+	pid_t child;
+	int status;
+
+	setup_as(&kinds[_i]);
+	memset(mem.regions[1].host, 0x55, HIGH_SIZE);
+	child = fork();
+	if (child == 0)
+		_exit(is_readable(mem.regions[0].host) || is_readable(mem.regions[1].host));
+	ck_assert_int_eq(waitpid(child, &status, 0), child);
+	ck_assert_int_eq(status, 0);
+	ck_assert_uint_eq(mem.regions[1].host[5], 0x55);
+}
+END_TEST
+
 /* Another mapping of the file sees the same bytes, and cannot take them away. */
 START_TEST(test_shared)
 {
@@ -206,6 +225,7 @@ int main(void)
 	tcase_add_loop_test(kind, test_prefault, 0, N_KINDS);
 	tcase_add_loop_test(kind, test_prefer_small, 0, N_KINDS);
 	tcase_add_test(kind, test_prefault_fails);
+	tcase_add_loop_test(kind, test_fork, 0, N_KINDS);
 	tcase_add_test(kind, test_shared);
 	tcase_add_loop_test(kind, test_next_part, 0, N_KINDS);
 	tcase_add_loop_test(kind, test_hugetlb, 0, 4);

@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "vmm/api/config_check.h"
 #include "vmm/core/evloop.h"
@@ -239,6 +240,25 @@ int vmm_prepare(struct vmm *vm)
 	return err;
 }
 
+/* A program's mistake, which is not to pass for a layer that this host cannot have. */
+static int vmm_check_directories(const struct vmm_confinement *c)
+{
+	struct stat st;
+
+	for (unsigned int i = 0; i < c->n_remove_in; i++) {
+		int err = fstat(c->remove_in[i], &st) < 0 ? -errno
+			  : S_ISDIR(st.st_mode)		  ? 0
+							  : -ENOTDIR;
+
+		if (err < 0) {
+			log_error("remove_in[%u]: descriptor %d: %s", i, c->remove_in[i],
+				  strerror(-err));
+			return err;
+		}
+	}
+	return 0;
+}
+
 int vmm_confine(struct vmm *vm, const struct vmm_confinement *c)
 {
 	struct machine_confinement mc = {.strict = c->strict,
@@ -249,11 +269,15 @@ int vmm_confine(struct vmm *vm, const struct vmm_confinement *c)
 					 .n_remove_in = c->n_remove_in,
 					 .starting_thread = c->starting_thread,
 					 .still_open = c->still_open};
+	int err;
 
 	if (!vm->prepared || vm->confined || vm->started) {
 		log_error("vmm_confine() goes between vmm_prepare() and vmm_start(), once");
 		return vm->prepared ? -EALREADY : -EINVAL;
 	}
+	err = vmm_check_directories(c);
+	if (err < 0)
+		return err;
 	vm->confined = true;
 	return machine_confine(vm->machine, &mc);
 }

@@ -17,15 +17,16 @@
  *
  * Several VMs may live in one process. The library never exits, never writes to standard output unless it is
  * given as a console, and installs no signal handlers; its threads block all signals but those of a crash. It uses SIGURG between
- * its own threads, which the program need not handle and should not send to them.
+ * its own threads, which the program need not handle and should not send to them. A program whose files have a limit (RLIMIT_FSIZE)
+ * ignores SIGXFSZ, or vmm_create() with an overlay and vmm_dump_guest() may end it where they would return -EFBIG.
  *
  * Errors: functions return 0 or a negative errno. The reason, with the name of the file or option at fault, is
  * logged as one line (vmm_log_set_sink()) by the time the function returns. Not logged is what says no more than that something is not
  * there, yet: -EAGAIN, -ETIMEDOUT, and -ENOENT of a vCPU. Pointers are not NULL unless it is said what that means.
  *
  * Threads: one VM's functions are called by one thread at a time, but those that say so may be called by any thread
- * while the VM exists. A child made by fork() has neither those threads nor the VMs: it must not use them, nor destroy them, and all their
- * descriptors are closed when it executes a program.
+ * while the VM exists. A child made by fork() has neither those threads nor the VMs, nor their memory: it must not use them, nor destroy
+ * them, and all their descriptors are closed when it executes a program.
  *
  * Memory: the caller keeps what config points to until vmm_create() returns; file descriptors given in it are
  * borrowed until vmm_destroy(), unless said otherwise.
@@ -206,8 +207,8 @@ enum vmm_hugepages {
  * ends the process unless it has a handler (a shell shows status 159); see vmm_describe_violation(). What is left to the program are
  * the layers that hold for a whole process: vmm_confine().
  *
- * The log's sink (vmm_log_set_sink()) is called on such threads too: there it may write to what is open, allocate memory and
- * take locks, but not, for one, open a file.
+ * The log's sink (vmm_log_set_sink()) is called on such threads too: there it may write to what is open (write(), not send()), allocate
+ * memory, take locks and look at the clock, but not, for some, open a file, call localtime() for the first time, or syslog().
  */
 enum vmm_sandbox {
 	VMM_SANDBOX_ON = 0, /* if vmm was built with filters and the kernel takes them */
@@ -366,7 +367,7 @@ struct vmm_confinement {
 int vmm_confine(struct vmm *vm, const struct vmm_confinement *confinement);
 
 /*
- * The calling thread may do no more than wait for its VMs, use functions of this header on them, and read and write what is open:
+ * The calling thread may do no more than wait for its VMs (poll(), epoll), use functions of this header on them, and read and write what is open:
  * a filter as those of the library's threads, which is never taken away. After vmm_start(). Any other call raises SIGSYS
  * (see enum vmm_sandbox). Returns 0, -ENOTSUP when vmm was built without filters, or another negative errno; nothing is logged.
  */
@@ -547,7 +548,7 @@ enum vmm_log_level {
 
 /*
  * The log is the process's, not a VM's: set it up before the first vmm_create(). Without a sink lines go to
- * standard error as "vmm: text", and are dropped when nobody reads that. The sink may be called from any thread, and must not call libvmm; level is an
+ * standard error as "vmm: text", and are dropped when nobody reads that. The sink may be called from any thread, by several at a time, and must not call libvmm; level is an
  * enum vmm_log_level; line is borrowed and has no newline.
  */
 void vmm_log_set_level(enum vmm_log_level level);

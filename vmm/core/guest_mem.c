@@ -144,7 +144,10 @@ static int guest_mem_back(struct guest_mem *mem)
 	return 0;
 }
 
-/* All are hints: a kernel without huge pages, or one whose core dumps are whole, still works. */
+/*
+ * All are hints: a kernel without huge pages, or one whose core dumps are whole, still works. A child of the process gets none of it: it would see all
+ * that the guest has, and each page would have to be copied that either of them writes.
+ */
 static void guest_mem_advise(const struct guest_mem *mem)
 {
 	if (mem->options.pages == GUEST_MEM_THP)
@@ -152,6 +155,7 @@ static void guest_mem_advise(const struct guest_mem *mem)
 	else if (mem->options.pages == GUEST_MEM_SMALL)
 		madvise(mem->map, mem->map_size, MADV_NOHUGEPAGE);
 	madvise(mem->map, mem->map_size, MADV_DONTDUMP);
+	madvise(mem->map, mem->map_size, MADV_DONTFORK);
 }
 
 int guest_mem_init_as(struct guest_mem *mem, const struct guest_mem_options *options,

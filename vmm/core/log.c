@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "vmm/core/sigpipe.h"
 #include "vmm/core/unset.h"
 
 /* Room for two names of files, as long as they can be. */
@@ -47,14 +48,18 @@ static void log_to_stderr(const char *line)
 {
 	struct pollfd fd = {.fd = STDERR_FILENO, .events = POLLOUT};
 	char text[LOG_LINE_MAX + sizeof("vmm: \r\n")];
+	sigset_t old;
 	int len;
 	ssize_t n;
 
 	if (poll(&fd, 1, 0) != 1)
 		return;
 	len = snprintf(text, sizeof(text), "vmm: %s%s\n", line, log_terminal_is_raw() ? "\r" : "");
+	/* Nor may the thread be ended because nobody does any more. */
+	sigpipe_hold(&old);
 	n = write(STDERR_FILENO, text, (size_t)len);
 	(void)n;
+	sigpipe_release(&old);
 }
 
 __attribute__((format(printf, 2, 0))) static void log_format(char line[LOG_LINE_MAX],

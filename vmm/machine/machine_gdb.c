@@ -219,6 +219,7 @@ static const struct gdb_target machine_gdb_ops = {.stop = machine_gdb_stop,
 int machine_make_gdb(struct machine *machine, const struct machine_config *config)
 {
 	struct machine_gdb *gdb;
+	int err;
 
 	if (!config->gdb)
 		return 0;
@@ -239,15 +240,19 @@ int machine_make_gdb(struct machine *machine, const struct machine_config *confi
 	for (unsigned int i = 0; i < gdb->n_cpus; i++)
 		gdb->cpus[i].action = GDB_ACTION_RUN;
 	gdb->where = strdup(config->gdb);
-	gdb->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (!gdb->where || gdb->wake < 0)
-		log_error("gdb: out of memory or descriptors");
-	else if (!vcpu_debug_available(&machine->vm, &gdb->debug.quiet))
+	gdb->wake = gdb->where ? eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) : -1;
+	err = !gdb->where ? -ENOMEM : gdb->wake < 0 ? -errno : 0;
+	if (err < 0) {
+		log_error("gdb: %s", strerror(-err));
+	} else if (!vcpu_debug_available(&machine->vm, &gdb->debug.quiet)) {
 		log_error("gdb: this host's KVM cannot debug guests (KVM_SET_GUEST_DEBUG)");
-	else if (machine_gdb_parse(gdb))
-		return 0;
-	machine_undo_gdb(machine);
-	return -EINVAL;
+		err = -ENOTSUP;
+	} else if (!machine_gdb_parse(gdb)) {
+		err = -EINVAL;
+	}
+	if (err < 0)
+		machine_undo_gdb(machine);
+	return err;
 }
 
 int machine_start_gdb(struct machine *machine)

@@ -327,6 +327,12 @@ static const struct rule rules_owner[] = {
 	IF(newfstatat, EQUAL(3, AT_SYMLINK_NOFOLLOW)),
 	IF(unlinkat, EQUAL(2, 0)),
 	ANY(epoll_ctl),
+	/* A program waits for its machines, and whatever else it has, as it likes. */
+	ANY(epoll_wait),
+	ANY(epoll_pwait),
+	ANY(epoll_pwait2),
+	/* SIGPIPE, after a line that nobody reads any more */
+	ANY(rt_sigtimedwait),
 	IF(fcntl, EQUAL(1, F_OFD_SETLK)),
 	ANY(wait4),
 	ANY(pidfd_send_signal),
