@@ -138,7 +138,8 @@ START_TEST(port_forwards)
 	NET_REFUSED("nets[0].n_forwards is more than VMM_MAX_FORWARDS", .user = true,
 		    .forwards = forwards, .n_forwards = VMM_MAX_FORWARDS + 1);
 	forwards[1].host = forwards[0].host;
-	NET_REFUSED("TCP port 20000 of the host is forwarded twice", .user = true, .forwards = forwards, .n_forwards = 2);
+	NET_REFUSED("TCP port 20000 of the host is forwarded twice", .user = true,
+		    .forwards = forwards, .n_forwards = 2);
 	forwards[1].guest = 0;
 	NET_REFUSED("from a port to a port", .user = true, .forwards = forwards, .n_forwards = 2);
 	forwards[0].host = 0;
