@@ -77,7 +77,8 @@ done
 
 expected_output=up
 run crash --root "$tmp/root" -- sh -c 'echo up; sleep 0.5; echo c >/proc/sysrq-trigger'
-fails crash 123 "^vmm: the guest's kernel crashed while the command ran$" '^vmm: console: .*Kernel panic - not syncing: sysrq'
+fails crash 123 "^vmm: the guest's kernel crashed while the command ran$" '^vmm: console: .*Kernel panic - not syncing: sysrq' \
+	'^vmm: console: .*Call Trace' '^vmm: console: .*sysrq_handle_crash'
 run 'power off' --root "$tmp/root" -- sh -c "echo up; sleep 0.$slower; busybox poweroff -f"
 fails 'power off' 123 '^vmm: the guest ended while the command ran$'
 

@@ -49,24 +49,29 @@ START_TEST(last_lines)
 	for (const char *c = said; *c; c++)
 		n += *c == '\n';
 	ck_assert_uint_eq(n, CONSOLE_TAIL_LINES);
-	/* why it panicked, before the last lines */
+	/* What led to a panic and what followed it, without its end. */
 	console_tail_put(&tail, "Kernel panic - why\n", 19);
-	for (int i = 0; i < 30; i++)
-		console_tail_put(&tail, "trace\n", 6);
+	for (int i = 0; i < 60; i++) {
+		snprintf(line, sizeof(line), "trace %d\n", i);
+		console_tail_put(&tail, line, strlen(line));
+	}
+	console_tail_put(&tail, "---[ end Kernel panic - why ]---\n", 33);
 	ck_assert_int_eq(show(), 1);
-	ck_assert_ptr_eq(strstr(said, "vmm: console: Kernel panic - why\nvmm: console: trace\n"),
-			 said);
+	ck_assert_ptr_eq(strstr(said, "vmm: console: line 9990\n"), said);
+	ck_assert_ptr_nonnull(strstr(
+		said, "line 9999\nvmm: console: Kernel panic - why\nvmm: console: trace 0\n"));
+	ck_assert_ptr_nonnull(strstr(said, "trace 28\n"));
+	ck_assert_ptr_null(strstr(said, "trace 29"));
 	/* of many, the last one */
 	for (int i = 0; i < 300; i++) {
 		snprintf(line, sizeof(line), "Kernel panic %d\n", i);
 		console_tail_put(&tail, line, strlen(line));
 	}
-	for (int i = 0; i < 30; i++)
+	for (int i = 0; i < 50; i++)
 		console_tail_put(&tail, "trace\n", 6);
 	ck_assert_int_eq(show(), 1);
-	ck_assert_ptr_eq(strstr(said, "vmm: console: Kernel panic 299\nvmm: console: trace\n"),
-			 said);
-	ck_assert_ptr_null(strstr(said + 14, "panic 298"));
+	ck_assert_ptr_eq(strstr(said, "vmm: console: Kernel panic 289\n"), said);
+	ck_assert_ptr_nonnull(strstr(said, "panic 299\nvmm: console: trace\n"));
 	/* one line longer than all there is room for */
 	for (int i = 0; i < 1000; i++)
 		console_tail_put(&tail, "0123456789", 10);

@@ -18,15 +18,14 @@ static char console_tail_at(const struct console_tail *tail, size_t at)
 	return tail->ring[at % CONSOLE_TAIL_SIZE];
 }
 
-/* Where the last lines begin, at most so many, without the rest of one that is no more whole. */
-static size_t console_tail_start(const struct console_tail *tail, size_t most)
+/* Where the last lines before end begin, at most so many, without the rest of one that is no more whole. */
+static size_t console_tail_start(const struct console_tail *tail, size_t end, size_t most)
 {
 	size_t oldest = tail->len > CONSOLE_TAIL_SIZE ? tail->len - CONSOLE_TAIL_SIZE : 0;
-	size_t start = tail->len, lines = 0;
+	size_t start = end, lines = 0;
 
 	while (start > oldest) {
-		if (console_tail_at(tail, start - 1) == '\n' && start < tail->len &&
-		    ++lines == most)
+		if (console_tail_at(tail, start - 1) == '\n' && start < end && ++lines == most)
 			return start;
 		start--;
 	}
@@ -56,17 +55,18 @@ static size_t console_tail_line(const struct console_tail *tail, size_t *at, cha
 	return n;
 }
 
-/* Where the last line of a panic before end begins; SIZE_MAX: there is none. */
-static size_t console_tail_panic(const struct console_tail *tail, size_t end)
+/* Where the first line of the last panic begins; SIZE_MAX: there is none. */
+static size_t console_tail_panic(const struct console_tail *tail)
 {
-	size_t at = console_tail_start(tail, SIZE_MAX), found = SIZE_MAX;
+	size_t at = console_tail_start(tail, tail->len, SIZE_MAX), found = SIZE_MAX;
 	char line[CONSOLE_TAIL_LINE];
 
-	while (at < end) {
+	while (at < tail->len) {
 		size_t start = at;
 
 		console_tail_line(tail, &at, line, sizeof(line));
-		if (strstr(line, "Kernel panic"))
+		/* Its end says so once more. */
+		if (strstr(line, "Kernel panic") && !strstr(line, "end Kernel panic"))
 			found = start;
 	}
 	return found;
@@ -74,17 +74,18 @@ static size_t console_tail_panic(const struct console_tail *tail, size_t end)
 
 bool console_tail_show(const struct console_tail *tail)
 {
-	size_t at = console_tail_start(tail, CONSOLE_TAIL_LINES);
-	size_t panic = console_tail_panic(tail, at);
+	size_t panic = console_tail_panic(tail), lines = CONSOLE_TAIL_LINES, at;
 	char line[CONSOLE_TAIL_LINE];
 	bool any = false;
 
-	/* It may have left many lines behind it, but it tells why. */
+	/* What led to it and the trace behind it; its end, often long, are the registers of a program. */
 	if (panic != SIZE_MAX) {
-		console_tail_line(tail, &panic, line, sizeof(line));
-		report("console: %s", line);
+		at = console_tail_start(tail, panic, CONSOLE_TAIL_BEFORE);
+		lines = CONSOLE_TAIL_PANIC;
+	} else {
+		at = console_tail_start(tail, tail->len, lines);
 	}
-	while (at < tail->len) {
+	while (at < tail->len && lines-- > 0) {
 		if (console_tail_line(tail, &at, line, sizeof(line)) == 0)
 			continue;
 		report("console: %s", line);

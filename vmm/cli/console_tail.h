@@ -8,8 +8,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define CONSOLE_TAIL_SIZE  8192
-#define CONSOLE_TAIL_LINES 20
+#define CONSOLE_TAIL_SIZE   8192
+#define CONSOLE_TAIL_LINES  20
+/* Of a panic: lines before it, and all that are shown. */
+#define CONSOLE_TAIL_BEFORE 10
+#define CONSOLE_TAIL_PANIC  40
 
 struct console_tail {
 	size_t len; /* of all that came, free running */
@@ -19,5 +22,5 @@ struct console_tail {
 /* Takes n bytes. */
 void console_tail_put(struct console_tail *tail, const char *bytes, size_t n);
 
-/* Writes the last lines, and the last one of a panic before them, to stderr, each after "vmm: console: ". Returns whether there were any. */
+/* Writes the last lines, or those around a panic, to stderr, each after "vmm: console: ". Returns whether there were any. */
 bool console_tail_show(const struct console_tail *tail);
