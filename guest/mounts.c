@@ -174,19 +174,24 @@ void mounts_finish(const struct init_start *start)
 	SYS2(symlink, "fd/2", "/dev/stderr");
 }
 
-/* With all directories above it. */
-static void mounts_make_place(char *place)
+/* With all directories above it. Returns 0, or why the first one that is not there could not be made. */
+static long mounts_make_place(char *place)
 {
+	long first = 0;
+
 	for (char *at = place + 1;; at++) {
 		char end = *at;
+		long err;
 
 		if (end != '/' && end)
 			continue;
 		*at = '\0';
-		SYS2(mkdir, place, 0755);
+		err = SYS2(mkdir, place, 0755);
 		*at = end;
+		if (err < 0 && err != -EEXIST && first == 0)
+			first = err;
 		if (!end)
-			break;
+			return err == 0 || err == -EEXIST ? 0 : first;
 	}
 }
 
@@ -194,9 +199,10 @@ void mounts_share(const struct init_start *start)
 {
 	for (uint32_t i = 0; i < start->what.n_shares; i++) {
 		char **share = start->shares + 3 * (size_t)i, *place = share[1];
-		long err;
+		long err = mounts_make_place(place);
 
-		mounts_make_place(place);
+		if (err < 0)
+			init_fail("make the place of the shared directory", place, err);
 		err = mounts_shared(share[0], place, text_compare(share[2], "ro") == 0);
 		if (err < 0)
 			init_fail("mount the shared directory", place, err);

@@ -143,6 +143,13 @@ done
 
 if is_root; then chown -R 1000:1000 "$tmp/root"; fi
 shared=("${options[@]}") options=("${rootless[@]}")
+# Where there is no place for a share, and none may be made.
+chmod a-w "$tmp/root"
+status=0
+vmm_ --root "$tmp/root,rw" --share "$share:/new" -- true </dev/null >"$tmp/noplace.out" 2>"$tmp/noplace.err" || status=$?
+chmod u+w "$tmp/root"
+equal 'no place for a share: status' 123 "$status"
+check 'no place for a share' "$(text noplace.err)" grep -q '^vmm: the guest cannot make the place of the shared directory /new: Permission denied$' "$tmp/noplace.err"
 run root --root "$tmp/root,rw" -- sh -c 'echo kept >/etc/new && mkdir -p /var/x && mv /bin/wc /var/x/wc && ls /bin/wc 2>/dev/null; cat /etc/new'
 options=("${shared[@]}")
 equal 'the root: errors' '' "$(text root.err)"
