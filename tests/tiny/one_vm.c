@@ -89,7 +89,7 @@ static void wait_in_a_loop(struct vmm *vm)
 	CHECK(err == 0 || err == -ENOTSUP);
 	CHECK(epoll_wait(loop, &event, 1, 10) == 0);
 	CHECK(epoll_pwait(loop, &event, 1, 0, NULL) == 0);
-	CHECK(epoll_pwait2(loop, &event, 1, &now, NULL) == 0);
+	CHECK(epoll_pwait2(loop, &event, 1, &now, NULL) == 0 || errno == ENOSYS);
 	vmm_stop(vm);
 	CHECK(epoll_wait(loop, &event, 1, 20000) == 1);
 	CHECK(vmm_wait(vm, -1, &end) == 0);
