@@ -202,7 +202,8 @@ static int bind_console_socket(struct host_console *host)
 	if (is_stale_socket(&name))
 		unlink(host->path);
 	/* bind() takes the mode of the socket: it leads to a shell, as likely as not. */
-	if (fchmod(host->fd, 0600) < 0 || bind(host->fd, (struct sockaddr *)&name, sizeof(name)) < 0) {
+	if (fchmod(host->fd, 0600) < 0 ||
+	    bind(host->fd, (struct sockaddr *)&name, sizeof(name)) < 0) {
 		err = -errno;
 		report("cannot make console socket '%s': %s", host->path,
 		       err == -EADDRINUSE ? "the name is taken" : strerror(-err));
