@@ -205,6 +205,7 @@ static int cache_file_copy_step(void *arg, unsigned int step)
 	uint64_t at = step * STEP, len = copy->total - at < STEP ? copy->total - at : STEP;
 	UNSET struct iovec part[KERNEL_CACHE_MAX_RUNS + 1];
 	uint64_t skip = at, left = len;
+	ssize_t done;
 	int n = 0;
 
 	for (int i = 0; i < copy->n && left > 0; i++) {
@@ -221,7 +222,10 @@ static int cache_file_copy_step(void *arg, unsigned int step)
 		left -= here;
 		skip = 0;
 	}
-	return preadv(copy->fd, part, n, (off_t)(DATA + at)) == (ssize_t)len ? 0 : -EBADMSG;
+	do {
+		done = preadv(copy->fd, part, n, (off_t)(DATA + at));
+	} while (done < 0 && errno == EINTR);
+	return done == (ssize_t)len ? 0 : -EBADMSG;
 }
 
 static int cache_file_read_parts(int fd, const struct kernel_cache_head *head,

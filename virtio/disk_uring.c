@@ -10,6 +10,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "vmm/core/log.h"
+
 #define DISK_URING_ENTRIES 256u
 #define DISK_URING_FILES   8u
 /* The largest request, for it cannot be stopped on its way; and the longest vector the kernel takes. */
@@ -22,7 +24,7 @@ struct disk_uring {
 	struct evloop_fd watch;
 	struct disk_job_list unsubmitted; /* in the ring, not known to the kernel */
 	unsigned int in_flight;		  /* in the ring or the kernel, and not yet completed */
-	bool forbidden;			  /* meanwhile, as by a filter of system calls */
+	bool forbidden;			  /* from now on, as by a filter of system calls */
 	bool fixed;			  /* files can be registered */
 	int files[DISK_URING_FILES];	  /* registered at the same index; -1: none */
 };
@@ -225,21 +227,28 @@ static void disk_uring_give_up(struct disk_uring *uring)
 	}
 }
 
-/* About a millisecond. */
-#define DISK_URING_TRIES 1000
+/* For how long the loop may be kept by a kernel that is short of memory. */
+#define DISK_URING_TRIES_NS UINT64_C(5000000)
 
 void disk_uring_run(struct disk_uring *uring)
 {
-	unsigned int tries = 0; /* since one was taken */
+	uint64_t since = 0; /* the kernel took none for the first time */
 
 	while (uring->unsubmitted.head) {
 		int n = io_uring_submit(&uring->ring);
 
+		if (n > 0)
+			since = 0;
+		else if (since == 0)
+			since = evloop_now();
 		/* Some pass: a signal, or a lack of memory or of room for completions. But the loop has others to serve. */
-		tries = n > 0 ? 0 : tries + 1;
-		if ((n < 0 && n != -EINTR && n != -EAGAIN && n != -EBUSY) ||
-		    tries > DISK_URING_TRIES)
+		if (n < 0 && n != -EINTR && n != -EAGAIN && n != -EBUSY)
 			disk_uring_give_up(uring);
+		else if (n <= 0 && evloop_now() - since > DISK_URING_TRIES_NS) {
+			log_warn("%s: io_uring takes no requests any more: threads do them",
+				 uring->queue->disk->name);
+			disk_uring_give_up(uring);
+		}
 		while (n-- > 0)
 			disk_job_list_take(&uring->unsubmitted);
 		disk_uring_reap(uring);

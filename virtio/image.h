@@ -55,7 +55,7 @@ struct image_ops {
 	int (*zero)(struct image *image, uint64_t offset, uint64_t len, bool unmap);
 	/*
 	 * Blocks. The range's content matters no more, and its storage is given back; nothing is written for that. Returns 0 or negative
-	 * errno, -EOPNOTSUPP with nothing done where the host cannot. NULL: zero() with unmap is as good.
+	 * errno, -EOPNOTSUPP where the host cannot. NULL: zero() with unmap is as good.
 	 */
 	int (*discard)(struct image *image, uint64_t offset, uint64_t len);
 	/*

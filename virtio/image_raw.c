@@ -250,8 +250,8 @@ static int image_raw_fallocate(const struct image_raw *raw, int mode, uint64_t o
 }
 
 /*
- * On a block device the same two calls are those that BLKDISCARD and BLKZEROOUT make, with the promise that zeros are
- * read afterwards; parts of a logical block are refused with EINVAL there.
+ * A block device writes zeros for either call if it knows no better way, or refuses the first; parts of a logical block are
+ * refused with EINVAL there.
  */
 static int image_raw_zero(struct image *image, uint64_t offset, uint64_t len, bool unmap)
 {
@@ -265,13 +265,27 @@ static int image_raw_zero(struct image *image, uint64_t offset, uint64_t len, bo
 	return err;
 }
 
-/* On a device that cannot do so, zeros would be written over all of the range. */
+/* The calls above promise zeros to be read, which many devices that can discard cannot. */
+static int image_raw_discard_device(const struct image_raw *raw, uint64_t offset, uint64_t len)
+{
+	uint64_t range[] = {offset, len};
+	int err;
+
+	do {
+		err = ioctl(raw->fd, BLKDISCARD, range) < 0 ? -errno : 0;
+	} while (err == -EINTR);
+	return err == -EINVAL || err == -ENOTTY ? -EOPNOTSUPP : err;
+}
+
 static int image_raw_discard(struct image *image, uint64_t offset, uint64_t len)
 {
 	const struct image_raw *raw = image_raw_of(image);
-	int err = image_raw_fallocate(raw, FALLOC_FL_PUNCH_HOLE, offset, len);
+	int err;
 
-	return err == -ENOSYS || (err == -EINVAL && raw->is_device) ? -EOPNOTSUPP : err;
+	if (raw->is_device)
+		return image_raw_discard_device(raw, offset, len);
+	err = image_raw_fallocate(raw, FALLOC_FL_PUNCH_HOLE, offset, len);
+	return err == -ENOSYS ? -EOPNOTSUPP : err;
 }
 
 static int image_raw_sync(void *arg, bool *lost)
