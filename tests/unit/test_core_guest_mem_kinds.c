@@ -102,8 +102,12 @@ START_TEST(test_prefer_small)
 	ck_assert(!is_resident(low + 3 * MIB + 4096) && !is_resident(low + 3 * MIB - 4096));
 	ck_assert(!is_resident(high + 4096) && !is_resident(low + 2 * MIB - 4096));
 	ck_assert_int_eq(low[3 * MIB] + low[4 * MIB] + high[0], 6);
-	if (kinds[_i].pages == GUEST_MEM_THP && !kinds[_i].shared && host_has_huge_pages())
+	if (kinds[_i].pages != GUEST_MEM_THP || kinds[_i].shared)
+		return;
+	if (host_has_huge_pages())
 		ck_assert(is_resident(low + 4 * MIB + 4096));
+	else
+		skip_note("small pages where huge ones are: this host has none");
 }
 END_TEST
 

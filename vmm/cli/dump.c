@@ -141,7 +141,7 @@ static int dump_replace(const char *path, const struct stat *old, const void *by
 }
 
 static int dump_replace_real(const char *path, const struct stat *old, const void *bytes,
-			     size_t len)
+			     size_t len, bool *locked)
 {
 	char *real = realpath(path, NULL); /* the file behind a symbolic link */
 	int fd, err;
@@ -149,8 +149,9 @@ static int dump_replace_real(const char *path, const struct stat *old, const voi
 	if (!real)
 		return -errno;
 	fd = open(real, O_WRONLY | O_CLOEXEC | O_NONBLOCK);
-	err = fd < 0 ? -errno : made_lock(fd);
-	if (err == 0)
+	err = fd < 0 ? -errno : 0;
+	*locked = fd >= 0 && made_lock(fd, real) < 0;
+	if (err == 0 && !*locked)
 		err = dump_replace(real, old, bytes, len);
 	if (fd >= 0)
 		close(fd);
@@ -172,6 +173,7 @@ static int dump_to_device(const char *path, const void *bytes, size_t len)
 static int dump_bytes(const struct options *options, const void *bytes, size_t len)
 {
 	const char *path = options->dump_dtb, *why;
+	bool locked = false;
 	struct stat st;
 	int err;
 
@@ -184,10 +186,10 @@ static int dump_bytes(const struct options *options, const void *bytes, size_t l
 	else if (S_ISBLK(st.st_mode))
 		return dump_refuse(path, EINVAL, "it is a block device");
 	else if (S_ISREG(st.st_mode))
-		err = dump_replace_real(path, &st, bytes, len);
+		err = dump_replace_real(path, &st, bytes, len, &locked);
 	else
 		err = dump_to_device(path, bytes, len);
-	if (err == -EBUSY)
+	if (locked)
 		return dump_refuse(path, EBUSY, MADE_IN_USE);
 	return err < 0 ? dump_refuse(path, -err, named_why(path, err)) : 0;
 }
@@ -249,7 +251,7 @@ int dump_open_guest(struct options *options)
 	/* A pipe is opened only if somebody reads. */
 	options->config.dump_fd = fd;
 	why = dump_is_unfit(options);
-	if (!why && made_lock(fd) < 0)
+	if (!why && made_lock(fd, path) < 0)
 		why = MADE_IN_USE;
 	if (why)
 		return dump_refuse_as("a dump of the guest to", path, EINVAL, why);

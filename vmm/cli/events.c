@@ -56,7 +56,7 @@ int events_open(struct events *events, const char *what)
 		report("cannot open '%s' for --events: %s", what, named_why(what, err));
 		return err;
 	}
-	if (made_lock(events->fd) < 0) {
+	if (made_lock(events->fd, what) < 0) {
 		report("cannot open '%s' for --events: " MADE_IN_USE, what);
 		close(events->fd);
 		events->fd = -1;

@@ -29,7 +29,7 @@ static int lock_console_file(const struct host_console *host, const struct optio
 		       host->path);
 		return -EINVAL;
 	}
-	if (made_lock(host->fd) < 0) {
+	if (made_lock(host->fd, host->path) < 0) {
 		report("cannot write console to '%s': " MADE_IN_USE, host->path);
 		return -EBUSY;
 	}

@@ -71,12 +71,28 @@ int made_open(const char *path, int flags, mode_t mode)
 	return fd < 0 ? -errno : fd;
 }
 
-int made_lock(int fd)
+/* It is somebody else's. */
+static void made_forget(const char *path)
+{
+	for (int i = 0; i < made_n; i++) {
+		if (made_files[i] == path)
+			made_files[i] = made_files[--made_n];
+	}
+}
+
+int made_lock(int fd, const char *path)
 {
 	struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-	struct stat st;
+	struct stat st, named;
 
-	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || fcntl(fd, F_OFD_SETLK, &whole) == 0)
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
 		return 0;
-	return errno == EAGAIN || errno == EACCES ? -EBUSY : 0;
+	if (fcntl(fd, F_OFD_SETLK, &whole) < 0 && (errno == EAGAIN || errno == EACCES)) {
+		made_forget(path);
+		return -EBUSY;
+	}
+	if (stat(path, &named) == 0 && named.st_dev == st.st_dev && named.st_ino == st.st_ino)
+		return 0;
+	made_forget(path);
+	return -EBUSY;
 }

@@ -16,9 +16,10 @@ int made_open(const char *path, int flags, mode_t mode);
 
 /*
  * Locks what is open there, for as long as it is, as disks are, so that nothing is written into another machine's disk, console, dump or
- * events, nor into this one's. Returns 0, also for what is no regular file or cannot be locked, or -EBUSY.
+ * events, nor into this one's. path is the name that it was opened by: a file that another start has taken, or removed again, meanwhile is not
+ * ours to remove. Returns 0, also for what is no regular file or cannot be locked, or -EBUSY.
  */
-int made_lock(int fd);
+int made_lock(int fd, const char *path);
 
 /* What is said of a file that another program has locked. */
 #define MADE_IN_USE "it is in use (locked) by another program"
