@@ -114,9 +114,12 @@ static void kill_after(const struct way *way, bool flush, unsigned int us)
 {
 	struct timespec wait = {.tv_nsec = us * 1000L};
 	unsigned int begin = atomic_load(flushed);
-	pid_t child = fork();
+	pid_t child;
 	int status;
 
+	/* It stands for a program of its own, which has memory of its own. */
+	ck_assert_int_eq(madvise(mem.map, mem.map_size, MADV_DOFORK), 0);
+	child = fork();
 	ck_assert_int_ge(child, 0);
 	if (child == 0)
 		run_guest(way);
