@@ -221,7 +221,7 @@ for name in with without; do
 	runner=()
 	[ "$name" = with ] || runner=("$stage/no_uring")
 	start_machine $name
-	says $name '^ready' 90 || true
+	says $name '^ready' 180 || true
 	! has_uring || equal "$name io_uring: engine" "${engines[$name]}" "$(engine_of $name)"
 	mount -o remount,size=32M "$tmp/$name.full/kept"
 	truncate -s 12M "$files/$name/grow"
