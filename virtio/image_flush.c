@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <unistd.h>
 
 void image_flush_init(struct image_flush *flush)
 {
@@ -46,6 +47,17 @@ int image_flush_run(struct image_flush *flush, image_flush_fn *fn, void *arg, bo
 	ret = flush->n_done < mine ? -EIO : flush->result;
 	pthread_mutex_unlock(&flush->lock);
 	return ret;
+}
+
+int image_flush_file(int fd, bool *lost)
+{
+	int ret;
+
+	do {
+		ret = fdatasync(fd);
+	} while (ret < 0 && errno == EINTR);
+	*lost |= ret < 0;
+	return ret < 0 ? -errno : 0;
 }
 
 void image_flush_fini(struct image_flush *flush)

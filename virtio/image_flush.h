@@ -31,4 +31,7 @@ void image_flush_init(struct image_flush *flush);
 /* Returns what the call returned that served this one, or -EIO when data may have been lost before it, since the image was opened; see *lost. */
 int image_flush_run(struct image_flush *flush, image_flush_fn *fn, void *arg, bool *lost);
 
+/* For such a function: fdatasync(), after whose failure data may be gone. Returns 0 or negative errno. */
+int image_flush_file(int fd, bool *lost);
+
 void image_flush_fini(struct image_flush *flush);

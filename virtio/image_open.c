@@ -36,7 +36,7 @@ int image_check(const struct image_config *config)
 	return -EINVAL;
 }
 
-/* raw->name is set here. */
+/* raw.name is set here. */
 static int image_open_raw(struct image **image, struct image_raw_config raw)
 {
 	char *name;

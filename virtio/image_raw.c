@@ -291,13 +291,8 @@ static int image_raw_discard(struct image *image, uint64_t offset, uint64_t len)
 static int image_raw_sync(void *arg, bool *lost)
 {
 	const struct image_raw *raw = arg;
-	int ret;
 
-	do {
-		ret = fdatasync(raw->fd);
-	} while (ret < 0 && errno == EINTR);
-	*lost = ret < 0;
-	return ret < 0 ? -errno : 0;
+	return image_flush_file(raw->fd, lost);
 }
 
 static int image_raw_flush(struct image *image, bool *lost)

@@ -115,17 +115,6 @@ static int overlay_zero(struct image *image, uint64_t offset, uint64_t len, bool
 	return 0;
 }
 
-static int overlay_sync(struct overlay *o, bool *lost)
-{
-	int ret;
-
-	do {
-		ret = fdatasync(o->fd);
-	} while (ret < 0 && errno == EINTR);
-	*lost |= ret < 0;
-	return ret < 0 ? -errno : 0;
-}
-
 /* Returns whether the whole bitmap was looked through. */
 static bool overlay_batch_take(struct overlay *o, uint64_t *next)
 {
@@ -180,13 +169,13 @@ static int overlay_flush_once(void *arg, bool *lost)
 		end = overlay_batch_take(o, &next);
 		if (o->batch.n == 0 && written)
 			break;
-		ret = overlay_sync(o, lost);
+		ret = image_flush_file(o->fd, lost);
 		if (ret == 0)
 			ret = overlay_batch_write(o);
 		written |= o->batch.n > 0;
 	}
 	if (ret == 0 && written)
-		ret = overlay_sync(o, lost);
+		ret = image_flush_file(o->fd, lost);
 	return ret;
 }
 

@@ -77,8 +77,9 @@ struct virtq_config *virtio_regs_queue_writable(struct virtio_regs *regs);
 void virtio_regs_set_queue_size(struct virtio_regs *regs, struct virtq_config *queue,
 				uint32_t size);
 
-/* What of a device's way back is the same everywhere. Any thread, without the lock. */
 /*
+ * What of a device's way back is the same everywhere. Any thread, without the lock.
+ *
  * The configuration has changed. Whether the driver is to be told now; 3.1.1: there are no notifications before DRIVER_OK. If not, it is told
  * then, for it may have read what was there before, or when it last ran, as Linux does when it wakes up.
  */
