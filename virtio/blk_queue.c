@@ -9,6 +9,7 @@
 #include "virtio/blk.h"
 #include "vmm/core/iov.h"
 #include "vmm/core/lazy.h"
+#include "vmm/core/unset.h"
 
 /*
  * How much one kick may do before the loop gets its turn, and how much may be done
@@ -193,7 +194,7 @@ static int virtio_blk_take(struct virtio_blk_queue *queue, struct virtio_blk_slo
 	struct virtq *vq = &blk->dev.queue[queue->index];
 	struct blk_request_limits limits = {__atomic_load_n(&blk->state.size, __ATOMIC_RELAXED),
 					    blk->disk->readonly};
-	struct virtq_chain chain;
+	UNSET struct virtq_chain chain;
 	int ret = virtq_pop(vq, &chain, &queue->iov[(slot - queue->slots) * VIRTIO_BLK_PIECES],
 			    VIRTIO_BLK_PIECES);
 

@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "vmm/core/iov.h"
+#include "vmm/core/unset.h"
 
 #define BLK_REQUEST_SECTOR 512u
 
@@ -119,8 +120,8 @@ static uint8_t *blk_request_cut_status(struct blk_request_data *in)
 int blk_request_parse(struct blk_request *req, const struct virtq_chain *chain,
 		      const struct blk_request_limits *limits)
 {
-	struct virtio_blk_outhdr hdr;
-	struct iov_cursor cur;
+	UNSET struct virtio_blk_outhdr hdr;
+	UNSET struct iov_cursor cur;
 
 	/* but for the ranges, which few requests have */
 	req->offset = 0;

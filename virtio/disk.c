@@ -76,29 +76,35 @@ static bool disk_in_range(const struct disk *disk, uint64_t offset, uint64_t len
 
 /* ---- reads and writes ---- */
 
+enum disk_way {
+	DISK_WAY_READ,
+	DISK_WAY_READ_NOWAIT, /* from the page cache, else -EAGAIN */
+	DISK_WAY_WRITE,
+};
+
+/* The kernel looks at a vector for longer than at a single piece, by a fifth of a cached read of 4 KiB. */
+static ssize_t disk_call(enum disk_way way, int fd, const struct iovec *iov, unsigned int n,
+			 uint64_t offset)
+{
+	if (way == DISK_WAY_READ_NOWAIT)
+		return preadv2(fd, iov, (int)n, (off_t)offset, RWF_NOWAIT);
+	if (n == 1)
+		return way == DISK_WAY_WRITE
+			       ? pwrite(fd, iov->iov_base, iov->iov_len, (off_t)offset)
+			       : pread(fd, iov->iov_base, iov->iov_len, (off_t)offset);
+	return way == DISK_WAY_WRITE ? pwritev(fd, iov, (int)n, (off_t)offset)
+				     : preadv(fd, iov, (int)n, (off_t)offset);
+}
+
 /* A transfer on its way: what is left of it. */
 struct disk_move {
 	const struct disk *disk;
 	const _Atomic bool *cancel;
-	bool write;
-	bool nowait; /* reads alone: from the page cache, else -EAGAIN */
+	enum disk_way way;
 	struct iov_cursor cur;
 	int fd;
 	uint64_t offset; /* in fd */
 };
-
-/* The kernel looks at a vector for longer than at a single piece, by a fifth of a cached read of 4 KiB. */
-static ssize_t disk_call(const struct disk_move *move, const struct iovec *iov, unsigned int n)
-{
-	if (move->nowait)
-		return preadv2(move->fd, iov, (int)n, (off_t)move->offset, RWF_NOWAIT);
-	if (n == 1)
-		return move->write
-			       ? pwrite(move->fd, iov->iov_base, iov->iov_len, (off_t)move->offset)
-			       : pread(move->fd, iov->iov_base, iov->iov_len, (off_t)move->offset);
-	return move->write ? pwritev(move->fd, iov, (int)n, (off_t)move->offset)
-			   : preadv(move->fd, iov, (int)n, (off_t)move->offset);
-}
 
 static bool disk_aligned(const struct iovec *iov, unsigned int n, uint32_t align)
 {
@@ -123,11 +129,11 @@ static ssize_t disk_call_bounced(const struct disk_move *move, size_t len)
 		errno = ENOMEM;
 		return -1;
 	}
-	if (move->write)
+	if (move->way == DISK_WAY_WRITE)
 		iov_cursor_read(&cur, one.iov_base, len);
-	done = disk_call(move, &one, 1);
+	done = disk_call(move->way, move->fd, &one, 1, move->offset);
 	err = errno;
-	if (!move->write && done > 0)
+	if (move->way != DISK_WAY_WRITE && done > 0)
 		iov_cursor_write(&cur, one.iov_base, (size_t)done);
 	free(one.iov_base);
 	errno = err;
@@ -158,14 +164,14 @@ static int disk_move_file(struct disk_move *move, uint64_t len)
 		unsigned int n;
 		const struct iovec *pieces = disk_next_pieces(move, len, room, &n);
 		ssize_t done = disk_aligned(pieces, n, move->disk->image->memory_align)
-				       ? disk_call(move, pieces, n)
+				       ? disk_call(move->way, move->fd, pieces, n, move->offset)
 				       : disk_call_bounced(move, disk_min(len, DISK_BOUNCE_BYTES));
 
 		if (done < 0 && errno == EINTR)
 			continue;
 		if (done <= 0)
 			return done < 0 ? -errno : -EIO;
-		if (move->nowait && (uint64_t)done < len)
+		if (move->way == DISK_WAY_READ_NOWAIT && (uint64_t)done < len)
 			return -EAGAIN;
 		iov_cursor_skip(&move->cur, (size_t)done);
 		move->offset += (uint64_t)done;
@@ -198,38 +204,44 @@ static int disk_move_extent(struct disk *disk, struct disk_move *move, uint64_t 
 		move->fd = extent->fd;
 		move->offset = extent->offset;
 		err = disk_move_file(move, extent->len);
-		if (err == 0 && move->write && disk->image->ops->wrote)
+		if (err == 0 && move->way == DISK_WAY_WRITE && disk->image->ops->wrote)
 			disk->image->ops->wrote(disk->image, offset, extent->len);
 		return err;
 	case IMAGE_ZERO:
-		assert(!move->write);
+		assert(move->way != DISK_WAY_WRITE);
 		iov_cursor_zero(&move->cur, extent->len);
 		return 0;
 	default:
-		assert(extent->place == IMAGE_SELF && !move->write);
+		assert(extent->place == IMAGE_SELF && move->way != DISK_WAY_WRITE);
 		return disk_read_self(disk, move, offset, &extent->len);
 	}
 }
 
-static int disk_transfer(struct disk *disk, const struct disk_io *io, struct disk_move move)
+static int disk_map(struct disk *disk, enum disk_way way, uint64_t offset, uint64_t len,
+		    struct image_extent *extent)
 {
 	const struct image_ops *ops = disk->image->ops;
+
+	return (way == DISK_WAY_WRITE ? ops->map_write : ops->map_read)(disk->image, offset, len,
+									extent);
+}
+
+/* Extent by extent, and as much of each as one call will move. Apart from what is usual, which does without its bookkeeping. */
+static __attribute__((noinline)) int disk_transfer_parts(struct disk *disk,
+							 const struct disk_io *io,
+							 enum disk_way way,
+							 const _Atomic bool *cancel)
+{
+	struct disk_move move = {.disk = disk, .cancel = cancel, .way = way};
 	uint64_t offset = io->offset, left = io->len;
 	struct image_extent extent;
 	int err = 0;
 
-	move.disk = disk;
-	move.write = io->op == DISK_WRITE;
-	if (move.write && disk->readonly)
-		return -EROFS;
-	if (!disk_in_range(disk, offset, left))
-		return -EINVAL;
 	iov_cursor_init(&move.cur, io->iov, io->n_iov);
 	while (left > 0 && err == 0) {
-		if (disk_cancelled(move.cancel))
+		if (disk_cancelled(cancel))
 			return -ECANCELED;
-		err = (move.write ? ops->map_write : ops->map_read)(disk->image, offset, left,
-								    &extent);
+		err = disk_map(disk, way, offset, left, &extent);
 		if (err == 0)
 			err = disk_move_extent(disk, &move, offset, &extent);
 		if (err == 0) {
@@ -238,6 +250,40 @@ static int disk_transfer(struct disk *disk, const struct disk_io *io, struct dis
 		}
 	}
 	return err;
+}
+
+/* What nearly every request is: one call for one place of one file. Returns 0 or negative errno; 1: it must go in parts. */
+static int disk_transfer_whole(struct disk *disk, const struct disk_io *io, enum disk_way way)
+{
+	UNSET struct image_extent extent;
+	ssize_t done;
+
+	if (io->len == 0 || io->len > DISK_CALL_BYTES || io->n_iov > DISK_PIECES ||
+	    disk_map(disk, way, io->offset, io->len, &extent) < 0 || extent.place != IMAGE_FILE ||
+	    extent.len != io->len)
+		return 1;
+	done = disk_call(way, extent.fd, io->iov, io->n_iov, extent.offset);
+	if (done == 0 || (done < 0 && errno != EINTR))
+		return done < 0 ? -errno : -EIO;
+	if (done != (ssize_t)io->len)
+		return way == DISK_WAY_READ_NOWAIT ? -EAGAIN : 1;
+	if (way == DISK_WAY_WRITE && disk->image->ops->wrote)
+		disk->image->ops->wrote(disk->image, io->offset, io->len);
+	return 0;
+}
+
+static int disk_transfer(struct disk *disk, const struct disk_io *io, enum disk_way way,
+			 const _Atomic bool *cancel)
+{
+	int err = 1;
+
+	if (way == DISK_WAY_WRITE && disk->readonly)
+		return -EROFS;
+	if (!disk_in_range(disk, io->offset, io->len))
+		return -EINVAL;
+	if (disk_can_try(disk))
+		err = disk_transfer_whole(disk, io, way);
+	return err > 0 ? disk_transfer_parts(disk, io, way, cancel) : err;
 }
 
 /* ---- the others ---- */
@@ -269,11 +315,11 @@ static int disk_write_zeros(struct disk *disk, uint64_t offset, uint64_t len,
 	if (err == 0)
 		memset(zeros, 0, room);
 	while (len > 0 && err == 0) {
-		struct disk_io io = {.op = DISK_WRITE, .iov = &iov, .n_iov = 1, .offset = offset};
+		struct disk_io io = {.iov = &iov, .n_iov = 1, .offset = offset};
 
 		iov = (struct iovec){zeros, disk_min(len, room)};
 		io.len = iov.iov_len;
-		err = disk_transfer(disk, &io, (struct disk_move){.cancel = cancel});
+		err = disk_transfer(disk, &io, DISK_WAY_WRITE, cancel);
 		offset += io.len;
 		len -= io.len;
 	}
@@ -337,8 +383,10 @@ int disk_execute(struct disk *disk, const struct disk_io *io, const _Atomic bool
 		return -ECANCELED;
 	switch (io->op) {
 	case DISK_READ:
+		err = disk_transfer(disk, io, DISK_WAY_READ, cancel);
+		break;
 	case DISK_WRITE:
-		err = disk_transfer(disk, io, (struct disk_move){.cancel = cancel});
+		err = disk_transfer(disk, io, DISK_WAY_WRITE, cancel);
 		break;
 	case DISK_FLUSH:
 		return disk_flush(disk);
@@ -358,36 +406,38 @@ bool disk_can_try(const struct disk *disk)
 
 int disk_try(struct disk *disk, const struct disk_io *io, uint64_t max)
 {
-	struct disk_move move = {.nowait = !disk->image->in_memory};
-	int err;
+	bool in_memory = disk->image->in_memory;
 
-	if (io->op != DISK_READ && (io->op != DISK_WRITE || move.nowait || io->sync))
-		return -EAGAIN;
 	if (io->len > max || !disk_can_try(disk))
 		return -EAGAIN;
-	err = disk_transfer(disk, io, move);
+	if (io->op == DISK_WRITE && in_memory && !io->sync)
+		return disk_transfer(disk, io, DISK_WAY_WRITE, NULL);
+	if (io->op != DISK_READ)
+		return -EAGAIN;
+	if (in_memory)
+		return disk_transfer(disk, io, DISK_WAY_READ, NULL);
 	/* What came of an attempt that may not wait is no news of the disk's. */
-	return err < 0 && move.nowait ? -EAGAIN : err;
+	return disk_transfer(disk, io, DISK_WAY_READ_NOWAIT, NULL) < 0 ? -EAGAIN : 0;
 }
 
-static int disk_vector(struct disk *disk, enum disk_op op, const struct iovec *iov, unsigned int n,
-		       uint64_t offset)
+static int disk_vector(struct disk *disk, enum disk_way way, const struct iovec *iov,
+		       unsigned int n, uint64_t offset)
 {
-	struct disk_io io = {.op = op, .iov = iov, .n_iov = n, .offset = offset};
+	struct disk_io io = {.iov = iov, .n_iov = n, .offset = offset};
 
 	for (unsigned int i = 0; i < n; i++) {
 		if (__builtin_add_overflow(io.len, iov[i].iov_len, &io.len))
 			return -EINVAL;
 	}
-	return disk_transfer(disk, &io, (struct disk_move){0});
+	return disk_transfer(disk, &io, way, NULL);
 }
 
 int disk_readv(struct disk *disk, const struct iovec *iov, unsigned int n, uint64_t offset)
 {
-	return disk_vector(disk, DISK_READ, iov, n, offset);
+	return disk_vector(disk, DISK_WAY_READ, iov, n, offset);
 }
 
 int disk_writev(struct disk *disk, const struct iovec *iov, unsigned int n, uint64_t offset)
 {
-	return disk_vector(disk, DISK_WRITE, iov, n, offset);
+	return disk_vector(disk, DISK_WAY_WRITE, iov, n, offset);
 }

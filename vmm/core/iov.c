@@ -4,16 +4,6 @@
 #include <stdbool.h>
 #include <string.h>
 
-/* Restores the invariant that off is inside iov[0], or nothing is left. */
-static void iov_cursor_settle(struct iov_cursor *cur)
-{
-	while (cur->n > 0 && cur->off == cur->iov[0].iov_len) {
-		cur->iov++;
-		cur->n--;
-		cur->off = 0;
-	}
-}
-
 void iov_cursor_init(struct iov_cursor *cur, const struct iovec *iov, unsigned int n)
 {
 	*cur = (struct iov_cursor){.iov = iov, .n = n};
@@ -40,7 +30,7 @@ static struct iovec iov_cursor_piece(struct iov_cursor *cur, size_t len)
 	return piece;
 }
 
-size_t iov_cursor_read(struct iov_cursor *cur, void *dst, size_t len)
+size_t iov_cursor_read_pieces(struct iov_cursor *cur, void *dst, size_t len)
 {
 	size_t done = 0;
 

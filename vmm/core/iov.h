@@ -7,6 +7,7 @@
 #pragma once
 
 #include <stddef.h>
+#include <string.h>
 #include <sys/uio.h>
 
 struct iov_cursor {
@@ -31,8 +32,31 @@ static inline const struct iovec *iov_cursor_rest(const struct iov_cursor *cur, 
 	return cur->off == 0 ? cur->iov : NULL;
 }
 
-/* Each moves the cursor by at most len bytes and returns how many it was. */
-size_t iov_cursor_read(struct iov_cursor *cur, void *dst, size_t len);
+/* The module's own: restores the invariant that off is inside iov[0], or nothing is left. */
+static inline void iov_cursor_settle(struct iov_cursor *cur)
+{
+	while (cur->n > 0 && cur->off == cur->iov[0].iov_len) {
+		cur->iov++;
+		cur->n--;
+		cur->off = 0;
+	}
+}
+
+/* The module's own: iov_cursor_read() of what may lie in several pieces. */
+size_t iov_cursor_read_pieces(struct iov_cursor *cur, void *dst, size_t len);
+
+/* Each moves the cursor by at most len bytes and returns how many it was. Inline, for every request's header is read so. */
+static inline size_t iov_cursor_read(struct iov_cursor *cur, void *dst, size_t len)
+{
+	if (len == 0 || len > cur->left || len > cur->iov[0].iov_len - cur->off)
+		return iov_cursor_read_pieces(cur, dst, len);
+	memcpy(dst, (const char *)cur->iov[0].iov_base + cur->off, len);
+	cur->off += len;
+	cur->left -= len;
+	iov_cursor_settle(cur);
+	return len;
+}
+
 size_t iov_cursor_write(struct iov_cursor *cur, const void *src, size_t len);
 size_t iov_cursor_zero(struct iov_cursor *cur, size_t len);
 size_t iov_cursor_skip(struct iov_cursor *cur, size_t len);
