@@ -17,12 +17,18 @@
 /* The largest request, for it cannot be stopped on its way; and the longest vector the kernel takes. */
 #define DISK_URING_BYTES   (UINT64_C(4) << 20)
 #define DISK_URING_PIECES  1024u
+/*
+ * Bytes that are gathered for one call. What the page cache has is copied during the call, and a guest with a CPU of its own can
+ * be at work on the first requests while the next are copied.
+ */
+#define DISK_URING_BATCH   (UINT64_C(256) << 10)
 
 struct disk_uring {
 	struct disk_queue *queue;
 	struct io_uring ring;
 	struct evloop_fd watch;
 	struct disk_job_list unsubmitted; /* in the ring, not known to the kernel */
+	uint64_t unsubmitted_bytes;	  /* of those, since the list was empty */
 	unsigned int in_flight;		  /* in the ring or the kernel, and not yet completed */
 	bool forbidden;			  /* from now on, as by a filter of system calls */
 	bool fixed;			  /* files can be registered */
@@ -212,6 +218,9 @@ bool disk_uring_submit(struct disk_uring *uring, struct disk_request *request)
 	io_uring_sqe_set_data(sqe, request);
 	disk_job_list_add(&uring->unsubmitted, &request->job);
 	uring->in_flight++;
+	uring->unsubmitted_bytes += io->len;
+	if (uring->unsubmitted_bytes >= DISK_URING_BATCH)
+		disk_uring_run(uring);
 	return true;
 }
 
@@ -234,6 +243,7 @@ void disk_uring_run(struct disk_uring *uring)
 {
 	uint64_t since = 0; /* the kernel took none for the first time */
 
+	uring->unsubmitted_bytes = 0;
 	while (uring->unsubmitted.head) {
 		int n = io_uring_submit(&uring->ring);
 

@@ -101,6 +101,34 @@ START_TEST(beyond_the_end_and_cut_short)
 }
 END_TEST
 
+static void submit_and_look(void *arg)
+{
+	n_done = 0;
+	for (unsigned int i = 0; i < n_submit; i++)
+		disk_queue_submit(&queue, &slots[i].request);
+	*(unsigned int *)arg = n_done;
+	disk_queue_run(&queue);
+}
+
+/* The first of many bytes are not kept back until all were copied. */
+START_TEST(much_is_done_in_parts)
+{
+	unsigned int before_run;
+
+	setup_queue(DISK_ENGINE_URING, false);
+	fill_all(REQUESTS, DISK_READ);
+	n_submit = REQUESTS;
+	evloop_call(&loop, submit_and_look, &before_run);
+	await(&all_done);
+	assert_all(REQUESTS, 0);
+	if (queue.uring) {
+		ck_assert_uint_ge(before_run, 64);
+		ck_assert_uint_lt(before_run, REQUESTS);
+	}
+	teardown_queue();
+}
+END_TEST
+
 START_TEST(errors_of_the_host)
 {
 	static const int errors[] = {EIO, ENOSPC, EDQUOT};
@@ -327,6 +355,7 @@ int main(void)
 	tcase_add_loop_test(tc, data_goes_there_and_back, 0, N_ENGINES);
 	tcase_add_loop_test(tc, direct, 0, N_ENGINES);
 	tcase_add_loop_test(tc, beyond_the_end_and_cut_short, 0, N_ENGINES);
+	tcase_add_test(tc, much_is_done_in_parts);
 	tcase_add_loop_test(tc, errors_of_the_host, 0, N_ENGINES);
 	tcase_add_loop_test(tc, synchronous_writes, 0, N_ENGINES);
 	tcase_add_loop_test(tc, discard_and_zeroes, 0, N_ENGINES);
