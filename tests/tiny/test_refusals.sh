@@ -26,6 +26,13 @@ refused 'an overlay for the events' "events to 'new': the machine is made of thi
 refused 'one file for console and events' "events to 'new': the console goes to this file" "${good[@]}" --console file=new --events new
 refused 'one file for a dump and events' "events to 'new': a dump goes to this file" "${good[@]}" --dump-guest new --events new
 refused 'one file for two dumps' "tree 'new': a dump of the guest goes to this file" "${good[@]}" --dump-guest new --dump-dtb new
+cp "$guests/poweroff.bz64" "$tmp/kernel"
+ln "$tmp/kernel" "$tmp/other-name"
+refused 'the kernel for a disk' "other-name' is the kernel too, and the guest could write" --kernel "$tmp/kernel" --disk "$tmp/other-name"
+refused 'the initrd for a disk' "disk 'disk.img' is the initrd too" "${good[@]}" --initrd disk.img --disk disk.img
+cmp "$tmp/kernel" "$guests/poweroff.bz64" || fail 'the kernel has changed'
+expect 0 'the kernel for a disk that is only read' "$vmm" --kernel "$tmp/kernel" --disk "$tmp/kernel,readonly"
+expect 0 'the kernel for a disk under an overlay' "$vmm" --kernel "$tmp/kernel" --disk "$tmp/kernel,overlay"
 # Why is told however long a name is.
 long=$(printf './%.0s' {1..1500})none
 refused 'a kernel with a long name' "^vmm: .*kernel '(\./)+none': No such file or directory$" --kernel "$long"

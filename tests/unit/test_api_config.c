@@ -238,7 +238,8 @@ START_TEST(descriptors)
 	static const uint8_t zero[6];
 	const struct vmm_config good = config;
 	int reads = open("/dev/null", O_RDONLY | O_CLOEXEC),
-	    writes = open("/dev/null", O_WRONLY | O_CLOEXEC);
+	    writes = open("/dev/null", O_WRONLY | O_CLOEXEC),
+	    datagrams = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 
 #define BAD_FD(want, ...)                                                                          \
 	do {                                                                                       \
@@ -248,12 +249,16 @@ START_TEST(descriptors)
 	} while (0)
 	BAD_FD("console_in: file descriptor 999 is not open", config.console_in = 999);
 	BAD_FD("console_out: file descriptor 999 is not open", config.console_out = 999);
-	BAD_FD("console_socket: file descriptor 999 is not open as a socket",
+	BAD_FD("console_socket: file descriptor 999 is not open as a stream socket",
 	       config.console_socket = 999);
-	BAD_FD("not open as a socket", config.console_socket = reads);
-	BAD_FD("vsock port: file descriptor 999 is not open as a socket", config.vsock = &vsock);
+	BAD_FD("not open as a stream socket", config.console_socket = reads);
+	BAD_FD("vsock port: file descriptor 999 is not open as a stream socket",
+	       config.vsock = &vsock);
 	port.fd = writes;
 	BAD_FD("vsock port", config.vsock = &vsock);
+	port.fd = datagrams;
+	BAD_FD("vsock port", config.vsock = &vsock);
+	BAD_FD("console_socket", config.console_socket = datagrams);
 	BAD_FD("dump_fd: file descriptor 999 is not open", config.dump_fd = 999);
 	BAD_FD("not open for writing", config.console_out = reads);
 	BAD_FD("not open for writing", config.dump_fd = reads);
@@ -266,6 +271,7 @@ START_TEST(descriptors)
 	refused("cannot be zero", "good descriptors");
 	close(reads);
 	close(writes);
+	close(datagrams);
 }
 END_TEST
 

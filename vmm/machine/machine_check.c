@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 
 #include "virtio/blk.h"
@@ -128,6 +129,31 @@ static bool tap_fd_twice(const struct machine_config *config)
 	return false;
 }
 
+/* NULL is none; what is not there is told when it is opened. */
+static bool is_one_file(const char *a, const char *b)
+{
+	struct stat sa, sb;
+
+	return a && b && stat(a, &sa) == 0 && stat(b, &sb) == 0 && sa.st_dev == sb.st_dev &&
+	       sa.st_ino == sb.st_ino;
+}
+
+/* A guest's first write would be its last boot. */
+static int check_boot_files(const struct machine_config *config)
+{
+	for (unsigned int i = 0; i < config->n_disks; i++) {
+		const struct machine_disk_config *d = &config->disks[i];
+		bool kernel = is_one_file(d->path, config->kernel);
+
+		if (d->readonly || d->overlay || (!kernel && !is_one_file(d->path, config->initrd)))
+			continue;
+		log_error("disk '%s' is the %s too, and the guest could write to it", d->path,
+			  kernel ? "kernel" : "initrd");
+		return -EINVAL;
+	}
+	return 0;
+}
+
 static int check_cards(const struct machine_config *config)
 {
 	int err = 0;
@@ -167,13 +193,20 @@ static int check_shares(const struct machine_config *config)
 enum fd_use {
 	FD_READ, /* the mode is no matter: nohup(1) gives an input that cannot be read, which is one that has ended */
 	FD_WRITE,
-	FD_SOCKET,
+	FD_STREAM,
 };
+
+static bool is_stream_socket(int fd)
+{
+	socklen_t len = sizeof(int);
+	int type;
+
+	return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0 && type == SOCK_STREAM;
+}
 
 static bool is_bad_fd(const char *field, int fd, enum fd_use use)
 {
-	static const char *const uses[] = {"", " for writing", " as a socket"};
-	struct stat st;
+	static const char *const uses[] = {"", " for writing", " as a stream socket"};
 	bool good;
 	int flags;
 
@@ -183,8 +216,8 @@ static bool is_bad_fd(const char *field, int fd, enum fd_use use)
 	good = flags >= 0;
 	if (use == FD_WRITE)
 		good = good && (flags & O_ACCMODE) != O_RDONLY;
-	else if (use == FD_SOCKET)
-		good = fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode);
+	else if (use == FD_STREAM)
+		good = is_stream_socket(fd);
 	if (!good)
 		log_error("%s: file descriptor %d is not open%s", field, fd, uses[use]);
 	return !good;
@@ -203,7 +236,7 @@ static int check_vsock(const struct machine_vsock_config *v)
 				return -EINVAL;
 			}
 		}
-		if (is_bad_fd("vsock port", v->ports[i].fd, FD_SOCKET))
+		if (is_bad_fd("vsock port", v->ports[i].fd, FD_STREAM))
 			return -EBADF;
 	}
 	return 0;
@@ -217,7 +250,7 @@ static int check_descriptors(const struct machine_config *config)
 	}
 	if (is_bad_fd("console_in", config->console_in, FD_READ) ||
 	    is_bad_fd("console_out", config->console_out, FD_WRITE) ||
-	    is_bad_fd("console_socket", config->console_socket, FD_SOCKET) ||
+	    is_bad_fd("console_socket", config->console_socket, FD_STREAM) ||
 	    is_bad_fd("dump_fd", config->dump_fd, FD_WRITE))
 		return -EBADF;
 	return config->vsock ? check_vsock(config->vsock) : 0;
@@ -253,5 +286,7 @@ int machine_check_config(const struct machine_config *config)
 	err = check_descriptors(config);
 	if (err == 0)
 		err = check_shares(config);
+	if (err == 0)
+		err = check_boot_files(config);
 	return err == 0 ? check_cards(config) : err;
 }
