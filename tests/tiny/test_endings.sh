@@ -244,6 +244,18 @@ if command -v script >/dev/null; then
 	wait_until 15 test -s "$tmp/stop.after" || fail 'SIGCONT: keys do nothing'
 	cmp -s "$tmp/stop.before" "$tmp/stop.after" || fail 'SIGCONT: the modes at the end are not as before'
 	exec 8>&-
+	# Who presses Ctrl-C and sees nothing of the guest is told that it was asked; the next one ends it.
+	{
+		wait_until 10 grep -q first-instruction "$tmp/quiet.events" || true
+		printf '\003'
+		wait_until 5 grep -q 'asked to power off' "$tmp/quiet.screen" || true
+		printf '\003'
+		wait_until 5 test -s "$tmp/quiet.status" || true
+	} | script -qefc "env --default-signal=INT $vmm --kernel $guests/halt.bz64 --console none --events $tmp/quiet.events; echo \$? >$tmp/quiet.status" \
+		"$tmp/quiet.screen" >/dev/null 2>&1 || true
+	[ "$(cat "$tmp/quiet.status")" = 130 ] || fail "Ctrl-C twice: status $(cat "$tmp/quiet.status"), not 130"
+	grep -q 'the guest was asked to power off, and has 10 s; the next signal ends it' "$tmp/quiet.screen" ||
+		fail "Ctrl-C, and nothing is said: $(cat "$tmp/quiet.screen")"
 	cc -shared -fPIC -o "$tmp/crash.so" "$here/crash_in_thread.c"
 	if ldd "$vmm" >/dev/null 2>&1 && ! sanitized "$vmm"; then
 		on_terminal 139 'a crash in a thread' hello '' true "LD_PRELOAD=$tmp/crash.so"
@@ -279,4 +291,8 @@ done
 since=$since_graced
 ends 143 'SIGTERM, and the guest does not care' "$graced_term" 9900 60000 term
 ends 130 'SIGINT, and the guest does not care' "$graced_int" 9900 60000 int
+for guest in spin idle; do
+	grep -q 'the guest did not end within 10 s of the signal, and was ended' "$tmp/$guest.err" ||
+		fail "the grace time has passed, and it says '$(cat "$tmp/$guest.err")'"
+done
 finish

@@ -136,6 +136,14 @@ static void run_continue(struct run *run)
 		run_tell_size(run);
 }
 
+/* Who presses Ctrl-C and sees nothing for a while presses it again, which cuts the guest's disks off. */
+static void run_tell_asked(const struct run *run, int number)
+{
+	if (number == SIGINT && !run->options->config.console_keys && report_is_terminal())
+		report("the guest was asked to power off, and has %d s; the next signal ends it",
+		       GRACE_MS / 1000);
+}
+
 static void run_on_signal(struct run *run)
 {
 	struct signalfd_siginfo info;
@@ -169,6 +177,7 @@ static void run_on_signal(struct run *run)
 	} else {
 		run->grace = run_now_ms() + GRACE_MS;
 		vmm_power_button(run->vm);
+		run_tell_asked(run, (int)info.ssi_signo);
 	}
 	run->signal = (int)info.ssi_signo;
 }
@@ -183,7 +192,7 @@ static void run_check_deadlines(struct run *run)
 		vmm_stop(run->vm);
 	}
 	if (now >= run->grace) {
-		run->forced = true;
+		run->forced = run->late = true;
 		run->grace = UINT64_MAX;
 		vmm_stop(run->vm);
 	}
@@ -301,6 +310,9 @@ int run_until_end(struct run *run)
 		report("the machine was ended after %llu.%03llu s (--timeout)",
 		       (unsigned long long)run->options->timeout_ms / 1000,
 		       (unsigned long long)run->options->timeout_ms % 1000);
+	if (run->late && end == VMM_END_STOPPED)
+		report("the %s did not end within %d s of the signal, and was ended",
+		       run->command ? "command" : "guest", GRACE_MS / 1000);
 	if (run_wants_dump(run, end))
 		vmm_dump_guest(run->vm, run->options->config.dump_fd);
 	if (run->command)
