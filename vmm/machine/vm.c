@@ -84,8 +84,7 @@ static int vm_check_kvm(struct vm *vm)
 	int n;
 
 	if (version != KVM_API_VERSION) {
-		log_error(VM_KVM_DEVICE " speaks API version %d; vmm needs version %d", version,
-			  KVM_API_VERSION);
+		log_error(VM_KVM_DEVICE " is not KVM with version %d of its API", KVM_API_VERSION);
 		return -ENOTSUP;
 	}
 	lacks = vm_lacks(vm->kvm_fd);
