@@ -43,10 +43,14 @@ debug() {
 	children[$gdb_pid]=gdb
 }
 
-# gdb_ends SECONDS - waits for it; after that time presses Ctrl-C once, and much later ends it. Sets $interrupted.
+# gdb_ends SECONDS - waits for it; that time after it went on for the first time presses Ctrl-C once, and much later ends it.
+# Sets $interrupted.
 gdb_ends() {
 	local since=$EPOCHREALTIME
 	interrupted=
+	# An interrupt while it starts, which takes its time on a busy machine, is none of the guest's.
+	until grep -q '^Continuing' "$tmp/gdb.out" || [ ! -e "/proc/$gdb_pid/exe" ] || [ "$(ms_since "$since")" -gt 200000 ]; do sleep 0.1; done
+	since=$EPOCHREALTIME
 	while [ -e "/proc/$gdb_pid/exe" ]; do
 		if [ -z "$interrupted" ] && [ "$(ms_since "$since")" -gt $(($1 * 1000)) ]; then
 			interrupted=yes
