@@ -85,14 +85,12 @@ static void vmmio_cleared(void *arg)
 	struct virtio_mmio *vmmio = arg;
 
 	vmmio_acknowledge(vmmio, UINT32_MAX);
-	pthread_cond_broadcast(&vmmio->cleared);
 }
 
 static void vmmio_write_status(struct virtio_mmio *vmmio, uint32_t value)
 {
 	virtio_regs_write_status(&vmmio->regs, (uint8_t)value);
-	while (vmmio->regs.resetting)
-		pthread_cond_wait(&vmmio->cleared, &vmmio->regs.lock);
+	virtio_regs_await_reset(&vmmio->regs);
 }
 
 static void vmmio_on_needs_reset(void *arg)
@@ -263,7 +261,6 @@ void virtio_mmio_init(struct virtio_mmio *vmmio, struct virtio_device *dev,
 	memset(vmmio, 0, sizeof(*vmmio));
 	vmmio->host = *host;
 	pthread_mutex_init(&vmmio->irq_lock, NULL);
-	pthread_cond_init(&vmmio->cleared, NULL);
 	virtio_regs_init(&vmmio->regs, dev, mem, &ops, vmmio);
 	dev->transport = (struct virtio_transport){.interrupt = vmmio_interrupt,
 						   .config_changed = vmmio_config_changed,
@@ -275,6 +272,5 @@ void virtio_mmio_init(struct virtio_mmio *vmmio, struct virtio_device *dev,
 void virtio_mmio_fini(struct virtio_mmio *vmmio)
 {
 	virtio_regs_fini(&vmmio->regs);
-	pthread_cond_destroy(&vmmio->cleared);
 	pthread_mutex_destroy(&vmmio->irq_lock);
 }

@@ -11,8 +11,8 @@
  * their edge comes again. A masked pin is the IO-APIC's concern, which keeps an edge for as long as the line is up.
  *
  * The reset. Drivers of this transport do not read the status back before they free their rings (4.2.3.1.1 does not ask
- * them to), so the write of 0 returns only when the device has let go: the one place where a vCPU waits for a device,
- * and for no longer than the requests in flight take.
+ * them to), so the write of 0 returns only when the device has let go: with PCI's writes during a
+ * reset the one place where a vCPU waits for a device, and for no longer than the requests in flight take.
  *
  * Threads: registers are accessed on vCPU threads under the lock of regs. The device calls back from its loops. Lock order:
  * regs.lock, then irq_lock, then what the line takes, or virtio_device.config_lock.
@@ -45,7 +45,6 @@ struct virtio_mmio {
 	struct virtio_mmio_host host;
 	/* own locking */
 	struct virtio_regs regs;
-	pthread_cond_t cleared; /* with regs.lock: a reset is complete */
 	/* under irq_lock */
 	pthread_mutex_t irq_lock;
 	uint32_t interrupt_status;

@@ -122,20 +122,26 @@ uint64_t virtio_pci_common_read(struct virtio_pci *vpci, uint64_t offset)
 	}
 }
 
+/* 4.1.4.3.2 has a queue enabled last, but the drivers of Windows and NetBSD choose its vector after that. */
+static void vpci_queue_set_vector(struct virtio_pci *vpci, uint16_t value)
+{
+	uint32_t queue = vpci->regs.state.queue_select;
+
+	if (virtio_regs_queue(&vpci->regs) &&
+	    !(vpci->regs.state.status & VIRTIO_CONFIG_S_DRIVER_OK))
+		vpci_set_vector(&vpci->queue_vector[queue], &vpci->vectors.queue[queue], value,
+				vpci);
+}
+
 static void vpci_queue_write(struct virtio_pci *vpci, uint64_t offset, uint32_t value)
 {
 	struct virtq_config *q = virtio_regs_queue_writable(&vpci->regs);
-	uint32_t queue = vpci->regs.state.queue_select;
 
 	if (!q)
 		return;
 	switch (offset) {
 	case VIRTIO_PCI_COMMON_Q_SIZE:
 		virtio_regs_set_queue_size(&vpci->regs, q, value);
-		break;
-	case VIRTIO_PCI_COMMON_Q_MSIX:
-		vpci_set_vector(&vpci->queue_vector[queue], &vpci->vectors.queue[queue],
-				(uint16_t)value, vpci);
 		break;
 	case VIRTIO_PCI_COMMON_Q_ENABLE:
 		q->enabled = value == 1;
@@ -177,8 +183,12 @@ void virtio_pci_common_write(struct virtio_pci *vpci, uint64_t offset, unsigned 
 {
 	struct virtio_regs_state *s = &vpci->regs.state;
 
-	if (vpci->regs.resetting || width != vpci_field_width(offset))
+	if (width != vpci_field_width(offset))
 		return;
+	/* One that is told again changes nothing. */
+	if (vpci->regs.resetting && offset == VIRTIO_PCI_COMMON_STATUS && value == 0)
+		return;
+	virtio_regs_await_reset(&vpci->regs);
 	switch (offset) {
 	case VIRTIO_PCI_COMMON_DFSELECT:
 		s->device_feature_select = value;
@@ -199,6 +209,9 @@ void virtio_pci_common_write(struct virtio_pci *vpci, uint64_t offset, unsigned 
 		break;
 	case VIRTIO_PCI_COMMON_Q_SELECT:
 		s->queue_select = (uint16_t)value;
+		break;
+	case VIRTIO_PCI_COMMON_Q_MSIX:
+		vpci_queue_set_vector(vpci, (uint16_t)value);
 		break;
 	default:
 		vpci_queue_write(vpci, offset, value);

@@ -68,6 +68,12 @@ void virtio_regs_reset(struct virtio_regs *regs)
 	virtio_device_stop(regs->dev);
 }
 
+void virtio_regs_await_reset(struct virtio_regs *regs)
+{
+	while (regs->resetting)
+		pthread_cond_wait(&regs->reset_done, &regs->lock);
+}
+
 static void regs_needs_reset(struct virtio_regs *regs)
 {
 	regs->state.status |= VIRTIO_CONFIG_S_NEEDS_RESET;
@@ -179,6 +185,7 @@ void virtio_regs_on_stopped(struct virtio_regs *regs)
 	pthread_mutex_lock(&regs->lock);
 	regs->resetting = false;
 	regs_clear(regs);
+	pthread_cond_broadcast(&regs->reset_done);
 	pthread_mutex_unlock(&regs->lock);
 }
 
@@ -193,11 +200,13 @@ void virtio_regs_init(struct virtio_regs *regs, struct virtio_device *dev,
 	regs->ops = ops;
 	regs->arg = arg;
 	pthread_mutex_init(&regs->lock, NULL);
+	pthread_cond_init(&regs->reset_done, NULL);
 	regs_note_config(regs);
 	regs_clear(regs);
 }
 
 void virtio_regs_fini(struct virtio_regs *regs)
 {
+	pthread_cond_destroy(&regs->reset_done);
 	pthread_mutex_destroy(&regs->lock);
 }

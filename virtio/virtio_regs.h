@@ -49,8 +49,9 @@ struct virtio_regs {
 	pthread_mutex_t lock;
 	/* under lock */
 	struct virtio_regs_state state;
-	bool live; /* DRIVER_OK was seen; the device has the queues */
-	bool resetting; /* from the driver's reset until the device has let go; writes count for nothing */
+	bool live;		   /* DRIVER_OK was seen; the device has the queues */
+	bool resetting;		   /* from the driver's reset until the device has let go */
+	pthread_cond_t reset_done; /* with lock */
 	/* any thread */
 	_Atomic bool listens;  /* copy of live */
 	_Atomic uint32_t told; /* generation of the configuration that a driver was told of last */
@@ -68,6 +69,8 @@ void virtio_regs_write_features(struct virtio_regs *regs, uint32_t value);
 /* 0 begins the reset: it is complete once status reads 0. */
 void virtio_regs_write_status(struct virtio_regs *regs, uint8_t value);
 void virtio_regs_reset(struct virtio_regs *regs);
+/* Returns once a reset that has begun is complete, which takes no longer than the requests in flight. The lock is let go meanwhile. */
+void virtio_regs_await_reset(struct virtio_regs *regs);
 
 /* The selected queue; NULL when there is none. */
 struct virtq_config *virtio_regs_queue(struct virtio_regs *regs);

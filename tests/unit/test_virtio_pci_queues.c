@@ -80,7 +80,6 @@ static void spoil_queue(void)
 	for (uint32_t reg = VIRTIO_PCI_COMMON_Q_DESCLO; reg <= VIRTIO_PCI_COMMON_Q_USEDHI; reg += 4)
 		fix_set_common(reg, 4, 0xfffffff0);
 	fix_set_common(VIRTIO_PCI_COMMON_Q_SIZE, 2, 2);
-	fix_set_common(VIRTIO_PCI_COMMON_Q_MSIX, 2, VIRTIO_MSI_NO_VECTOR);
 	fix_set_common(VIRTIO_PCI_COMMON_Q_ENABLE, 2, 0);
 }
 
@@ -104,10 +103,28 @@ START_TEST(test_queue_locked)
 	check_queue_unspoilt();
 	fix_set_status(S_DRIVER_OK);
 	spoil_queue();
+	fix_set_common(VIRTIO_PCI_COMMON_Q_MSIX, 2, VIRTIO_MSI_NO_VECTOR);
 	check_queue_unspoilt();
 	fix_set_common(VIRTIO_PCI_COMMON_MSIX, 2, VIRTIO_MSI_NO_VECTOR);
 	ck_assert_uint_eq(fix_common(VIRTIO_PCI_COMMON_MSIX, 2), 0);
 	fix_check_serves(0);
+}
+END_TEST
+
+/* Drivers of Windows and NetBSD enable a queue first and choose its vector then. */
+START_TEST(test_vector_after_enable)
+{
+	fix_negotiate(VERSION_1);
+	fix_enable_msix();
+	fix_place_queue(0, 16);
+	fix_enable_queue(0);
+	fix_set_common(VIRTIO_PCI_COMMON_Q_MSIX, 2, VIRTIO_MSI_NO_VECTOR);
+	ck_assert_uint_eq(fix_common(VIRTIO_PCI_COMMON_Q_MSIX, 2), VIRTIO_MSI_NO_VECTOR);
+	fix_set_common(VIRTIO_PCI_COMMON_Q_MSIX, 2, 1);
+	ck_assert_uint_eq(fix_common(VIRTIO_PCI_COMMON_Q_MSIX, 2), 1);
+	fix_set_status(S_DRIVER_OK);
+	fix_check_serves(0);
+	ck_assert_uint_gt(fix.signals[1], 0);
 }
 END_TEST
 
@@ -253,6 +270,7 @@ int main(void)
 	tcase_add_test(tc, test_queue_size);
 	tcase_add_test(tc, test_queue_select_out_of_range);
 	tcase_add_test(tc, test_queue_locked);
+	tcase_add_test(tc, test_vector_after_enable);
 	tcase_add_test(tc, test_queue_enabled_too_late);
 	tcase_add_test(tc, test_queue_enable_values);
 	tcase_add_test(tc, test_vectors);
