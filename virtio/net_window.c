@@ -55,7 +55,9 @@ static int net_window_take(struct net_window *window, struct virtq *vq)
 					  .n_iov = (uint16_t)chain.n_writable,
 					  .bytes = (uint32_t)chain.writable_bytes};
 	window->state.n_chains++;
-	window->full = window->state.n_chains == window->max_chains;
+	/* The driver has no more than its ring holds. */
+	window->full = window->state.n_chains == window->max_chains ||
+		       window->state.n_chains == vq->size;
 	window->n_iov += chain.n_writable;
 	window->bytes += chain.writable_bytes;
 	return 1;

@@ -26,6 +26,11 @@
 /* More than any sane transmit queue length of an interface. */
 #define TAP_DISCARD_MAX 8192
 
+static struct tap *tap_of(struct net_backend *be)
+{
+	return (struct tap *)((char *)be - offsetof(struct tap, be));
+}
+
 /* ---- operations ---- */
 
 static ssize_t tap_read(struct net_backend *be, unsigned int queue, const struct iovec *iov,
@@ -35,7 +40,8 @@ static ssize_t tap_read(struct net_backend *be, unsigned int queue, const struct
 
 	if (len > 0)
 		return len;
-	if (len < 0 && (errno == EAGAIN || errno == EINTR))
+	/* EINVAL: the kernel had a packet that the header cannot describe, and has dropped it; others may wait. */
+	if (len < 0 && (errno == EAGAIN || errno == EINTR || errno == EINVAL))
 		return 0;
 	return len < 0 ? -errno : -EPIPE;
 }
@@ -72,6 +78,7 @@ static int tap_set_filter(struct net_backend *be, const struct net_filter *filte
 		uint8_t addr[NET_FILTER_MAX][ETH_ALEN];
 	} tun = {.head = {.flags = filter->allmulti ? TUN_FLT_ALLMULTI : 0}};
 
+	tap_of(be)->filters = !filter->all;
 	if (!filter->all) {
 		tun.head.count = (uint16_t)filter->n;
 		memcpy(tun.addr, filter->addr, filter->n * sizeof(filter->addr[0]));
@@ -81,7 +88,7 @@ static int tap_set_filter(struct net_backend *be, const struct net_filter *filte
 
 static int tap_read_link(struct net_backend *be)
 {
-	struct tap *tap = (struct tap *)((char *)be - offsetof(struct tap, be));
+	struct tap *tap = tap_of(be);
 	bool changed = tap_link_read(&tap->link);
 
 	be->link_up = tap->link.up;
@@ -471,8 +478,20 @@ int tap_open(struct tap *tap, const struct tap_config *config)
 	return err;
 }
 
+/* They are the interface's, and would be there for its next user, who may have another address and know of no checksums. */
+static void tap_take_back(struct tap *tap)
+{
+	static const struct net_filter all = {.all = true};
+
+	if (tap->filters)
+		tap_set_filter(&tap->be, &all);
+	if (tap->be.offloads_on)
+		net_backend_set_offloads(&tap->be, 0);
+}
+
 void tap_close(struct tap *tap)
 {
+	tap_take_back(tap);
 	tap_link_close(&tap->link);
 	tap->be.link_fd = -1;
 	for (unsigned int i = 0; i < NET_MAX_PAIRS; i++) {

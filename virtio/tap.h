@@ -4,7 +4,7 @@
  * The interface exists before and after us: we attach to it, and never make, configure or remove one. Each
  * read() and write() moves one packet; the kernel checks the headers written to it. One made with multi_queue has
  * a descriptor for each queue; those that the guest does not use are detached, so that no frame waits there. The
- * kernel keeps the filter of addresses too.
+ * kernel keeps the filter of addresses too, which is taken back at the end as the offloads are.
  *
  * A macvtap interface comes as a descriptor of its own device, /dev/tapN, which is attached by being opened. It has
  * one address, of which alone it receives, and no filter besides.
@@ -34,6 +34,7 @@ struct tap {
 	uint8_t mac[ETH_ALEN]; /* of a macvtap */
 	/* owned by the thread of the card */
 	struct tap_link link;
+	bool filters; /* the kernel keeps frames from us */
 };
 
 /* Attached to nothing. */

@@ -1,7 +1,21 @@
 /* The receive side of the network card against a driver that breaks the rules. */
 #include "tests/unit/net_fixture.h"
 
-static uint8_t packet[2000];
+#include <sys/syscall.h>
+
+static uint8_t packet[30000];
+static bool
+	spoil; /* the next packet, as the kernel does with one that no header can describe: it is gone, and told as EINVAL */
+
+ssize_t readv(int fd, const struct iovec *iov, int n)
+{
+	if (spoil && syscall(SYS_read, fd, packet, sizeof(packet)) > 0) {
+		spoil = false;
+		errno = EINVAL;
+		return -1;
+	}
+	return syscall(SYS_readv, fd, iov, n);
+}
 
 static void send_filled(struct net_fixture *f, uint32_t len, uint32_t seed)
 {
@@ -113,11 +127,52 @@ START_TEST(test_broken_by_transmit)
 }
 END_TEST
 
+/* One packet is no reason to give the interface up. */
+START_TEST(test_lost_packet)
+{
+	struct net_fixture *f = net_open(NET_MERGE);
+
+	ck_assert(net_post(f, 2000, 0));
+	net_kick(f, 0);
+	spoil = true;
+	send_filled(f, 60, 1);
+	net_pump(f);
+	ck_assert(!spoil);
+	ck_assert_uint_eq(virtq_driver_n_used(&f->rx), 0);
+	send_filled(f, 70, 2);
+	net_pump(f);
+	net_expect(f, 70, 2);
+	ck_assert_uint_eq(f->log_lines, 0);
+	net_close(f);
+}
+END_TEST
+
+/* All buffers that a small ring holds are less than the packet: those behind it do not wait for ever. */
+START_TEST(test_ring_too_small)
+{
+	struct net_fixture *f = net_open(NET_MERGE | NET_TSO);
+
+	net_reset(f);
+	net_start(f, NET_MERGE | NET_TSO, 8);
+	while (net_post(f, 2000, 0))
+		;
+	net_kick(f, 0);
+	send_filled(f, 20000, 1);
+	send_filled(f, 100, 2);
+	net_pump(f);
+	net_expect(f, 100, 2);
+	ck_assert_uint_eq(f->needs_reset, 0);
+	net_close(f);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("virtio_net_rx_bad");
 	TCase *tc = tcase_create("rx");
 
+	tcase_add_test(tc, test_lost_packet);
+	tcase_add_test(tc, test_ring_too_small);
 	tcase_add_test(tc, test_readable_buffer);
 	tcase_add_loop_test(tc, test_short_buffer, 0, 2);
 	tcase_add_loop_test(tc, test_malformed_ring, 0, 6);

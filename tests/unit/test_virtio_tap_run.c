@@ -47,8 +47,9 @@ START_TEST(test_offloads)
 	ck_assert_int_eq(net_backend_set_offloads(&tap.be, ~0u), 0);
 	ck_assert_uint_eq(tap.be.offloads_on, tap.be.offloads);
 	tap_close(&tap);
-	ck_assert_int_eq(net_backend_set_offloads(&tap.be, 0), -EBADF);
-	ck_assert_uint_eq(tap.be.offloads_on, tap.be.offloads);
+	ck_assert_uint_eq(tap.be.offloads_on, 0);
+	ck_assert_int_eq(net_backend_set_offloads(&tap.be, TUN_F_CSUM), -EBADF);
+	ck_assert_uint_eq(tap.be.offloads_on, 0);
 }
 END_TEST
 
@@ -128,6 +129,14 @@ START_TEST(test_filter)
 		}
 		ck_assert_int_eq(tap.be.ops->read(&tap.be, 0, &iov, 1), 0);
 	}
+	/* The next user of the interface finds none. */
+	filter.all = filter.allmulti = false;
+	ck_assert_int_eq(tap.be.ops->set_filter(&tap.be, &filter), 0);
+	tap_close(&tap);
+	ck_assert_int_eq(open_name(&tap, "flt0", 0), 0);
+	memcpy(frame, addr[1], ETH_ALEN);
+	ck_assert_int_eq(send(wire, frame, sizeof(frame), 0), sizeof(frame));
+	ck_assert_int_eq(tap.be.ops->read(&tap.be, 0, &iov, 1), 72);
 	close(wire);
 	tap_close(&tap);
 }

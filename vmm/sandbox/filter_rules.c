@@ -342,6 +342,8 @@ static const struct rule rules_owner[] = {
 	IOCTL(VHOST_NET_SET_BACKEND),
 	IOCTL(VHOST_GET_VRING_BASE),
 	IOCTL(VHOST_SET_VRING_KICK),
+	IOCTL(TUNSETOFFLOAD),
+	IOCTL(TUNSETTXFILTER),
 	ANY(io_uring_enter),
 	END,
 };
