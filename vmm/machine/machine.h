@@ -356,6 +356,9 @@ int machine_last_instruction(const struct machine *machine, unsigned int cpu, ui
 /* Shows every vCPU's registers in the log, whatever its level. Waits until they have stopped. Any thread that has the rights, not a vCPU's. */
 void machine_show_vcpus(struct machine *machine);
 
+/* While all vCPUs are paused: tells a guest that uses KVM's clock that it has stood, so that its watchdogs do not bark. */
+void machine_tell_stood(struct machine *machine);
+
 /*
  * Writes the guest's memory and vCPUs into a regular file, from its start, as an ELF core; the vCPUs stop meanwhile. Reports errors
  * itself, and leaves the file empty then. One at a time, any thread that has the rights, not a vCPU's. Returns 0 or negative errno.

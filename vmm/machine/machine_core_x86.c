@@ -352,6 +352,7 @@ int machine_dump_guest(struct machine *machine, int fd)
 		vcpu_pause_begin(&machine->pause);
 		vcpu_pause_wait(&machine->pause);
 		err = core_make(core);
+		machine_tell_stood(machine);
 		vcpu_pause_end(&machine->pause);
 	}
 	if (err < 0)

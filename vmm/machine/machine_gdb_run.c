@@ -197,11 +197,9 @@ void machine_gdb_resume(void *arg, const uint8_t *actions)
 
 	if (machine_gdb_tell_pending(gdb, actions))
 		return;
-	for (unsigned int i = 0; i < gdb->n_cpus; i++) {
+	for (unsigned int i = 0; i < gdb->n_cpus; i++)
 		gdb->cpus[i].action = actions[i];
-		/* So that its watchdogs know; refused when it does not use KVM's clock. */
-		ioctl(gdb->machine->vcpus[i].fd, KVM_KVMCLOCK_CTRL, 0);
-	}
+	machine_tell_stood(gdb->machine);
 	machine_gdb_run(gdb);
 }
 
@@ -213,5 +211,6 @@ void machine_gdb_release(void *arg)
 	machine_gdb_remove_all(gdb);
 	for (unsigned int i = 0; i < gdb->n_cpus; i++)
 		gdb->cpus[i] = (struct machine_gdb_cpu){.action = GDB_ACTION_RUN};
+	machine_tell_stood(gdb->machine);
 	machine_gdb_run(gdb);
 }

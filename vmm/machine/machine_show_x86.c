@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 
 #include "vmm/machine/guest_walk_x86.h"
 
@@ -113,6 +114,13 @@ static void show_vcpu(const struct machine *machine, const struct vcpu *vcpu)
 	show_memory(machine, &r.sregs, "code ", r.sregs.cs.base + r.regs.rip, 1, SHOW_CODE);
 	show_memory(machine, &r.sregs, "stack", stack, word, SHOW_STACK);
 	show_memory(machine, &r.sregs, "     ", stack + SHOW_STACK * word, word, SHOW_STACK);
+}
+
+void machine_tell_stood(struct machine *machine)
+{
+	/* refused for one that does not use it */
+	for (unsigned int i = 0; i < machine->n_vcpus; i++)
+		ioctl(machine->vcpus[i].fd, KVM_KVMCLOCK_CTRL, 0);
 }
 
 void machine_show_vcpus(struct machine *machine)

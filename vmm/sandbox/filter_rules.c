@@ -149,6 +149,7 @@ static const struct rule rules_registers[] = {
 	IOCTL(KVM_GET_REGS),
 	IOCTL(KVM_GET_SREGS),
 	IOCTL(KVM_GET_MP_STATE),
+	IOCTL(KVM_KVMCLOCK_CTRL),
 	END,
 };
 
@@ -171,7 +172,6 @@ static const struct rule rules_gdb[] = {
 	IOCTL(KVM_SET_XSAVE),
 	IOCTL(KVM_GET_DEBUGREGS),
 	IOCTL(KVM_SET_DEBUGREGS),
-	IOCTL(KVM_KVMCLOCK_CTRL),
 	END,
 };
 
