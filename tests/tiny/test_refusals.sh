@@ -86,6 +86,15 @@ rm link target
 
 # ---- limits ----
 
+# As many disks as there can be, with as many queues. The soft limit of open files is no limit.
+for i in {0..31}; do
+	truncate -s 1M "many.$i"
+	many+=(--disk "many.$i,queues=32")
+done
+# shellcheck disable=SC2016 # for the shell inside
+expect 0 'the most disks with the most queues' sh -c 'ulimit -Sn 256; exec "$@"' sh "$vmm" --log-level error "${good[@]}" "${many[@]}"
+rm many.*
+
 # A file that may not grow is an error like any other. Through a pipe, as output is limited, too.
 limited() {
 	# shellcheck disable=SC2016 # for the shell inside

@@ -58,14 +58,13 @@ static int take_over(struct run *run, const struct options *options)
 	return err;
 }
 
-/* Each stream of a socket device needs a descriptor, and so do files of shared directories; the usual soft limit is there for
- * select(), which we do not use. */
-static void allow_descriptors(const struct options *options)
+/* Each interrupt of a device needs a descriptor, and so do streams and files of shared directories; the usual soft limit is there
+ * for select(), which we do not use. */
+static void allow_descriptors(void)
 {
 	struct rlimit limit;
 
-	if ((!options->config.vsock && options->config.n_shares == 0 && !options->command) ||
-	    getrlimit(RLIMIT_NOFILE, &limit) < 0)
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
 		return;
 	limit.rlim_cur = limit.rlim_max;
 	setrlimit(RLIMIT_NOFILE, &limit);
@@ -251,7 +250,7 @@ int main(int argc, char **argv)
 	if (named_check_open(&options) < 0)
 		return EXIT_STATUS_FAILED;
 	sandbox_begin(&sandbox);
-	allow_descriptors(&options);
+	allow_descriptors();
 	/* Nothing is told before it is known that this would not be written over what the machine is made of. */
 	if (events_open(&events, options.events) < 0 ||
 	    dump_check_events(&options, events.fd) < 0) {

@@ -21,7 +21,7 @@
 #include "vmm/core/msix.h"
 
 #define VM_IOAPIC_PINS 64
-#define VM_MAX_GSIS    1024
+#define VM_MAX_GSIS    2048 /* 32 disks of 32 queues, and what else there is; KVM has 4096 */
 
 struct vm {
 	/* immutable after init */
