@@ -158,7 +158,8 @@ int boot_finish(struct boot_job *job, const struct guest_mem *mem, const struct 
 	ret = boot_job_end(job, &image);
 	if (ret < 0) {
 		ret = boot_load_kernel(mem, cfg, &image);
-		boot_warn_of_kaslr(cfg, &image);
+		if (ret == 0)
+			boot_warn_of_kaslr(cfg, &image);
 	}
 	if (ret == 0)
 		ret = boot_get_seed(cfg, &image);
