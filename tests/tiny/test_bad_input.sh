@@ -21,7 +21,7 @@ printf '\x53\xef' | dd of=image bs=1 seek=1080 conv=notrunc status=none # as ext
 {
 	cat poweroff.elf64
 	printf IKCFG_ST
-	printf 'CONFIG_%s=y\n' BLK_DEV_INITRD BINFMT_ELF PCI VIRTIO_PCI | gzip -9n
+	printf 'CONFIG_%s=y\n' BLK_DEV_INITRD BINFMT_ELF KVM_GUEST PCI VIRTIO_PCI | gzip -9n
 	printf IKCFG_ED
 } >configured.elf64
 chmod 755 "$tmp" "$place"

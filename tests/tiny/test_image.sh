@@ -385,7 +385,7 @@ configured() {
 	cp "$guests/poweroff.elf64" configured
 	{
 		printf IKCFG_ST
-		printf 'CONFIG_%s=y\n' BLK_DEV_INITRD BINFMT_ELF PCI VIRTIO_PCI VIRTIO_BLK VIRTIO_VSOCKETS SQUASHFS OVERLAY_FS "$@" | gzip -9n
+		printf 'CONFIG_%s=y\n' BLK_DEV_INITRD BINFMT_ELF KVM_GUEST PCI VIRTIO_PCI VIRTIO_BLK VIRTIO_VSOCKETS SQUASHFS OVERLAY_FS "$@" | gzip -9n
 		printf IKCFG_ED
 	} >>configured
 }

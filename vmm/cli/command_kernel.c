@@ -47,7 +47,7 @@ static uint32_t command_kernel_compressor(unsigned int packed_by)
 static uint32_t command_kernel_needs(const struct vmm_config *config, const char *root_type)
 {
 	uint32_t needs = KERNEL_PART(KERNEL_INITRAMFS) | KERNEL_PART(KERNEL_ELF) |
-			 KERNEL_PART(KERNEL_VSOCK);
+			 KERNEL_PART(KERNEL_CLOCK) | KERNEL_PART(KERNEL_VSOCK);
 
 	if (config->mmio_transport)
 		needs |= KERNEL_PART(KERNEL_VIRTIO_MMIO);

@@ -16,6 +16,7 @@ static const struct kernel_part_names {
 } kernel_parts[KERNEL_PARTS] = {
 	[KERNEL_INITRAMFS] = {"BLK_DEV_INITRD", "an initramfs", ""},
 	[KERNEL_ELF] = {"BINFMT_ELF", "ELF programs", ""},
+	[KERNEL_CLOCK] = {"KVM_GUEST", "KVM's clock", ""},
 	[KERNEL_SERIAL] = {"SERIAL_8250_CONSOLE", "a serial console", ""},
 	[KERNEL_SHA256] = {"CRYPTO_SHA256_SSSE3", "fast SHA-256", "sha256_ssse3"},
 	[KERNEL_PCI] = {"PCI", "PCI", ""},

@@ -15,6 +15,7 @@
 enum kernel_part {
 	KERNEL_INITRAMFS,
 	KERNEL_ELF,
+	KERNEL_CLOCK, /* without which it has nothing to measure time by */
 	KERNEL_SERIAL,
 	KERNEL_SHA256, /* by which the kernel checks the others' signatures */
 	KERNEL_PCI,
