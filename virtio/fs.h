@@ -47,6 +47,8 @@ struct virtio_fs_options {
 	enum virtio_fs_cache cache;
 };
 
+struct fs_listing;
+
 /* An open file or directory. */
 struct fs_file {
 	bool used;
@@ -57,7 +59,10 @@ struct fs_file {
 	int fd;		  /* -1: of a sealed directory, in which there is nothing */
 	uint32_t node;	  /* what was opened; the guest may have forgotten it */
 	uint32_t next;	  /* free one; 0: the last */
-	off_t position;	  /* of a directory's descriptor */
+	/* of a directory */
+	off_t position; /* where the last answer ended; -1: nowhere that is known */
+	struct fs_listing
+		*listing; /* what was read last; NULL: its descriptor is at the position */
 };
 
 /* What is used most comes first, where the code that reaches it is shortest. */
@@ -147,6 +152,8 @@ int fs_file_of(const struct virtio_fs *fs, const struct fs_node *node);
 
 /* fs_list.c. With entries: FUSE_READDIRPLUS. */
 fs_operation fs_list, fs_list_entries;
+/* It is closed, or read anew. */
+void fs_list_forget(struct fs_file *file);
 
 /* fs_xattr.c */
 fs_operation fs_get_xattr, fs_list_xattrs, fs_set_xattr, fs_remove_xattr;

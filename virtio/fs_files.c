@@ -29,6 +29,7 @@ static void fs_file_close(struct virtio_fs *fs, uint32_t number)
 	file->used = false;
 	if (file->working > 0)
 		return;
+	fs_list_forget(file);
 	if (file->fd >= 0)
 		close(file->fd);
 	fs_nodes_note_open(&fs->nodes, file->node, number, false);

@@ -2,11 +2,25 @@
 #include "tests/unit/fs_fixture.h"
 
 #include <dirent.h>
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
+
+#include "tests/unit/skip.h"
 
 static void setup(void)
 {
 	fs_setup(true);
+}
+
+static bool apart;
+
+/* What is mounted is mounted for the test alone. */
+static void setup_apart(void)
+{
+	apart = unshare(CLONE_NEWNS) == 0 &&
+		mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0;
+	setup();
 }
 
 static void make_files(unsigned int n)
@@ -103,6 +117,71 @@ START_TEST(a_list_without_room)
 	fs_do_read(FUSE_READDIR, FUSE_ROOT_ID, fh, UINT64_MAX, 4096, 4096);
 	ck_assert_int_eq(fs_error, -EINVAL);
 	ck_assert_uint_gt(fs_do_read(FUSE_READDIR, FUSE_ROOT_ID, fh, 0, 4096, 4096), 0);
+}
+END_TEST
+
+/* One answer's names go, or the first few of them. Returns how many, and at *offset where the last of them ends. */
+static unsigned int remove_listed(uint32_t used, bool entries, unsigned int most, uint64_t *offset)
+{
+	static uint8_t body[4096];
+	size_t head = entries ? FUSE_NAME_OFFSET_DIRENTPLUS : FUSE_NAME_OFFSET;
+	unsigned int n = 0;
+
+	ck_assert_uint_le(used, sizeof(body));
+	memcpy(body, fs_body, used);
+	for (uint32_t at = 0; at < used && most > 0; most--) {
+		struct fuse_dirent d;
+		char name[256] = "dir/";
+
+		memcpy(&d, body + at + head - FUSE_NAME_OFFSET, FUSE_NAME_OFFSET);
+		memcpy(name + 4, body + at + head, d.namelen);
+		at += (uint32_t)FUSE_DIRENT_ALIGN(head + d.namelen);
+		*offset = d.off;
+		n += name[4] != '.' && unlink(fs_path(name)) == 0;
+	}
+	return n;
+}
+
+/* As "rm -r" does, with room for so many names at a time. */
+static unsigned int empty_dir(unsigned int n, bool entries, unsigned int most)
+{
+	uint64_t dir = fs_lookup(FUSE_ROOT_ID, "dir"), fh = fs_do_open(dir, true, O_RDONLY),
+		 offset = 0;
+	unsigned int removed = 0;
+	uint32_t used;
+	char name[64];
+
+	for (unsigned int i = 0; i < n; i++) {
+		snprintf(name, sizeof(name), "dir/f%u", i);
+		fs_make_file(name, "", 0);
+	}
+	while ((used = fs_do_read(entries ? FUSE_READDIRPLUS : FUSE_READDIR, dir, fh, offset, 4096,
+				  4096)) > 0)
+		removed += remove_listed(used, entries, most, &offset);
+	ck_assert_int_eq(fs_error, 0);
+	/* A new beginning sees what is new. */
+	fs_make_file("dir/new", "", 0);
+	offset = 0;
+	used = fs_do_read(FUSE_READDIR, dir, fh, 0, 4096, 4096);
+	ck_assert_uint_eq(remove_listed(used, false, n, &offset), n + 1 - removed);
+	return removed;
+}
+
+/* There a place in a directory is how many names are before it, and another one as soon as those are gone. */
+START_TEST(a_list_that_is_emptied)
+{
+	ck_assert_int_eq(mkdir(fs_path("dir"), 0755), 0);
+	if (!apart || mount("none", fs_path("dir"), "ramfs", 0, NULL) < 0) {
+		skip_note("a share on ramfs: %s", strerror(errno));
+		return;
+	}
+	ck_assert_uint_eq(empty_dir(1000, false, 1000), 1000);
+	ck_assert_uint_eq(empty_dir(1000, true, 1000), 1000);
+	ck_assert_uint_eq(empty_dir(1000, false, 50), 1000);
+	ck_assert_uint_eq(empty_dir(1000, true, 3), 1000);
+	fs_ask(FUSE_INIT, 0, &(struct fuse_init_in){.major = FUSE_KERNEL_VERSION, .minor = 31},
+	       sizeof(struct fuse_init_in), NULL, sizeof(struct fuse_init_out));
+	ck_assert_int_eq(umount2(fs_path("dir"), MNT_DETACH), 0);
 }
 END_TEST
 
@@ -370,7 +449,7 @@ END_TEST
 static Suite *fs_suite(void)
 {
 	Suite *s = suite_create("virtio/fs tables");
-	TCase *tc = tcase_create("tables");
+	TCase *tc = tcase_create("tables"), *mounts = tcase_create("mounts");
 
 	tcase_add_checked_fixture(tc, setup, fs_teardown);
 	tcase_add_test(tc, lists_are_whole);
@@ -385,10 +464,13 @@ static Suite *fs_suite(void)
 	tcase_add_test(tc, broken_rings);
 	tcase_add_test(tc, a_kick_is_bounded);
 	suite_add_tcase(s, tc);
+	tcase_add_checked_fixture(mounts, setup_apart, fs_teardown);
+	tcase_add_test(mounts, a_list_that_is_emptied);
+	suite_add_tcase(s, mounts);
 	return s;
 }
 
 int main(void)
 {
-	return device_run(fs_suite());
+	return skip_status(device_run(fs_suite()));
 }
