@@ -159,11 +159,8 @@ static struct timespec fs_time(uint32_t valid, uint32_t set, uint32_t now, uint6
 	return time;
 }
 
-static int fs_set_times(struct virtio_fs *fs, int fd, const struct fuse_setattr_in *in)
+static int fs_give_times(struct virtio_fs *fs, int fd, const struct timespec times[2])
 {
-	const struct timespec times[2] = {
-		fs_time(in->valid, FATTR_ATIME, FATTR_ATIME_NOW, in->atime, in->atimensec),
-		fs_time(in->valid, FATTR_MTIME, FATTR_MTIME_NOW, in->mtime, in->mtimensec)};
 	char name[FS_FD_NAME];
 
 	if (utimensat(fd, "", times, AT_EMPTY_PATH) == 0)
@@ -172,6 +169,31 @@ static int fs_set_times(struct virtio_fs *fs, int fd, const struct fuse_setattr_
 	if (errno != EINVAL)
 		return -errno;
 	return utimensat(fs->proc, fs_fd_name(fd, name), times, 0) < 0 ? -errno : 0;
+}
+
+/*
+ * A guest that writes later tells when it did, also of files that vmm may write but does not own. No program asks for that: those that set
+ * times have no open file in mind. So any other time will do, and whoever writes may set the present one, or may not any more.
+ */
+static bool fs_times_of_writing(const struct virtio_fs *fs, const struct fuse_setattr_in *in)
+{
+	return fs->writeback && (in->valid & FATTR_MTIME) &&
+	       (in->valid & (FATTR_FH | FATTR_SIZE)) &&
+	       !(in->valid & (FATTR_ATIME | FATTR_MODE | FATTR_UID | FATTR_GID));
+}
+
+static int fs_set_times(struct virtio_fs *fs, int fd, const struct fuse_setattr_in *in)
+{
+	static const struct timespec now[2] = {{.tv_nsec = UTIME_NOW}, {.tv_nsec = UTIME_NOW}};
+	const struct timespec times[2] = {
+		fs_time(in->valid, FATTR_ATIME, FATTR_ATIME_NOW, in->atime, in->atimensec),
+		fs_time(in->valid, FATTR_MTIME, FATTR_MTIME_NOW, in->mtime, in->mtimensec)};
+	int err = fs_give_times(fs, fd, times);
+
+	if (err != -EPERM || !fs_times_of_writing(fs, in))
+		return err;
+	err = fs_give_times(fs, fd, now);
+	return err == -EPERM || err == -EACCES ? 0 : err;
 }
 
 /* When it was changed last the host's kernel says, and nobody else. */

@@ -8,6 +8,20 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 
+/* What a host answers whose files are others'; 0: it does. */
+static int times_error, now_error;
+
+static unsigned int n_times_now;
+
+int utimensat(int dir, const char *name, const struct timespec times[2], int flags)
+{
+	bool now = times[0].tv_nsec == UTIME_NOW && times[1].tv_nsec == UTIME_NOW;
+
+	n_times_now += now;
+	errno = now ? now_error : times_error;
+	return errno ? -1 : (int)syscall(SYS_utimensat, dir, name, times, flags);
+}
+
 /* A page is read before a part of it is written; and truncated when it is opened. */
 START_TEST(writes_that_come_later)
 {
@@ -186,6 +200,55 @@ START_TEST(requests_that_are_too_short)
 }
 END_TEST
 
+static int set_times(uint64_t id, uint64_t fh, uint32_t valid)
+{
+	struct fuse_setattr_in in = {.valid = valid, .fh = fh, .mtime = 1700000000, .size = 3};
+
+	n_times_now = 0;
+	fs_ask(FUSE_SETATTR, id, &in, sizeof(in), NULL, sizeof(struct fuse_attr_out));
+	return fs_error;
+}
+
+/* Of what is written later the guest tells when that was, and vmm need not own the file. */
+START_TEST(times_of_writing)
+{
+	const uint32_t written = FATTR_MTIME | FATTR_CTIME | FATTR_FH;
+	uint64_t id, fh;
+
+	fs_make_file("file", "hello", 5);
+	id = fs_lookup(FUSE_ROOT_ID, "file");
+	fh = fs_do_open(id, false, O_RDWR);
+	ck_assert_int_eq(set_times(id, fh, written), 0);
+	ck_assert_int_eq(fs_stat_of("file").st_mtim.tv_sec, 1700000000);
+	times_error = EPERM;
+	ck_assert_int_eq(set_times(id, fh, written), 0);
+	ck_assert_uint_eq(n_times_now, 1);
+	ck_assert_int_gt(fs_stat_of("file").st_mtim.tv_sec, 1700000000);
+	/* ftruncate(), and truncate() */
+	ck_assert_int_eq(set_times(id, fh, written | FATTR_SIZE), 0);
+	ck_assert_int_eq(set_times(id, 0, FATTR_MTIME | FATTR_CTIME | FATTR_SIZE), 0);
+	ck_assert_int_eq(fs_stat_of("file").st_size, 3);
+	/* It cannot be written any more. */
+	now_error = EACCES;
+	ck_assert_int_eq(set_times(id, fh, written), 0);
+	now_error = EPERM;
+	ck_assert_int_eq(set_times(id, fh, written), 0);
+	now_error = EIO;
+	ck_assert_int_eq(set_times(id, fh, written), -EIO);
+	/* What a program asks for */
+	now_error = 0;
+	ck_assert_int_eq(set_times(id, 0, FATTR_MTIME | FATTR_CTIME), -EPERM);
+	ck_assert_int_eq(set_times(id, fh, written | FATTR_ATIME), -EPERM);
+	ck_assert_uint_eq(n_times_now, 0);
+	times_error = EIO;
+	ck_assert_int_eq(set_times(id, fh, written), -EIO);
+	times_error = EPERM;
+	fs.writeback = false;
+	ck_assert_int_eq(set_times(id, fh, written), -EPERM);
+	ck_assert_uint_eq(n_times_now, 0);
+}
+END_TEST
+
 static Suite *fs_suite(void)
 {
 	Suite *s = suite_create("virtio/fs: odd writing");
@@ -202,6 +265,7 @@ static Suite *fs_suite(void)
 	tcase_add_checked_fixture(later, setup_writeback, fs_teardown);
 	tcase_add_test(later, writes_that_come_later);
 	tcase_add_test(later, writes_of_what_cannot_be_read);
+	tcase_add_test(later, times_of_writing);
 	suite_add_tcase(s, later);
 	return s;
 }
