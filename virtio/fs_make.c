@@ -78,29 +78,45 @@ static int fs_look_up_made(struct virtio_fs *fs, const struct fs_request *reques
 	return fs_once(err);
 }
 
-/* A new file, by its name in fd, or without one fd itself, belongs to whoever made it, if there is somebody else. */
-static void fs_make_owned(const struct virtio_fs *fs, const struct fs_request *request, int dir,
-			  int fd, const char *name)
+/*
+ * A new file, by its name in fd, or without one fd itself, belongs to whoever made it, if there is somebody else. Returns 0 or negative
+ * errno.
+ */
+static int fs_make_owned(const struct virtio_fs *fs, const struct fs_request *request, int dir,
+			 int fd, const char *name)
 {
 	uid_t uid = request->header.uid;
 	gid_t gid = request->header.gid;
 	struct statx st;
 
 	if (!fs->owners || (uid == 0 && gid == 0))
-		return;
+		return 0;
 	if (fs_stat_get(dir, &st) == 0 && (st.stx_mode & S_ISGID))
 		gid = (gid_t)-1;
-	if (fchownat(fd, name, uid, gid, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) < 0)
-		return; /* a user namespace may not have this one */
+	if (fchownat(fd, name, uid, gid, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) == 0)
+		return 0;
+	switch (errno) {
+	case EPERM:	 /* we may not give it away */
+	case EINVAL:	 /* a user namespace does not have this one */
+	case EOVERFLOW:	 /* nor does the mount */
+	case EOPNOTSUPP: /* no file there has an owner */
+		return 0;
+	default:
+		return -errno;
+	}
 }
 
 static int64_t fs_tell_made(struct virtio_fs *fs, const struct fs_request *request, int dir,
 			    struct iov_cursor *out)
 {
 	struct fuse_entry_out entry;
-	int err;
+	int err = fs_make_owned(fs, request, dir, dir, request->name);
 
-	fs_make_owned(fs, request, dir, dir, request->name);
+	if (err < 0) {
+		unlinkat(dir, request->name,
+			 request->header.opcode == FUSE_MKDIR ? AT_REMOVEDIR : 0);
+		return err;
+	}
 	err = fs_look_up_made(fs, request, &entry);
 	return err < 0 ? err : fs_put(out, &entry, sizeof(entry));
 }
@@ -303,15 +319,19 @@ static int fs_create_in(struct virtio_fs *fs, struct fs_request *request,
 int64_t fs_create(struct virtio_fs *fs, struct fs_request *request, struct iov_cursor *out)
 {
 	const struct fuse_create_in *in = &request->args.create;
-	int dir = fs_create_in(fs, request, out, request->name), fd;
+	int dir = fs_create_in(fs, request, out, request->name), fd, err;
 
 	if (dir < 0)
 		return dir;
 	fd = openat(dir, request->name, fs_create_flags(fs, in->flags) | O_CREAT | O_EXCL,
 		    fs_mode(fs, in->mode));
 	if (fd >= 0) {
-		fs_make_owned(fs, request, dir, fd, "");
-		return fs_tell_created(fs, request, request->name, fd, out);
+		err = fs_make_owned(fs, request, dir, fd, "");
+		if (err == 0)
+			return fs_tell_created(fs, request, request->name, fd, out);
+		unlinkat(dir, request->name, 0);
+		close(fd);
+		return err;
 	}
 	if (errno != EEXIST || (in->flags & O_EXCL))
 		return -errno;
@@ -321,7 +341,7 @@ int64_t fs_create(struct virtio_fs *fs, struct fs_request *request, struct iov_c
 int64_t fs_make_temporary(struct virtio_fs *fs, struct fs_request *request, struct iov_cursor *out)
 {
 	const struct fuse_create_in *in = &request->args.create;
-	int dir = fs_create_in(fs, request, out, "x"), fd;
+	int dir = fs_create_in(fs, request, out, "x"), fd, err;
 
 	if (dir < 0)
 		return dir;
@@ -331,6 +351,9 @@ int64_t fs_make_temporary(struct virtio_fs *fs, struct fs_request *request, stru
 		    fs_mode(fs, in->mode));
 	if (fd < 0)
 		return -errno;
-	fs_make_owned(fs, request, dir, fd, "");
-	return fs_tell_created(fs, request, "", fd, out);
+	err = fs_make_owned(fs, request, dir, fd, "");
+	if (err == 0)
+		return fs_tell_created(fs, request, "", fd, out);
+	close(fd);
+	return err;
 }

@@ -18,6 +18,7 @@
 static struct virtio_fs fs;
 static char fs_dir[64];
 static uint64_t fs_unique;
+static uint32_t fs_user; /* who asks */
 
 /* Of the last answer. */
 static int fs_error;
@@ -76,7 +77,11 @@ static inline uint32_t fs_ask_cut(uint32_t opcode, uint64_t node, const void *ar
 				  uint32_t args_len, const char *name, uint32_t room, uint32_t cut)
 {
 	static uint8_t bytes[8192];
-	struct fuse_in_header head = {.opcode = opcode, .unique = ++fs_unique, .nodeid = node};
+	struct fuse_in_header head = {.opcode = opcode,
+				      .unique = ++fs_unique,
+				      .nodeid = node,
+				      .uid = fs_user,
+				      .gid = fs_user};
 	struct fuse_out_header out;
 	uint32_t len = sizeof(head), used;
 

@@ -8,8 +8,16 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 
-/* What a host answers whose files are others'; 0: it does. */
-static int times_error, now_error;
+/* What a host answers whose file systems have owners and quotas; 0: it does. */
+static int chown_error, times_error, now_error;
+
+int fchownat(int dir, const char *name, uid_t uid, gid_t gid, int flags)
+{
+	(void)uid;
+	(void)gid;
+	errno = chown_error;
+	return chown_error ? -1 : (int)syscall(SYS_fchownat, dir, name, -1, -1, flags);
+}
 
 static unsigned int n_times_now;
 
@@ -249,6 +257,50 @@ START_TEST(times_of_writing)
 }
 END_TEST
 
+/* All that can be made by a name, of which each ends so. */
+static void make_one_of_each(int error)
+{
+	const struct fuse_mknod_in pipe = {.mode = S_IFIFO | 0600};
+
+	fs_create_file("file", O_RDWR, 0600);
+	ck_assert_int_eq(fs_error, error);
+	fs_ask_names(FUSE_MKDIR, FUSE_ROOT_ID, &(struct fuse_mkdir_in){.mode = 0700}, 8, "dir",
+		     NULL, 200);
+	ck_assert_int_eq(fs_error, error);
+	fs_ask_names(FUSE_MKNOD, FUSE_ROOT_ID, &pipe, sizeof(pipe), "pipe", NULL, 200);
+	ck_assert_int_eq(fs_error, error);
+	fs_ask_names(FUSE_SYMLINK, FUSE_ROOT_ID, NULL, 0, "link", "file", 200);
+	ck_assert_int_eq(fs_error, error);
+}
+
+/* Whoever has too much already gets nothing more, and not as vmm's own either. What nobody else can own is vmm's. */
+START_TEST(owners_and_quotas)
+{
+	const struct fuse_create_in temporary = {.flags = O_RDWR, .mode = S_IFREG | 0600};
+	static const int passed[] = {EPERM, EINVAL, EOVERFLOW, EOPNOTSUPP};
+	static const char *const names[] = {"file", "dir", "pipe", "link"};
+
+	fs.owners = true;
+	fs_user = 1000;
+	chown_error = EDQUOT;
+	make_one_of_each(-EDQUOT);
+	fs_ask(FUSE_TMPFILE, FUSE_ROOT_ID, &temporary, sizeof(temporary), "x",
+	       sizeof(struct fs_created));
+	ck_assert(fs_error == -EDQUOT || fs_error == -EOPNOTSUPP);
+	ck_assert_uint_eq(fs.n_open, 0);
+	for (size_t i = 0; i < sizeof(passed) / sizeof(passed[0]); i++) {
+		for (size_t k = 0; k < sizeof(names) / sizeof(names[0]); k++)
+			ck_assert_int_lt(
+				faccessat(AT_FDCWD, fs_path(names[k]), F_OK, AT_SYMLINK_NOFOLLOW),
+				0);
+		chown_error = passed[i];
+		make_one_of_each(0);
+		for (size_t k = 0; k < sizeof(names) / sizeof(names[0]); k++)
+			ck_assert_int_eq(remove(fs_path(names[k])), 0);
+	}
+}
+END_TEST
+
 static Suite *fs_suite(void)
 {
 	Suite *s = suite_create("virtio/fs: odd writing");
@@ -261,6 +313,7 @@ static Suite *fs_suite(void)
 	tcase_add_test(tc, no_descriptor_to_empty_a_file);
 	tcase_add_test(tc, requests_that_are_too_short);
 	tcase_add_test(tc, a_root_on_another_mount);
+	tcase_add_test(tc, owners_and_quotas);
 	suite_add_tcase(s, tc);
 	tcase_add_checked_fixture(later, setup_writeback, fs_teardown);
 	tcase_add_test(later, writes_that_come_later);
