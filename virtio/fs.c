@@ -179,6 +179,7 @@ static int virtio_fs_make_tables(struct virtio_fs *fs, const struct statx *st)
 
 	fs->most_files = fds;
 	fs->flushes = fs_stat_flushes(fs->root);
+	fs->has_mounts = fs->writable && fs_stat_has_mounts(fs->path);
 	fs->n_files = 1;
 	fs->files = calloc((size_t)fds + 2, sizeof(*fs->files));
 	fs->devices[fs->n_devices++] = fs_stat_dev(st);

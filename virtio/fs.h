@@ -90,6 +90,7 @@ struct virtio_fs {
 	bool owners;	     /* there are: a new file is given to whoever made it */
 	bool keep_setid;     /* files that run as their owner may be made */
 	bool flushes;	     /* to close a file may fail, as over a network */
+	bool has_mounts;     /* there are other file systems below, where it may, too */
 	uint32_t most_files; /* open at a time */
 	char *path;
 	char name[64];

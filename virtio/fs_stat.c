@@ -2,7 +2,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
@@ -115,6 +118,38 @@ bool fs_stat_flushes(int fd)
 					 AFS_FS_MAGIC,	   V9FS_MAGIC};
 
 	return IS_ONE_OF(fd, types, true);
+}
+
+/* In a name there blanks, and some others, are a backslash and three octal digits. */
+static bool fs_stat_is_below(const char *at, const char *dir)
+{
+	for (; *dir; dir++, at++) {
+		char c = *at;
+
+		if (c == '\\' && at[1] && at[2] && at[3]) {
+			c = (char)((at[1] - '0') << 6 | (at[2] - '0') << 3 | (at[3] - '0'));
+			at += 3;
+		}
+		if (c != *dir)
+			return false;
+	}
+	return at[0] == '/' && at[1];
+}
+
+bool fs_stat_has_mounts(const char *path)
+{
+	FILE *mounts = fopen("/proc/self/mountinfo", "re");
+	char *dir = realpath(path, NULL), at[PATH_MAX];
+	bool found = !mounts || !dir;
+
+	if (dir && !dir[1])
+		dir[0] = '\0';
+	while (!found && fscanf(mounts, "%*s %*s %*s %*s %4095s%*[^\n]", at) == 1)
+		found = fs_stat_is_below(at, dir);
+	if (mounts)
+		fclose(mounts);
+	free(dir);
+	return found;
 }
 
 bool fs_stat_is_in_memory(int fd)

@@ -3,10 +3,14 @@
 
 #include "tests/unit/fs_write_fixture.h"
 
+#include <sched.h>
 #include <signal.h>
 #include <linux/capability.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+
+#include "tests/unit/skip.h"
 
 /* What a host answers whose file systems have owners and quotas; 0: it does. */
 static int chown_error, times_error, now_error;
@@ -301,10 +305,80 @@ START_TEST(owners_and_quotas)
 }
 END_TEST
 
+/* ---- other file systems below ---- */
+
+static bool apart;
+
+/* A directory with a blank in its name, and a file system below it that is there for the test alone. */
+static void setup_apart(void)
+{
+	apart = unshare(CLONE_NEWNS) == 0 &&
+		mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0;
+	setup();
+	if (apart) {
+		device_detach();
+		virtio_fs_fini(&fs);
+		ck_assert_int_eq(mkdir(fs_path("a b"), 0755), 0);
+		ck_assert_int_eq(mkdir(fs_path("a b/dir"), 0755), 0);
+		ck_assert_int_eq(mkdir(fs_path("a b/late"), 0755), 0);
+		apart = mount("none", fs_path("a b/dir"), "ramfs", 0, NULL) == 0;
+		strcat(fs_dir, "/a b");
+		ck_assert_int_eq(fs_open_device(false), 0);
+		device_attach(&fs.dev);
+		device_begin(0, 3);
+		fs_begin_session(0);
+	}
+	if (!apart)
+		skip_note("a file system below a share: %s", strerror(errno));
+}
+
+static void teardown_apart(void)
+{
+	umount2(fs_path("dir"), MNT_DETACH);
+	umount2(fs_path("late"), MNT_DETACH);
+	if (apart)
+		*strrchr(fs_dir, '/') = '\0';
+	fs_teardown();
+}
+
+static int flush(uint64_t fh)
+{
+	fs_ask(FUSE_FLUSH, 5, &(struct fuse_flush_in){.fh = fh}, sizeof(struct fuse_flush_in), NULL,
+	       0);
+	return fs_error;
+}
+
+/* One answer that there is nothing to do would be for all files, those of a network below as well. */
+START_TEST(closing_with_others_below)
+{
+	uint64_t fh;
+
+	if (!apart)
+		return;
+	ck_assert(fs.has_mounts);
+	ck_assert(fs_stat_has_mounts("/"));
+	ck_assert(!fs_stat_has_mounts(fs_path("dir")));
+	fs_make_file("file", "x", 1);
+	fs_make_file("dir/file", "x", 1);
+	fh = fs_do_open(fs_lookup(FUSE_ROOT_ID, "file"), false, O_RDWR);
+	ck_assert_int_eq(flush(fh), 0);
+	ck_assert_uint_eq(fs.n_devices, 1);
+	fh = fs_do_open(fs_walk("dir/file"), false, O_RDWR);
+	ck_assert_int_eq(flush(fh), 0);
+	ck_assert_int_eq(flush(999), -EBADF);
+	/* What is seen below counts, too. */
+	fs.has_mounts = false;
+	ck_assert_int_eq(flush(fh), 0);
+	fs_begin_session(0);
+	ck_assert_int_eq(flush(fh), -ENOSYS);
+}
+END_TEST
+
 static Suite *fs_suite(void)
 {
 	Suite *s = suite_create("virtio/fs: odd writing");
-	TCase *tc = tcase_create("device"), *later = tcase_create("writeback");
+	TCase *tc = tcase_create("device"), *later = tcase_create("writeback"),
+	      *mounts = tcase_create("mounts");
 
 	tcase_add_checked_fixture(tc, setup, fs_teardown);
 	tcase_add_test(tc, what_does_not_fit);
@@ -320,10 +394,13 @@ static Suite *fs_suite(void)
 	tcase_add_test(later, writes_of_what_cannot_be_read);
 	tcase_add_test(later, times_of_writing);
 	suite_add_tcase(s, later);
+	tcase_add_checked_fixture(mounts, setup_apart, teardown_apart);
+	tcase_add_test(mounts, closing_with_others_below);
+	suite_add_tcase(s, mounts);
 	return s;
 }
 
 int main(void)
 {
-	return device_run(fs_suite());
+	return skip_status(device_run(fs_suite()));
 }
