@@ -228,6 +228,8 @@ static void virtio_fs_close(struct virtio_fs *fs)
 {
 	/* The root's descriptor goes with the nodes. */
 	free(fs->files);
+	while (fs->n_others > 0)
+		close(fs->others[--fs->n_others]);
 	fs_nodes_fini(&fs->nodes);
 	if (fs->root >= 0)
 		close(fs->root);

@@ -102,6 +102,10 @@ struct virtio_fs {
 	uint64_t synced;  /* of those, when all was synced last */
 	dev_t devices[VIRTIO_FS_DEVICES];
 	unsigned int n_devices;
+	dev_t other_devices[VIRTIO_FS_DEVICES]; /* of others */
+	/* Directories of other file systems below, for all to be synced: the loop's thread adds some, slow threads read them. */
+	int others[VIRTIO_FS_DEVICES];
+	_Atomic unsigned int n_others; /* release by fs_sync_also(), acquire by fs_sync_each() */
 	struct fs_slow slow;
 	struct fs_request request;
 	struct iovec iov[VIRTIO_FS_QUEUE_SIZE];
@@ -131,6 +135,10 @@ typedef int64_t fs_operation(struct virtio_fs *fs, struct fs_request *request,
 
 /* fs_serve.c */
 fs_operation fs_serve;
+/* A directory of another file system, fd, was found. */
+void fs_sync_also(struct virtio_fs *fs, int fd, dev_t dev);
+/* Any thread: that of fd, and all such. Returns 0 or negative errno. */
+int fs_sync_each(struct virtio_fs *fs, int fd);
 
 /* fs_files.c */
 fs_operation fs_open, fs_open_dir, fs_release, fs_read, fs_seek, fs_flush, fs_sync;

@@ -155,8 +155,11 @@ int fs_learn(struct virtio_fs *fs, uint64_t parent, const char *name, int fd, ui
 	int64_t id = fs_stat_on(fd, mount, &st);
 
 	/* What is mounted on a file is another file system too. */
-	if (id == 0 && fs_stat_dev(&st) != fs_nodes_get(&fs->nodes, parent)->dev)
+	if (id == 0 && fs_stat_dev(&st) != fs_nodes_get(&fs->nodes, parent)->dev) {
 		sealed = fs_stat_is_kernels_own(fd);
+		if (!sealed && S_ISDIR(st.stx_mode))
+			fs_sync_also(fs, fd, fs_stat_dev(&st));
+	}
 	if (sealed && !S_ISDIR(st.stx_mode))
 		id = -ENOENT;
 	if (id < 0) {

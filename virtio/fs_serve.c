@@ -127,8 +127,36 @@ static int64_t fs_interrupt(struct virtio_fs *fs, struct fs_request *request,
 	return 0;
 }
 
+void fs_sync_also(struct virtio_fs *fs, int fd, dev_t dev)
+{
+	unsigned int n = atomic_load_explicit(&fs->n_others, memory_order_relaxed), i = 0;
+
+	while (i < n && fs->other_devices[i] != dev)
+		i++;
+	if (!fs->writable || i < n || n == VIRTIO_FS_DEVICES || dev == fs->devices[0])
+		return;
+	fd = fs_reopen_fd(fs, fd, O_RDONLY | O_DIRECTORY);
+	if (fd < 0)
+		return;
+	fs->other_devices[n] = dev;
+	fs->others[n] = fd;
+	atomic_store_explicit(&fs->n_others, n + 1, memory_order_release);
+}
+
+int fs_sync_each(struct virtio_fs *fs, int fd)
+{
+	unsigned int n = atomic_load_explicit(&fs->n_others, memory_order_acquire);
+	int err = syncfs(fd) < 0 ? -errno : 0;
+
+	while (n-- > 0) {
+		if (syncfs(fs->others[n]) < 0 && err == 0)
+			err = -errno;
+	}
+	return err;
+}
+
 /*
- * All that was written to the whole file system, by whomever: there is no call for less. So it is done only if the guest has changed
+ * All that was written to the whole file systems, by whomever: there is no call for less. So it is done only if the guest has changed
  * something since, that one which does not keeps nobody's storage busy.
  */
 static int64_t fs_sync_all(struct virtio_fs *fs, struct fs_request *request, struct iov_cursor *out)

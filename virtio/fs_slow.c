@@ -98,7 +98,7 @@ static int64_t fs_slow_copy(const struct fs_slow_job *job)
 	return n < 0 ? -errno : n;
 }
 
-static int64_t fs_slow_do(struct fs_slow_job *job)
+static int64_t fs_slow_do(struct virtio_fs *fs, struct fs_slow_job *job)
 {
 	const struct fuse_fallocate_in *allocate = &job->args.fallocate;
 	ssize_t ret;
@@ -121,8 +121,7 @@ static int64_t fs_slow_do(struct fs_slow_job *job)
 		job->own_fd = -1;
 		break;
 	case FUSE_SYNCFS:
-		ret = syncfs(job->fd);
-		break;
+		return fs_sync_each(fs, job->fd);
 	default:
 		assert(job->opcode == FUSE_FSYNC || job->opcode == FUSE_FSYNCDIR);
 		ret = job->args.fsync.fsync_flags & FUSE_FSYNC_FDATASYNC ? fdatasync(job->fd)
@@ -138,7 +137,7 @@ static void fs_slow_execute(void *arg, struct disk_job *job)
 
 	slow->result = atomic_load_explicit(&fs->slow.cancel, memory_order_relaxed)
 			       ? -EINTR
-			       : fs_slow_do(slow);
+			       : fs_slow_do(fs, slow);
 }
 
 /* ---- answers; the loop's thread ---- */
@@ -247,7 +246,7 @@ static struct fs_slow_job *fs_slow_make(const struct fs_request *request,
 static int64_t fs_slow_wait(struct virtio_fs *fs, struct fs_slow_job *job, struct iov_cursor *out)
 {
 	struct fuse_write_out size;
-	int64_t ret = fs_slow_do(job);
+	int64_t ret = fs_slow_do(fs, job);
 
 	if (ret >= 0 && fs_slow_tells_size(job)) {
 		size = (struct fuse_write_out){.size = (uint32_t)ret};

@@ -341,6 +341,65 @@ static void teardown_apart(void)
 	fs_teardown();
 }
 
+static _Atomic unsigned int n_synced;
+static dev_t other;
+static int other_error;
+
+int syncfs(int fd)
+{
+	struct stat st;
+
+	n_synced++;
+	errno = 0;
+	if (fstat(fd, &st) == 0 && st.st_dev == other)
+		errno = other_error;
+	return errno ? -1 : 0;
+}
+
+static int sync_all(void)
+{
+	n_synced = 0;
+	fs_ask(FUSE_SYNCFS, FUSE_ROOT_ID, &(struct fuse_syncfs_in){0}, 8, NULL, 0);
+	return fs_error;
+}
+
+/* Each once, however often it was met. */
+START_TEST(syncing_with_others_below)
+{
+	if (!apart)
+		return;
+	fs_create_file("file", O_RDWR, 0644);
+	ck_assert_int_eq(sync_all(), 0);
+	ck_assert_uint_eq(n_synced, 1);
+	other = fs_stat_of("dir").st_dev;
+	for (unsigned int i = 0; i < 3; i++)
+		fs_lookup(FUSE_ROOT_ID, "dir");
+	fs_create_file("file2", O_RDWR, 0644);
+	other_error = EIO;
+	ck_assert_int_eq(sync_all(), -EIO);
+	ck_assert_uint_eq(n_synced, 2);
+	/* Not done yet */
+	other_error = 0;
+	ck_assert_int_eq(sync_all(), 0);
+	ck_assert_uint_eq(n_synced, 2);
+	ck_assert_int_eq(sync_all(), 0);
+	ck_assert_uint_eq(n_synced, 0);
+	/* Mounted while the guest runs */
+	ck_assert_int_eq(mount("none", fs_path("late"), "ramfs", 0, NULL), 0);
+	fs_begin_session(0);
+	fs_lookup(FUSE_ROOT_ID, "late");
+	fs_create_file("file3", O_RDWR, 0644);
+	ck_assert_int_eq(sync_all(), 0);
+	ck_assert_uint_eq(n_synced, 3);
+	/* As many as there is room for */
+	atomic_store(&fs.n_others, VIRTIO_FS_DEVICES);
+	fs.other_devices[1] = 0;
+	fs_lookup(FUSE_ROOT_ID, "late");
+	ck_assert_uint_eq(fs.n_others, VIRTIO_FS_DEVICES);
+	atomic_store(&fs.n_others, 2);
+}
+END_TEST
+
 static int flush(uint64_t fh)
 {
 	fs_ask(FUSE_FLUSH, 5, &(struct fuse_flush_in){.fh = fh}, sizeof(struct fuse_flush_in), NULL,
@@ -396,6 +455,7 @@ static Suite *fs_suite(void)
 	suite_add_tcase(s, later);
 	tcase_add_checked_fixture(mounts, setup_apart, teardown_apart);
 	tcase_add_test(mounts, closing_with_others_below);
+	tcase_add_test(mounts, syncing_with_others_below);
 	suite_add_tcase(s, mounts);
 	return s;
 }
