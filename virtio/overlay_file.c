@@ -23,6 +23,8 @@
 #define OVERLAY_SAMPLE	   (64u << 10)
 /* Data start where every host's file system has a block boundary. */
 #define OVERLAY_DATA_ALIGN (1u << 20)
+#define OVERLAY_TRIES	   10 /* of a name that others take away */
+#define OVERLAY_IN_USE	   "it is in use (locked) by another disk or program"
 
 _Static_assert(sizeof(OVERLAY_MAGIC) - 1 == sizeof(((struct overlay_header *)0)->magic), "16");
 _Static_assert(sizeof(struct overlay_header) == 56, "no padding");
@@ -153,8 +155,7 @@ static int overlay_file_lock(int fd, const char *path)
 	if (fcntl(fd, F_OFD_SETLK, &whole) == 0)
 		return 0;
 	if (errno == EAGAIN || errno == EACCES)
-		return overlay_file_refuse(path, -EBUSY,
-					   "it is in use (locked) by another disk or program");
+		return overlay_file_refuse(path, -EBUSY, OVERLAY_IN_USE);
 	log_warn("overlay '%s' cannot be locked (%s): nothing keeps others from writing to it",
 		 path, strerror(errno));
 	return 0;
@@ -317,33 +318,56 @@ static int overlay_file_create(const char *path, const struct overlay_base *base
 	return fd;
 }
 
-int overlay_file_open_kept(const char *path, const struct overlay_base *base, const char *base_name,
-			   bool *made)
+static int overlay_file_make(const char *path, const struct overlay_base *base)
 {
-	/* O_NONBLOCK: what is a pipe is refused and not waited for */
-	int fd = open(path, O_RDWR | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-	int ret;
+	int fd = overlay_file_create(path, base);
 
-	*made = fd < 0;
-	if (fd < 0 && errno != ENOENT)
-		return overlay_file_refuse(path, -errno, strerror(errno));
-	if (fd < 0) {
-		fd = overlay_file_create(path, base);
-		if (fd == -EEXIST)
-			return overlay_file_refuse(
-				path, fd, "it is a symbolic link to nothing, or was made just now");
-		if (fd < 0 && fd != -EBUSY)
-			log_error("cannot make overlay '%s': %s", path, strerror(-fd));
-		return fd;
-	}
-	ret = overlay_file_check(fd, path, base, base_name);
+	if (fd == -EEXIST)
+		return overlay_file_refuse(
+			path, fd, "it is a symbolic link to nothing, or was made just now");
+	if (fd < 0 && fd != -EBUSY)
+		log_error("cannot make overlay '%s': %s", path, strerror(-fd));
+	return fd;
+}
+
+/* Returns 0, negative errno, or -EAGAIN when it lost its name meanwhile: who made it has ended, and never wrote to it. */
+static int overlay_file_take(int fd, const char *path, const struct overlay_base *base,
+			     const char *base_name)
+{
+	struct stat st, named;
+	int ret = overlay_file_check(fd, path, base, base_name);
+
 	if (ret == 0 && fcntl(fd, F_SETFL, 0) < 0)
 		ret = overlay_file_refuse(path, -errno, strerror(errno));
 	if (ret == 0)
 		ret = overlay_file_lock(fd, path);
 	if (ret < 0)
+		return ret;
+	if (fstat(fd, &st) == 0 && stat(path, &named) == 0 && named.st_dev == st.st_dev &&
+	    named.st_ino == st.st_ino)
+		return 0;
+	return -EAGAIN;
+}
+
+int overlay_file_open_kept(const char *path, const struct overlay_base *base, const char *base_name,
+			   bool *made)
+{
+	for (unsigned int i = 0; i < OVERLAY_TRIES; i++) {
+		/* O_NONBLOCK: what is a pipe is refused and not waited for */
+		int fd = open(path, O_RDWR | O_CLOEXEC | O_NOCTTY | O_NONBLOCK), ret;
+
+		*made = fd < 0;
+		if (fd < 0)
+			return errno == ENOENT ? overlay_file_make(path, base)
+					       : overlay_file_refuse(path, -errno, strerror(errno));
+		ret = overlay_file_take(fd, path, base, base_name);
+		if (ret == 0)
+			return fd;
 		close(fd);
-	return ret < 0 ? ret : fd;
+		if (ret != -EAGAIN)
+			return ret;
+	}
+	return overlay_file_refuse(path, -EBUSY, OVERLAY_IN_USE);
 }
 
 /* The part [at, end) of the bitmap, in which data are. */
