@@ -124,6 +124,15 @@ refused 'a disk' "cannot write a dump of the guest to './disk': the machine is m
 refused 'the console' "cannot write a dump of the guest to './con': the console goes to this file" --console file=con --dump-guest ./con
 refused 'no name' '--dump-guest needs the name of a file' --dump-guest ''
 refused 'a machine that cannot be made' "cannot open disk 'none': No such file or directory" --disk none --dump-guest new
+if [ "$(id -u)" = 0 ]; then
+	echo theirs >theirs
+	chmod 666 theirs
+	chown 65534 theirs
+	refused "another user's file" "cannot write a dump of the guest to 'theirs': it belongs to another user" --dump-guest theirs
+	[ "$(cat theirs)" = theirs ] || fail "another user's file was changed"
+else
+	note "another user's file needs the rights of root"
+fi
 [ ! -e new ] && [ ! -e con ] || fail 'what was refused has left a file'
 cmp kernel "$guests/halt.bz64" && cmp disk kernel || fail 'what was refused has changed a file'
 

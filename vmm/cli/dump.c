@@ -233,6 +233,9 @@ static const char *dump_is_unfit(const struct options *options)
 
 	if (fstat(options->config.dump_fd, &st) < 0 || !S_ISREG(st.st_mode))
 		return "it is no regular file";
+	/* It would read all of the guest's memory. One that we made counts as ours, whoever has it on a file server. */
+	if (st.st_uid != geteuid() && !made_has(options->dump_guest))
+		return "it belongs to another user";
 	return dump_is_taken(&st, options);
 }
 

@@ -65,10 +65,18 @@ int made_open(const char *path, int flags, mode_t mode)
 	sigprocmask(SIG_SETMASK, &old, NULL);
 	if (fd != -EEXIST)
 		return fd;
-	fd = open(path, flags);
-	if (fd < 0 && errno == ENOENT)
-		fd = open(path, flags | O_CREAT, mode);
+	/* O_CREAT still: the kernel refuses what others laid out in /tmp only with it (fs.protected_regular). */
+	fd = open(path, flags | O_CREAT, mode);
 	return fd < 0 ? -errno : fd;
+}
+
+bool made_has(const char *path)
+{
+	for (int i = 0; i < made_n; i++) {
+		if (made_files[i] == path)
+			return true;
+	}
+	return false;
 }
 
 /* It is somebody else's. */

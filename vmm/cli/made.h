@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 /*
@@ -20,6 +21,9 @@ int made_open(const char *path, int flags, mode_t mode);
  * ours to remove. Returns 0, also for what is no regular file or cannot be locked, or -EBUSY.
  */
 int made_lock(int fd, const char *path);
+
+/* Whether made_open() has made the file of that path, by the same pointer. */
+bool made_has(const char *path);
 
 /* What is said of a file that another program has locked. */
 #define MADE_IN_USE "it is in use (locked) by another program"
