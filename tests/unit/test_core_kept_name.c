@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "vmm/core/kept_name.h"
@@ -116,6 +118,76 @@ static int listen_at(struct kept_name *kept, const char *at, int *fd)
 	return err;
 }
 
+static const char *second_at; /* where a second start listens while the first is about to */
+static struct kept_name second_kept;
+static int second_fd, second_err;
+
+/* In place of the one of libc. */
+int listen(int fd, int backlog)
+{
+	const char *at = second_at;
+
+	second_at = NULL;
+	if (at)
+		second_err = listen_at(&second_kept, at, &second_fd);
+	return (int)syscall(SYS_listen, fd, backlog);
+}
+
+/* One of two that start at once gets the name, and keeps it; also where a killed one's is in the way. */
+START_TEST(test_two_sockets)
+{
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	int fd, client = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct kept_name kept;
+
+	unlink(path);
+	strcpy(addr.sun_path, path);
+	if (_i) {
+		ck_assert_int_eq(listen_at(&kept, path, &fd), 0);
+		close(fd);
+		kept_name_close(&kept);
+	}
+	second_at = path;
+	ck_assert_int_eq(listen_at(&kept, path, &fd), -EADDRINUSE);
+	ck_assert_int_eq(second_err, 0);
+	close(fd);
+	ck_assert_int_eq(connect(client, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	kept_name_remove(&second_kept);
+	kept_name_close(&second_kept);
+	ck_assert_int_eq(rmdir(dir), 0);
+}
+END_TEST
+
+/* As long as the name of a socket may be: there is no room for a longer one. */
+START_TEST(test_long_socket)
+{
+	char at[108], name[108];
+	struct kept_name kept;
+	int fd;
+
+	memset(name, 'x', sizeof(name));
+	snprintf(at, sizeof(at), "%s/%.*s", dir, 106 - (int)strlen(dir), name);
+	/* A short name in a long directory. */
+	if (_i) {
+		at[sizeof(at) - 4] = '\0';
+		ck_assert_int_eq(mkdir(at, 0700), 0);
+		strcat(at, "/s");
+	}
+	ck_assert_int_eq(listen_at(&kept, at, &fd), 0);
+	ck_assert_int_eq(stat(at, &made), 0);
+	ck_assert(S_ISSOCK(made.st_mode));
+	kept_name_remove(&kept);
+	kept_name_close(&kept);
+	close(fd);
+	unlink(path);
+	if (_i) {
+		*strrchr(at, '/') = '\0';
+		ck_assert_int_eq(rmdir(at), 0);
+	}
+	ck_assert_int_eq(rmdir(dir), 0);
+}
+END_TEST
+
 START_TEST(test_socket)
 {
 	struct kept_name kept, other;
@@ -175,6 +247,8 @@ int main(void)
 	tcase_add_test(tc, test_no_directory);
 	tcase_add_test(tc, test_directories);
 	tcase_add_test(tc, test_socket);
+	tcase_add_loop_test(tc, test_two_sockets, 0, 2);
+	tcase_add_loop_test(tc, test_long_socket, 0, 2);
 	tcase_add_test(tc, test_no_socket);
 	suite_add_tcase(suite, tc);
 	srunner_run_all(runner, CK_NORMAL);

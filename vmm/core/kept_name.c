@@ -2,9 +2,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -39,59 +42,98 @@ int kept_name_open(struct kept_name *kept, const char *path, const struct stat *
 	return 0;
 }
 
-/* Whether the file is a socket that nobody listens on. */
-static bool kept_name_is_stale(const struct sockaddr_un *addr)
+/* Whether something has the name, which *st tells of, and it is no socket that nobody listens on. */
+static bool kept_name_is_taken(const struct sockaddr_un *addr, struct stat *st)
 {
-	struct stat st;
 	bool stale;
 	int fd;
 
-	if (lstat(addr->sun_path, &st) < 0 || !S_ISSOCK(st.st_mode))
+	if (lstat(addr->sun_path, st) < 0)
 		return false;
+	if (!S_ISSOCK(st->st_mode))
+		return true;
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	stale = fd >= 0 && connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) < 0 &&
 		errno == ECONNREFUSED;
 	if (fd >= 0)
 		close(fd);
-	return stale;
+	return !stale;
 }
 
-/* bind() makes the file with the mode of the socket, so that it is never open to others. */
-static int kept_name_bind(int fd, const struct sockaddr_un *addr)
+/*
+ * Under a name of its own until it listens, for one that does not looks like one that was left behind. bind() makes the file with the
+ * mode of the socket, so that it is never open to others.
+ */
+static int kept_name_bind(struct kept_name *kept, int fd, const char *path, const char *own,
+			  int backlog)
 {
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	const char *slash = strrchr(path, '/');
+	int len = slash ? (int)(slash + 1 - path) : 0, err = 0;
+	struct stat st;
+
+	if ((size_t)snprintf(addr.sun_path, sizeof(addr.sun_path), "%.*s%s", len, path, own) >=
+	    sizeof(addr.sun_path))
+		snprintf(addr.sun_path, sizeof(addr.sun_path), "/proc/self/fd/%d/%s", kept->dir,
+			 own);
+	if (fchmod(fd, 0600) < 0 || bind(fd, (const struct sockaddr *)&addr, sizeof(addr)) < 0)
+		return -errno;
+	if (listen(fd, backlog) < 0 || fstatat(kept->dir, own, &st, AT_SYMLINK_NOFOLLOW) < 0) {
+		err = -errno;
+		unlinkat(kept->dir, own, 0);
+		return err;
+	}
+	kept->device = st.st_dev;
+	kept->inode = st.st_ino;
+	return 0;
+}
+
+/* From its own name to the wanted one, in one step. Returns 0, -EEXIST or another error. */
+static int kept_name_take(const struct kept_name *kept, const char *own,
+			  const struct sockaddr_un *addr)
+{
+	struct stat st;
 	int err;
 
-	if (fchmod(fd, 0600) < 0)
-		return -errno;
-	err = bind(fd, (const struct sockaddr *)addr, sizeof(*addr)) < 0 ? -errno : 0;
-	if (err == -EADDRINUSE && kept_name_is_stale(addr)) {
-		unlink(addr->sun_path);
-		err = bind(fd, (const struct sockaddr *)addr, sizeof(*addr)) < 0 ? -errno : 0;
-	}
+	if (renameat2(kept->dir, own, kept->dir, kept->name, RENAME_NOREPLACE) == 0)
+		return 0;
+	/* EINVAL: the file system cannot do that. */
+	err = -errno;
+	if ((err == -EEXIST || err == -EINVAL) && !kept_name_is_taken(addr, &st))
+		err = renameat(kept->dir, own, kept->dir, kept->name) < 0 ? -errno : 0;
 	return err;
 }
 
 int kept_name_listen(struct kept_name *kept, int fd, const char *path, int backlog)
 {
 	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	struct stat st = {0};
 	size_t len = strlen(path);
-	struct stat st;
+	uint32_t random;
+	char own[16];
 	int err;
 
 	*kept = (struct kept_name)KEPT_NAME_NONE;
 	if (len == 0 || len >= sizeof(addr.sun_path))
 		return len ? -ENAMETOOLONG : -EINVAL;
 	memcpy(addr.sun_path, path, len);
-	err = kept_name_bind(fd, &addr);
+	/* What is refused leaves the directory as it was. */
+	if (kept_name_is_taken(&addr, &st))
+		return -EADDRINUSE;
+	if (getrandom(&random, sizeof(random), 0) < 0)
+		return -errno;
+	snprintf(own, sizeof(own), ".vmm-%08" PRIx32, random);
+	err = kept_name_open(kept, path, &st);
+	if (err == 0)
+		err = kept_name_bind(kept, fd, path, own, backlog);
+	if (err == 0) {
+		err = kept_name_take(kept, own, &addr);
+		if (err < 0)
+			unlinkat(kept->dir, own, 0);
+	}
 	if (err < 0)
-		return err;
-	if (lstat(path, &st) < 0 || listen(fd, backlog) < 0)
-		err = -errno;
-	else
-		err = kept_name_open(kept, path, &st);
-	if (err < 0)
-		unlink(path);
-	return err;
+		kept_name_close(kept);
+	return err == -EEXIST ? -EADDRINUSE : err;
 }
 
 void kept_name_remove(struct kept_name *kept)
