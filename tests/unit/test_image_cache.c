@@ -1,17 +1,24 @@
-/* Images in the cache are removed, and not while they are used, also where locks want what they want over NFS: this program brings its own flock(). */
+/*
+ * Images in the cache are removed, and not while they are used, also where locks want what they want over NFS; a file of the user's stays.
+ * This program brings its own flock() and openat().
+ */
 #include <check.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "tests/unit/run_suite.h"
 #include "vmm/image/image_cache.h"
 #include "vmm/image/image_entry.h"
+#include "vmm/image/image_file.h"
 
 #define HEX "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 
@@ -30,6 +37,23 @@ int flock(int fd, int operation)
 		return -1;
 	}
 	return (int)syscall(SYS_flock, fd, operation);
+}
+
+static bool no_tmpfile; /* as on some file systems */
+
+int openat(int at, const char *path, int flags, ...)
+{
+	va_list args;
+	mode_t mode;
+
+	va_start(args, flags);
+	mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(args, mode_t) : 0;
+	va_end(args);
+	if (no_tmpfile && (flags & O_TMPFILE) == O_TMPFILE) {
+		errno = EOPNOTSUPP;
+		return -1;
+	}
+	return (int)syscall(SYS_openat, at, path, flags, mode);
 }
 
 static void setup(void)
@@ -111,6 +135,36 @@ START_TEST(what_is_not_used_goes)
 }
 END_TEST
 
+/* One that appears while a file is made: of the user it stays, in the cache it is replaced; with and without a file without a name. */
+START_TEST(what_appears_meanwhile)
+{
+	bool cached = _i & 1;
+	struct image_file file;
+	struct stat st;
+	int fd;
+
+	umask(022);
+	no_tmpfile = _i & 2;
+	ck_assert_int_eq(image_file_begin(&file, cache.dir, dir, "x", cached), 0);
+	ck_assert(file.named == no_tmpfile);
+	ck_assert_int_eq(write(file.fd, "made", 4), 4);
+	fd = openat(cache.dir, "x", O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(image_file_finish(&file), cached ? 0 : -EEXIST);
+	ck_assert_int_eq(fstatat(cache.dir, "x", &st, 0), 0);
+	ck_assert_int_eq(st.st_size, cached ? 4 : 0);
+	ck_assert_uint_eq(st.st_mode & 07777, 0600);
+	ck_assert_int_eq(unlinkat(cache.dir, "x", 0), 0);
+	close(fd);
+	/* and where nothing appears */
+	ck_assert_int_eq(image_file_begin(&file, cache.dir, dir, "x", cached), 0);
+	ck_assert_int_eq(image_file_finish(&file), 0);
+	ck_assert_int_eq(fstatat(cache.dir, "x", &st, 0), 0);
+	ck_assert_int_eq(st.st_mode & 0077, cached ? 0 : 0044);
+	ck_assert_int_eq(unlinkat(cache.dir, "x", 0), 0);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("image/cache");
@@ -119,6 +173,7 @@ int main(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, what_is_used_stays);
 	tcase_add_loop_test(tc, what_is_not_used_goes, 0, 2);
+	tcase_add_loop_test(tc, what_appears_meanwhile, 0, 4);
 	suite_add_tcase(s, tc);
 	return run_suite(s);
 }

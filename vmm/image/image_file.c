@@ -6,12 +6,15 @@
 #include <string.h>
 #include <unistd.h>
 
-int image_file_begin(struct image_file *file, int dir, const char *dir_path, const char *name)
+int image_file_begin(struct image_file *file, int dir, const char *dir_path, const char *name,
+		     bool cached)
 {
-	*file = (struct image_file){.dir = dir};
+	mode_t mode = cached ? 0600 : 0644;
+
+	*file = (struct image_file){.dir = dir, .cached = cached};
 	if ((size_t)snprintf(file->name, sizeof(file->name), "%s", name) + 4 >= sizeof(file->name))
 		return -ENAMETOOLONG;
-	file->fd = openat(dir, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0644);
+	file->fd = openat(dir, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, mode);
 	if (file->fd >= 0)
 		return 0;
 	if (errno != EOPNOTSUPP && errno != EISDIR && errno != ENOENT && errno != EINVAL)
@@ -20,8 +23,21 @@ int image_file_begin(struct image_file *file, int dir, const char *dir_path, con
 	if ((size_t)snprintf(file->path, sizeof(file->path), "%s/%s.new", dir_path, name) >=
 	    sizeof(file->path))
 		return -ENAMETOOLONG;
-	file->fd = open(file->path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
+	file->fd = open(file->path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
 	return file->fd < 0 ? -errno : 0;
+}
+
+static int image_file_rename(const struct image_file *file)
+{
+	if (file->cached)
+		return renameat(AT_FDCWD, file->path, file->dir, file->name);
+	if (renameat2(AT_FDCWD, file->path, file->dir, file->name, RENAME_NOREPLACE) == 0)
+		return 0;
+	/* EINVAL: the file system cannot do that. */
+	if (errno != EINVAL || linkat(AT_FDCWD, file->path, file->dir, file->name, 0) < 0)
+		return -1;
+	unlink(file->path);
+	return 0;
 }
 
 static int image_file_link(const struct image_file *file)
@@ -29,11 +45,11 @@ static int image_file_link(const struct image_file *file)
 	char from[32];
 
 	if (file->named)
-		return renameat(AT_FDCWD, file->path, file->dir, file->name);
+		return image_file_rename(file);
 	snprintf(from, sizeof(from), "/proc/self/fd/%d", file->fd);
 	if (linkat(AT_FDCWD, from, file->dir, file->name, AT_SYMLINK_FOLLOW) == 0)
 		return 0;
-	if (errno != EEXIST || unlinkat(file->dir, file->name, 0) < 0)
+	if (errno != EEXIST || !file->cached || unlinkat(file->dir, file->name, 0) < 0)
 		return -1;
 	return linkat(AT_FDCWD, from, file->dir, file->name, AT_SYMLINK_FOLLOW);
 }

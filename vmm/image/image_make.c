@@ -35,7 +35,7 @@ int image_make_file(struct image_make *make, int dir, const char *dir_path, cons
 		    bool sealed, const struct image_progress *progress, struct image_why *why)
 {
 	struct image_file file;
-	int err = image_file_begin(&file, dir, dir_path, name);
+	int err = image_file_begin(&file, dir, dir_path, name, sealed);
 
 	if (err == 0) {
 		err = image_unpack(&make->source, &make->manifest, file.fd,

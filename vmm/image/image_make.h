@@ -30,7 +30,7 @@ int image_make_open(struct image_make *make, const struct image_ref *ref, struct
 
 const char *image_make_digest(const struct image_make *make);
 
-/* Makes a squashfs of that name, with the configuration behind it if wanted (image_entry.h). Returns 0 or negative errno. */
+/* Makes a squashfs of that name; sealed: for the cache, with the configuration behind it (image_entry.h). Returns 0 or negative errno. */
 int image_make_file(struct image_make *make, int dir, const char *dir_path, const char *name,
 		    bool sealed, const struct image_progress *progress, struct image_why *why);
 

@@ -73,7 +73,7 @@ void image_memo_write(const struct image_memo *memo, const struct image_cache *c
 {
 	struct image_file file;
 
-	if (image_file_begin(&file, cache->dir, cache->path, memo->name) < 0)
+	if (image_file_begin(&file, cache->dir, cache->path, memo->name, true) < 0)
 		return;
 	if (dprintf(file.fd, "%s\n%s", hex, memo->text) > 0)
 		image_file_finish(&file);

@@ -122,7 +122,7 @@ static int image_pack_dir(const struct image_packer *packer, const char *from, c
 	dir = open(dir_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (dir < 0)
 		return image_fail(why, -errno, "cannot open '%s': %s", dir_path, strerror(errno));
-	err = image_file_begin(&file, dir, dir_path, slash ? slash + 1 : path);
+	err = image_file_begin(&file, dir, dir_path, slash ? slash + 1 : path, false);
 	if (err < 0) {
 		image_fail(why, err, "cannot write '%s': %s", path, strerror(-err));
 	} else {
