@@ -1,6 +1,6 @@
 /*
  * Images in the cache are removed, and not while they are used, also where locks want what they want over NFS; a file of the user's stays.
- * This program brings its own flock() and openat().
+ * This program brings its own flock(), openat() and usleep().
  */
 #include <check.h>
 #include <errno.h>
@@ -37,6 +37,14 @@ int flock(int fd, int operation)
 		return -1;
 	}
 	return (int)syscall(SYS_flock, fd, operation);
+}
+
+static uint64_t slept; /* us */
+
+int usleep(useconds_t us)
+{
+	slept += us;
+	return 0;
 }
 
 static bool no_tmpfile; /* as on some file systems */
@@ -135,6 +143,26 @@ START_TEST(what_is_not_used_goes)
 }
 END_TEST
 
+/* By somebody who may read it and does not let go. */
+START_TEST(what_is_locked_is_not_waited_for)
+{
+	struct image_entry entry;
+	int fd = openat(cache.dir, HEX IMAGE_ENTRY_SUFFIX, O_RDWR | O_CLOEXEC);
+
+	ck_assert_int_eq(flock(fd, LOCK_EX), 0);
+	slept = 0;
+	ck_assert_int_eq(image_entry_open(&entry, &cache, HEX, false), -EWOULDBLOCK);
+	ck_assert_int_lt(entry.fd, 0);
+	ck_assert_uint_gt(slept, 5000000);
+	ck_assert_uint_lt(slept, 20000000);
+	slept = 0;
+	check_list(0, 0);
+	ck_assert_uint_lt(slept, 1000000);
+	close(fd);
+	check_list(1, 0);
+}
+END_TEST
+
 /* One that appears while a file is made: of the user it stays, in the cache it is replaced; with and without a file without a name. */
 START_TEST(what_appears_meanwhile)
 {
@@ -173,6 +201,7 @@ int main(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, what_is_used_stays);
 	tcase_add_loop_test(tc, what_is_not_used_goes, 0, 2);
+	tcase_add_test(tc, what_is_locked_is_not_waited_for);
 	tcase_add_loop_test(tc, what_appears_meanwhile, 0, 4);
 	suite_add_tcase(s, tc);
 	return run_suite(s);

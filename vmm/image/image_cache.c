@@ -85,13 +85,21 @@ static int image_cache_lock(const struct image_cache *cache, const char *hex, bo
 }
 
 static int image_cache_use(const struct image_cache *cache, const char *hex,
-			   struct image_entry *entry)
+			   struct image_entry *entry, struct image_why *why)
 {
 	int err = image_entry_open(entry, cache, hex, false);
 
 	if (err == 0)
 		futimens(entry->fd, NULL); /* it was used now */
+	if (err == -EWOULDBLOCK)
+		image_fail(why, err, "'%s' is locked by another program", entry->path);
 	return err;
+}
+
+/* It has to be made; the reason of another error is told. */
+static bool image_cache_lacks(int err)
+{
+	return err < 0 && err != -EWOULDBLOCK;
 }
 
 static int image_cache_make(struct image_cache *cache, struct image_make *make, const char *hex,
@@ -103,8 +111,8 @@ static int image_cache_make(struct image_cache *cache, struct image_make *make, 
 	if (lock < 0)
 		return image_fail(why, lock, "cannot lock the image cache '%s': %s", cache->path,
 				  strerror(-lock));
-	err = image_cache_use(cache, hex, entry);
-	if (err < 0) {
+	err = image_cache_use(cache, hex, entry, why);
+	if (image_cache_lacks(err)) {
 		char name[96];
 
 		/* Of who was killed; the lock is ours. */
@@ -113,8 +121,8 @@ static int image_cache_make(struct image_cache *cache, struct image_make *make, 
 		snprintf(name, sizeof(name), "%s" IMAGE_ENTRY_SUFFIX, hex);
 		err = image_make_file(make, cache->dir, cache->path, name, true, progress, why);
 		if (err == 0) {
-			err = image_cache_use(cache, hex, entry);
-			if (err < 0)
+			err = image_cache_use(cache, hex, entry, why);
+			if (image_cache_lacks(err))
 				image_fail(why, err, "cannot open '%s/%s': %s", cache->path, name,
 					   strerror(-err));
 		}
@@ -135,14 +143,17 @@ int image_cache_get(struct image_cache *cache, const struct image_ref *ref,
 
 	if (err < 0)
 		return err;
-	if (image_memo_read(&memo, cache, hex) && image_cache_use(cache, hex, entry) == 0)
-		return 0;
+	if (image_memo_read(&memo, cache, hex)) {
+		err = image_cache_use(cache, hex, entry, why);
+		if (!image_cache_lacks(err))
+			return err;
+	}
 	err = image_make_open(&make, ref, why);
 	if (err == 0) {
 		snprintf(hex, sizeof(hex), "%s", image_make_digest(&make) + strlen("sha256:"));
 		/* The same image may have come from elsewhere. */
-		err = image_cache_use(cache, hex, entry);
-		if (err < 0)
+		err = image_cache_use(cache, hex, entry, why);
+		if (image_cache_lacks(err))
 			err = image_cache_make(cache, &make, hex, progress, entry, why);
 		if (err == 0) {
 			image_memo_write(&memo, cache, hex);

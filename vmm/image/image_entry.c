@@ -11,6 +11,11 @@
 
 #define BLOCK 4096 /* bytes: an image is made of whole ones */
 
+/* of a lock that somebody holds */
+#define LOCK_PAUSE	   20000 /* us */
+#define LOCK_TRIES	   500	 /* 10 s */
+#define LOCK_TRIES_TO_TAKE 10	 /* among many */
+
 struct image_seal {
 	char magic[8];
 	uint64_t at; /* of the strings */
@@ -72,12 +77,23 @@ static int image_entry_read(struct image_entry *entry)
 	return 0;
 }
 
+/* Who removes it or looks at all holds it for a moment; who else may read it could hold it for ever. */
+static int image_entry_share(int fd, unsigned int tries)
+{
+	while (flock(fd, LOCK_SH | LOCK_NB) < 0) {
+		if (errno != EWOULDBLOCK || --tries == 0)
+			return -errno;
+		usleep(LOCK_PAUSE);
+	}
+	return 0;
+}
+
 int image_entry_open(struct image_entry *entry, const struct image_cache *cache, const char *hex,
 		     bool to_take)
 {
 	struct stat st;
 	char name[96];
-	int err = 0;
+	int err;
 
 	*entry = (struct image_entry){.fd = -1};
 	snprintf(entry->digest, sizeof(entry->digest), "sha256:%.64s", hex);
@@ -89,10 +105,11 @@ int image_entry_open(struct image_entry *entry, const struct image_cache *cache,
 		entry->fd = openat(cache->dir, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 	if (entry->fd < 0)
 		return -errno;
-	/* Who removes it holds it for a moment, and then it has no name any more. */
-	if (flock(entry->fd, LOCK_SH) < 0 || fstat(entry->fd, &st) < 0)
+	err = image_entry_share(entry->fd, to_take ? LOCK_TRIES_TO_TAKE : LOCK_TRIES);
+	if (err == 0 && fstat(entry->fd, &st) < 0)
 		err = -errno;
-	else if (st.st_nlink == 0 || !S_ISREG(st.st_mode))
+	/* It was removed. */
+	else if (err == 0 && (st.st_nlink == 0 || !S_ISREG(st.st_mode)))
 		err = -ENOENT;
 	if (err == 0) {
 		entry->size = (uint64_t)st.st_size;
