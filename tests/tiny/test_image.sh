@@ -283,6 +283,7 @@ rm -rf "$cache"
 start docker-archive:gz.tar
 [ "$(images)" = 1 ] || fail "the first start: $(<"$tmp/err")"
 was=$(stat -c '%i %W' "$cache"/*.squashfs)
+[ "$(stat -c %a "$cache"/*.squashfs)" = 600 ] || fail "the first start: mode $(stat -c %a "$cache"/*.squashfs)"
 # No library, no program, and nothing of the archive is read.
 if command -v strace >/dev/null; then
 	run strace -f -o trace "$vmm" --kernel /dev/null --image-cache "$cache" --root docker-archive:gz.tar -- true
@@ -298,6 +299,11 @@ start docker-archive:copy.tar
 "$vmm" "${kept[@]}" ls >ls.out
 grep -qE "^[0-9a-f]{12} +1M  $(date +%Y)-\S+ \S+ +test:1\$" ls.out || fail "ls: $(<ls.out)"
 "$vmm" "${kept[@]}" du | grep -q "^1 images, 1M of at most 16384M, in $cache\$" || fail 'du'
+
+# A command of very many words is no work.
+make_docker many.tar many "\"Cmd\":[\"true\"$(printf ',""%.0s' {1..400000})]" l1.tar
+expect 125 'very many words' timeout 20 "$vmm" --kernel /dev/null --image-cache "$cache" --root docker-archive:many.tar
+grep -q "cannot boot '/dev/null'" "$tmp/err" || fail "very many words: $(<"$tmp/err")"
 
 rm -rf "$cache"
 make_docker escape.tar 'a\u001b[31mb\nc\u009bü' "$config" l1.tar

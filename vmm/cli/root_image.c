@@ -19,12 +19,30 @@ static char *root_image_string(const struct root *root, uint32_t n)
 	return config->text + (string - config->text);
 }
 
+/* There may be very many: each is looked for from the one before. */
+static char *root_image_next(char **at)
+{
+	char *string = *at;
+
+	*at += strlen(string) + 1;
+	return string;
+}
+
+/* For the one of that number, which need not be there, to be the next. */
+static char *root_image_begin(const struct root *root, uint32_t n)
+{
+	char *at = root_image_string(root, n - 1);
+
+	root_image_next(&at);
+	return at;
+}
+
 /* As docker does it: what is behind "--" stands for the image's command, and its entrypoint stays. */
 static int root_image_choose_command(const struct root *root, struct options *options)
 {
 	const struct image_config *config = &root->image.config;
-	uint32_t n = 0, first = IMAGE_CONFIG_STRINGS, given = 0;
-	char **args;
+	uint32_t n = 0, given = 0;
+	char **args, *at;
 
 	while (options->command[given])
 		given++;
@@ -33,12 +51,9 @@ static int root_image_choose_command(const struct root *root, struct options *op
 		report("out of memory");
 		return -ENOMEM;
 	}
-	while (n < config->n_entrypoint) {
-		args[n] = root_image_string(root, first + n);
-		n++;
-	}
-	for (uint32_t i = 0; given == 0 && i < config->n_cmd; i++)
-		args[n++] = root_image_string(root, first + config->n_entrypoint + i);
+	at = root_image_begin(root, IMAGE_CONFIG_STRINGS);
+	while (n < config->n_entrypoint + (given == 0 ? config->n_cmd : 0))
+		args[n++] = root_image_next(&at);
 	for (uint32_t i = 0; i < given; i++)
 		args[n++] = options->command[i];
 	options->command = args;
@@ -54,13 +69,14 @@ static int root_image_choose_env(const struct root *root, struct options *option
 	static const char *const of_root[] = {"HOME=", "USER=", "LOGNAME="};
 	const struct image_config *config = &root->image.config;
 	uint32_t first = IMAGE_CONFIG_STRINGS + config->n_entrypoint + config->n_cmd;
+	char *at = root_image_begin(root, first);
 	int err = 0;
 
 	/* The guest finds out what another user's are. */
 	for (size_t i = 0; *root->user && i < 3; i++)
 		options_drop_env(options, of_root[i]);
 	for (uint32_t i = 0; i < config->n_env && err == 0; i++)
-		err = options_add_env(options, root_image_string(root, first + i));
+		err = options_add_env(options, root_image_next(&at));
 	return err;
 }
 
