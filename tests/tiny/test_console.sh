@@ -204,6 +204,25 @@ echo precious >"$tmp/sock"
 expect 125 '--console socket, a file' "${hello[@]}" --console "socket=$tmp/sock"
 [ "$(cat "$tmp/sock")" = precious ] || fail '--console socket: a file was replaced'
 rm "$tmp/sock"
+# Of two that start at once one has the name: the second comes before the first listens.
+if command -v strace >/dev/null; then
+	strace -qq -e trace=listen -e inject=listen:delay_enter=4000000 -o "$tmp/trace" \
+		"${echoing[@]}" --console "socket=$tmp/sock" --timeout 30 </dev/null >/dev/null 2>"$tmp/err1" &
+	first=$!
+	sleep 0.5
+	"${echoing[@]}" --console "socket=$tmp/sock" --timeout 30 </dev/null >/dev/null 2>&1 &
+	second=$!
+	status=0
+	wait "$first" || status=$?
+	[ "$status" = 125 ] && grep -q 'the name is taken' "$tmp/err1" || fail "--console socket, two at once: status $status, says $(cat "$tmp/err1")"
+	"$tmp/client" "$tmp/sock" || fail '--console socket, two at once: the client is not content'
+	status=0
+	wait "$second" || status=$?
+	[ "$status" = 0 ] || fail "--console socket, two at once: status $status"
+	[ -z "$(find "$tmp" -type s)" ] || fail "--console socket, two at once: left are $(find "$tmp" -type s)"
+else
+	note 'strace is missing: two sockets at once are not tried'
+fi
 expect 125 '--console socket, a long name' "${hello[@]}" --console "socket=$tmp/$(printf '%0120d' 0)"
 expect 125 '--console socket, no kernel' "$vmm" --kernel /missing --console "socket=$tmp/sock"
 [ ! -e "$tmp/sock" ] || fail '--console socket: a failed start left it'

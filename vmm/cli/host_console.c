@@ -2,10 +2,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <termios.h>
@@ -150,20 +152,22 @@ static void empty_console_file(const struct host_console *host)
 }
 
 /* A socket to which nobody answers any more is what a vmm that was killed has left behind. */
-static bool is_stale_socket(const struct sockaddr_un *name)
+static bool is_taken(const struct sockaddr_un *name)
 {
 	struct stat st;
 	bool refused;
 	int fd;
 
-	if (lstat(name->sun_path, &st) < 0 || !S_ISSOCK(st.st_mode))
+	if (lstat(name->sun_path, &st) < 0)
 		return false;
+	if (!S_ISSOCK(st.st_mode))
+		return true;
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	refused = fd >= 0 && connect(fd, (const struct sockaddr *)name, sizeof(*name)) < 0 &&
 		  errno == ECONNREFUSED;
 	if (fd >= 0)
 		close(fd);
-	return refused;
+	return !refused;
 }
 
 static const char *console_base(const struct host_console *host)
@@ -190,34 +194,70 @@ static int open_console_dir(struct host_console *host)
 	return 0;
 }
 
+/* From its own name to the wanted one, when that is free or a killed vmm's. */
+static int name_console_socket(const struct host_console *host, const char *own,
+			       const struct sockaddr_un *name)
+{
+	const char *base = console_base(host);
+	int err;
+
+	if (renameat2(host->dir, own, host->dir, base, RENAME_NOREPLACE) == 0)
+		return 0;
+	/* EINVAL: the file system cannot do that. */
+	err = -errno;
+	if ((err == -EEXIST || err == -EINVAL) && !is_taken(name))
+		err = renameat(host->dir, own, host->dir, base) < 0 ? -errno : 0;
+	return err;
+}
+
+/*
+ * Under a name of its own until it listens, for one that does not looks like one that was left behind (vmm/core/kept_name.c does the
+ * same for the library). bind() takes the mode of the socket: it leads to a shell, as likely as not.
+ */
+static int listen_as(struct host_console *host, const char *own)
+{
+	struct sockaddr_un name = {.sun_family = AF_UNIX};
+	struct stat st;
+
+	if ((size_t)snprintf(name.sun_path, sizeof(name.sun_path), "%.*s%s",
+			     (int)(console_base(host) - host->path), host->path,
+			     own) >= sizeof(name.sun_path))
+		snprintf(name.sun_path, sizeof(name.sun_path), "/proc/self/fd/%d/%s", host->dir,
+			 own);
+	if (fchmod(host->fd, 0600) < 0 ||
+	    bind(host->fd, (struct sockaddr *)&name, sizeof(name)) < 0 || listen(host->fd, 8) < 0 ||
+	    fstatat(host->dir, own, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return -errno;
+	host->device = st.st_dev;
+	host->inode = st.st_ino;
+	return 0;
+}
+
 static int bind_console_socket(struct host_console *host)
 {
-	struct sockaddr_un name;
-	struct stat st;
 	int err = open_console_dir(host);
+	struct sockaddr_un name;
+	uint32_t random = 0;
+	char own[16];
 
 	if (err < 0)
 		return err;
 	socket_name(&name, host->path); /* open has looked at its length */
-	if (is_stale_socket(&name))
-		unlink(host->path);
-	/* bind() takes the mode of the socket: it leads to a shell, as likely as not. */
-	if (fchmod(host->fd, 0600) < 0 ||
-	    bind(host->fd, (struct sockaddr *)&name, sizeof(name)) < 0) {
+	/* What is refused leaves the directory as it was. */
+	if (is_taken(&name))
+		err = -EEXIST;
+	else if (getrandom(&random, sizeof(random), 0) < 0)
 		err = -errno;
+	snprintf(own, sizeof(own), ".vmm-%08" PRIx32, random);
+	if (err == 0)
+		err = listen_as(host, own);
+	if (err == 0)
+		err = name_console_socket(host, own, &name);
+	unlinkat(host->dir, own, 0);
+	host->bound = err == 0;
+	if (err < 0)
 		report("cannot make console socket '%s': %s", host->path,
-		       err == -EADDRINUSE ? "the name is taken" : strerror(-err));
-		return err;
-	}
-	if (lstat(host->path, &st) == 0) {
-		host->bound = true;
-		host->device = st.st_dev;
-		host->inode = st.st_ino;
-	}
-	if (listen(host->fd, 8) < 0) {
-		err = -errno;
-		report("cannot listen on console socket '%s': %s", host->path, strerror(-err));
-	}
+		       err == -EEXIST ? "the name is taken" : strerror(-err));
 	return err;
 }
 
