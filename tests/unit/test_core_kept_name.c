@@ -133,6 +133,17 @@ int listen(int fd, int backlog)
 	return (int)syscall(SYS_listen, fd, backlog);
 }
 
+static int second_when_exchanged;
+
+int renameat2(int from_dir, const char *from, int to_dir, const char *to, unsigned int flags)
+{
+	if (second_when_exchanged && flags == RENAME_EXCHANGE) {
+		second_when_exchanged = 0;
+		second_err = listen_at(&second_kept, path, &second_fd);
+	}
+	return (int)syscall(SYS_renameat2, from_dir, from, to_dir, to, flags);
+}
+
 /* One of two that start at once gets the name, and keeps it; also where a killed one's is in the way. */
 START_TEST(test_two_sockets)
 {
@@ -147,7 +158,8 @@ START_TEST(test_two_sockets)
 		close(fd);
 		kept_name_close(&kept);
 	}
-	second_at = path;
+	second_at = _i < 2 ? path : NULL;
+	second_when_exchanged = _i == 2;
 	ck_assert_int_eq(listen_at(&kept, path, &fd), -EADDRINUSE);
 	ck_assert_int_eq(second_err, 0);
 	close(fd);
@@ -247,7 +259,7 @@ int main(void)
 	tcase_add_test(tc, test_no_directory);
 	tcase_add_test(tc, test_directories);
 	tcase_add_test(tc, test_socket);
-	tcase_add_loop_test(tc, test_two_sockets, 0, 2);
+	tcase_add_loop_test(tc, test_two_sockets, 0, 3);
 	tcase_add_loop_test(tc, test_long_socket, 0, 2);
 	tcase_add_test(tc, test_no_socket);
 	suite_add_tcase(suite, tc);

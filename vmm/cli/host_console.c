@@ -194,50 +194,76 @@ static int open_console_dir(struct host_console *host)
 	return 0;
 }
 
-/* From its own name to the wanted one, when that is free or a killed vmm's. */
-static int name_console_socket(const struct host_console *host, const char *own,
-			       const struct sockaddr_un *name)
+static int rename_console(const struct host_console *host, const char *own, unsigned int flags)
 {
-	const char *base = console_base(host);
-	int err;
+	return renameat2(host->dir, own, host->dir, console_base(host), flags) < 0 ? -errno : 0;
+}
 
-	if (renameat2(host->dir, own, host->dir, base, RENAME_NOREPLACE) == 0)
-		return 0;
-	/* EINVAL: the file system cannot do that. */
-	err = -errno;
-	if ((err == -EEXIST || err == -EINVAL) && !is_taken(name))
-		err = renameat(host->dir, own, host->dir, base) < 0 ? -errno : 0;
+/*
+ * From its own name to the wanted one, when that is free or a killed vmm's. What had that is looked at once it has the other one: it may be
+ * that of one that was a moment faster.
+ */
+static int name_console_socket(const struct host_console *host, const char *own,
+			       const struct sockaddr_un *own_name, const struct sockaddr_un *name)
+{
+	int err = rename_console(host, own, RENAME_NOREPLACE);
+
+	if ((err != -EEXIST && err != -EINVAL) || is_taken(name))
+		return err;
+	if (err == -EINVAL) /* the file system knows no other way */
+		return rename_console(host, own, 0);
+	err = rename_console(host, own, RENAME_EXCHANGE);
+	if (err == 0 && is_taken(own_name)) {
+		rename_console(host, own, RENAME_EXCHANGE);
+		err = -EEXIST;
+	}
 	return err;
+}
+
+/* Beside the path, which has room for a short name only where it is not long itself. */
+static void own_socket_name(const struct host_console *host, const char *own,
+			    struct sockaddr_un *name)
+{
+	*name = (struct sockaddr_un){.sun_family = AF_UNIX};
+	if ((size_t)snprintf(name->sun_path, sizeof(name->sun_path), "%.*s%s",
+			     (int)(console_base(host) - host->path), host->path,
+			     own) >= sizeof(name->sun_path))
+		snprintf(name->sun_path, sizeof(name->sun_path), "/proc/self/fd/%d/%s", host->dir,
+			 own);
 }
 
 /*
  * Under a name of its own until it listens, for one that does not looks like one that was left behind (vmm/core/kept_name.c does the
  * same for the library). bind() takes the mode of the socket: it leads to a shell, as likely as not.
  */
-static int listen_as(struct host_console *host, const char *own)
+static int listen_and_name(struct host_console *host, const char *own,
+			   const struct sockaddr_un *name)
 {
-	struct sockaddr_un name = {.sun_family = AF_UNIX};
+	struct sockaddr_un own_name;
 	struct stat st;
+	int err = 0;
 
-	if ((size_t)snprintf(name.sun_path, sizeof(name.sun_path), "%.*s%s",
-			     (int)(console_base(host) - host->path), host->path,
-			     own) >= sizeof(name.sun_path))
-		snprintf(name.sun_path, sizeof(name.sun_path), "/proc/self/fd/%d/%s", host->dir,
-			 own);
+	own_socket_name(host, own, &own_name);
 	if (fchmod(host->fd, 0600) < 0 ||
-	    bind(host->fd, (struct sockaddr *)&name, sizeof(name)) < 0 || listen(host->fd, 8) < 0 ||
-	    fstatat(host->dir, own, &st, AT_SYMLINK_NOFOLLOW) < 0)
+	    bind(host->fd, (struct sockaddr *)&own_name, sizeof(own_name)) < 0)
 		return -errno;
-	host->device = st.st_dev;
-	host->inode = st.st_ino;
-	return 0;
+	if (listen(host->fd, 8) < 0 || fstatat(host->dir, own, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		err = -errno;
+	if (err == 0)
+		err = name_console_socket(host, own, &own_name, name);
+	if (err == 0) {
+		host->device = st.st_dev;
+		host->inode = st.st_ino;
+	}
+	unlinkat(host->dir, own, 0);
+	return err;
 }
 
 static int bind_console_socket(struct host_console *host)
 {
 	int err = open_console_dir(host);
 	struct sockaddr_un name;
-	uint32_t random = 0;
+	uint32_t random;
 	char own[16];
 
 	if (err < 0)
@@ -248,12 +274,10 @@ static int bind_console_socket(struct host_console *host)
 		err = -EEXIST;
 	else if (getrandom(&random, sizeof(random), 0) < 0)
 		err = -errno;
-	snprintf(own, sizeof(own), ".vmm-%08" PRIx32, random);
-	if (err == 0)
-		err = listen_as(host, own);
-	if (err == 0)
-		err = name_console_socket(host, own, &name);
-	unlinkat(host->dir, own, 0);
+	if (err == 0) {
+		snprintf(own, sizeof(own), ".vmm-%08" PRIx32, random);
+		err = listen_and_name(host, own, &name);
+	}
 	host->bound = err == 0;
 	if (err < 0)
 		report("cannot make console socket '%s': %s", host->path,

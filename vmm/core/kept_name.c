@@ -60,23 +60,32 @@ static bool kept_name_is_taken(const struct sockaddr_un *addr, struct stat *st)
 	return !stale;
 }
 
-/*
- * Under a name of its own until it listens, for one that does not looks like one that was left behind. bind() makes the file with the
- * mode of the socket, so that it is never open to others.
- */
-static int kept_name_bind(struct kept_name *kept, int fd, const char *path, const char *own,
-			  int backlog)
+/* Its own name, beside the path. */
+static struct sockaddr_un kept_name_own_address(const struct kept_name *kept, const char *path,
+						const char *own)
 {
 	struct sockaddr_un addr = {.sun_family = AF_UNIX};
 	const char *slash = strrchr(path, '/');
-	int len = slash ? (int)(slash + 1 - path) : 0, err = 0;
-	struct stat st;
+	int len = slash ? (int)(slash + 1 - path) : 0;
 
 	if ((size_t)snprintf(addr.sun_path, sizeof(addr.sun_path), "%.*s%s", len, path, own) >=
 	    sizeof(addr.sun_path))
 		snprintf(addr.sun_path, sizeof(addr.sun_path), "/proc/self/fd/%d/%s", kept->dir,
 			 own);
-	if (fchmod(fd, 0600) < 0 || bind(fd, (const struct sockaddr *)&addr, sizeof(addr)) < 0)
+	return addr;
+}
+
+/*
+ * Under a name of its own until it listens, for one that does not looks like one that was left behind. bind() makes the file with the
+ * mode of the socket, so that it is never open to others.
+ */
+static int kept_name_bind(struct kept_name *kept, int fd, const struct sockaddr_un *addr,
+			  const char *own, int backlog)
+{
+	struct stat st;
+	int err;
+
+	if (fchmod(fd, 0600) < 0 || bind(fd, (const struct sockaddr *)addr, sizeof(*addr)) < 0)
 		return -errno;
 	if (listen(fd, backlog) < 0 || fstatat(kept->dir, own, &st, AT_SYMLINK_NOFOLLOW) < 0) {
 		err = -errno;
@@ -88,25 +97,36 @@ static int kept_name_bind(struct kept_name *kept, int fd, const char *path, cons
 	return 0;
 }
 
-/* From its own name to the wanted one, in one step. Returns 0, -EEXIST or another error. */
-static int kept_name_take(const struct kept_name *kept, const char *own,
-			  const struct sockaddr_un *addr)
+static int kept_name_rename(const struct kept_name *kept, const char *own, unsigned int flags)
 {
-	struct stat st;
-	int err;
+	return renameat2(kept->dir, own, kept->dir, kept->name, flags) < 0 ? -errno : 0;
+}
 
-	if (renameat2(kept->dir, own, kept->dir, kept->name, RENAME_NOREPLACE) == 0)
-		return 0;
-	/* EINVAL: the file system cannot do that. */
-	err = -errno;
-	if ((err == -EEXIST || err == -EINVAL) && !kept_name_is_taken(addr, &st))
-		err = renameat(kept->dir, own, kept->dir, kept->name) < 0 ? -errno : 0;
+/*
+ * From its own name to the wanted one, in one step. What had that has the other one afterwards, and is looked at there: it may be no
+ * killed machine's, but that of one that was a moment faster. Returns 0, -EEXIST or another error.
+ */
+static int kept_name_take(const struct kept_name *kept, const char *own,
+			  const struct sockaddr_un *addr, const struct sockaddr_un *own_addr)
+{
+	int err = kept_name_rename(kept, own, RENAME_NOREPLACE);
+	struct stat st;
+
+	if ((err != -EEXIST && err != -EINVAL) || kept_name_is_taken(addr, &st))
+		return err;
+	if (err == -EINVAL) /* the file system knows no other way */
+		return kept_name_rename(kept, own, 0);
+	err = kept_name_rename(kept, own, RENAME_EXCHANGE);
+	if (err == 0 && kept_name_is_taken(own_addr, &st)) {
+		kept_name_rename(kept, own, RENAME_EXCHANGE);
+		err = -EEXIST;
+	}
 	return err;
 }
 
 int kept_name_listen(struct kept_name *kept, int fd, const char *path, int backlog)
 {
-	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	struct sockaddr_un addr = {.sun_family = AF_UNIX}, own_addr;
 	struct stat st = {0};
 	size_t len = strlen(path);
 	uint32_t random;
@@ -124,12 +144,13 @@ int kept_name_listen(struct kept_name *kept, int fd, const char *path, int backl
 		return -errno;
 	snprintf(own, sizeof(own), ".vmm-%08" PRIx32, random);
 	err = kept_name_open(kept, path, &st);
-	if (err == 0)
-		err = kept_name_bind(kept, fd, path, own, backlog);
 	if (err == 0) {
-		err = kept_name_take(kept, own, &addr);
-		if (err < 0)
-			unlinkat(kept->dir, own, 0);
+		own_addr = kept_name_own_address(kept, path, own);
+		err = kept_name_bind(kept, fd, &own_addr, own, backlog);
+	}
+	if (err == 0) {
+		err = kept_name_take(kept, own, &addr, &own_addr);
+		unlinkat(kept->dir, own, 0);
 	}
 	if (err < 0)
 		kept_name_close(kept);
