@@ -99,7 +99,9 @@ static int fs_make_owned(const struct virtio_fs *fs, const struct fs_request *re
 	case EPERM:	 /* we may not give it away */
 	case EINVAL:	 /* a user namespace does not have this one */
 	case EOVERFLOW:	 /* nor does the mount */
+	case EACCES:	 /* a server may not, or says so */
 	case EOPNOTSUPP: /* no file there has an owner */
+	case ENOSYS:
 		return 0;
 	default:
 		return -errno;
