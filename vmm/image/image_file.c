@@ -34,10 +34,14 @@ static int image_file_rename(const struct image_file *file)
 	if (renameat2(AT_FDCWD, file->path, file->dir, file->name, RENAME_NOREPLACE) == 0)
 		return 0;
 	/* EINVAL: the file system cannot do that. */
-	if (errno != EINVAL || linkat(AT_FDCWD, file->path, file->dir, file->name, 0) < 0)
+	if (errno != EINVAL)
 		return -1;
-	unlink(file->path);
-	return 0;
+	if (linkat(AT_FDCWD, file->path, file->dir, file->name, 0) == 0) {
+		unlink(file->path);
+		return 0;
+	}
+	/* Nor have hard links there; that the name is free was seen at the start. */
+	return errno == EEXIST ? -1 : renameat(AT_FDCWD, file->path, file->dir, file->name);
 }
 
 static int image_file_link(const struct image_file *file)
