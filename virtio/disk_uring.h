@@ -17,7 +17,7 @@ struct disk_uring;
 /* Returns NULL when this host has none or forbids it, or vmm was built without liburing. */
 struct disk_uring *disk_uring_new(struct disk_queue *queue);
 
-/* Takes a request, unless it is none for a ring or the ring is full. */
+/* Takes a request, unless it is none for a ring or the ring is full. Those that were taken may be completed before this returns. */
 bool disk_uring_submit(struct disk_uring *uring, struct disk_request *request);
 
 /* Tells the kernel what was submitted, and completes what is done. */

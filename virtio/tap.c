@@ -185,8 +185,8 @@ static int tap_refuse_attach(const struct tap *tap, int err)
 	case -EPERM:
 	case -EACCES:
 		log_error("cannot attach to TAP '%s': it belongs to another user; make it yours "
-			  "with: ip "
-			  "tuntap del dev %s mode tap && ip tuntap add dev %s mode tap user $USER",
+			  "with: ip tuntap del dev %s mode tap && ip tuntap add dev %s mode tap "
+			  "user $USER",
 			  tap->name, tap->name, tap->name);
 		return err;
 	default:
@@ -408,8 +408,7 @@ static int tap_set_mtu(struct tap *tap, unsigned int mtu)
 	}
 	if (own != 0 && mtu > own)
 		log_warn("MTU %u for the guest is more than that of TAP '%s', %u; raise it with: "
-			 "ip link "
-			 "set %s mtu %u",
+			 "ip link set %s mtu %u",
 			 mtu, tap->name, own, tap->name, mtu);
 	if (mtu == 0 && own >= NET_MTU_MIN && own <= NET_MTU_MAX)
 		mtu = own;
@@ -422,8 +421,7 @@ static int tap_check_queues(const struct tap *tap, unsigned int want)
 	if (want <= tap->be.n_queues)
 		return 0;
 	log_error("TAP '%s' has room for %u of %u queues; make it anew with: ip tuntap add dev %s "
-		  "mode "
-		  "tap multi_queue",
+		  "mode tap multi_queue",
 		  tap->name, tap->be.n_queues, want, tap->name);
 	return -EINVAL;
 }
