@@ -37,19 +37,19 @@ debug() {
 		args+=(-ex "$command")
 	done
 	: >"$tmp/gdb.out"
-	env --default-signal=INT gdb -q -nx -batch -ex 'set pagination off' -ex 'set confirm off' "$tmp/symbols" -ex "target remote $socket" \
+	rm -f "$tmp/gdb.on"
+	env --default-signal=INT gdb -q -nx -batch -ex 'set pagination off' -ex 'set confirm off' "$tmp/symbols" -ex "target remote $socket" -ex "shell touch '$tmp/gdb.on'" \
 		"${args[@]}" >"$tmp/gdb.out" 2>&1 </dev/null &
 	gdb_pid=$!
 	children[$gdb_pid]=gdb
 }
 
-# gdb_ends SECONDS - waits for it; that time after it went on for the first time presses Ctrl-C once, and much later ends it.
-# Sets $interrupted.
+# gdb_ends SECONDS - waits for it; that time after it has connected presses Ctrl-C once, and much later ends it. Sets $interrupted.
 gdb_ends() {
 	local since=$EPOCHREALTIME
 	interrupted=
 	# An interrupt while it starts, which takes its time on a busy machine, is none of the guest's.
-	until grep -q '^Continuing' "$tmp/gdb.out" || [ ! -e "/proc/$gdb_pid/exe" ] || [ "$(ms_since "$since")" -gt 200000 ]; do sleep 0.1; done
+	until [ -e "$tmp/gdb.on" ] || [ ! -e "/proc/$gdb_pid/exe" ] || [ "$(ms_since "$since")" -gt 200000 ]; do sleep 0.1; done
 	since=$EPOCHREALTIME
 	while [ -e "/proc/$gdb_pid/exe" ]; do
 		if [ -z "$interrupted" ] && [ "$(ms_since "$since")" -gt $(($1 * 1000)) ]; then
