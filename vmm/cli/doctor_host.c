@@ -131,6 +131,7 @@ static void doctor_check_huge_pages(struct doctor *d)
 
 /* ---- disks ---- */
 
+#ifdef VMM_HAVE_URING
 static void doctor_check_uring(struct doctor *d)
 {
 	struct io_uring_params params = {.flags = 0};
@@ -149,6 +150,13 @@ static void doctor_check_uring(struct doctor *d)
 		    "not usable: %s (a container's filter may be why); disks are slower%s",
 		    strerror(err), slow_end ? ", and the end of each VM takes 10 ms and more" : "");
 }
+#else
+static void doctor_check_uring(struct doctor *d)
+{
+	doctor_find(d, DOCTOR_WARN, "io_uring", NULL,
+		    "this vmm was built without liburing; disks are slower");
+}
+#endif
 
 /* ---- network ---- */
 
@@ -272,6 +280,7 @@ static void doctor_check_landlock(struct doctor *d)
 				  "CONFIG_SECURITY_LANDLOCK)");
 }
 
+#ifdef VMM_HAVE_SECCOMP
 static void doctor_check_seccomp(struct doctor *d)
 {
 	uint32_t action = SECCOMP_RET_KILL_PROCESS;
@@ -283,6 +292,14 @@ static void doctor_check_seccomp(struct doctor *d)
 			    "no filters, which --sandbox strict needs: %s (CONFIG_SECCOMP_FILTER)",
 			    strerror(errno));
 }
+#else
+static void doctor_check_seccomp(struct doctor *d)
+{
+	doctor_find(
+		d, DOCTOR_WARN, "seccomp", NULL,
+		"no filters, which --sandbox strict needs: this vmm was built without libseccomp");
+}
+#endif
 
 /* ---- limits ---- */
 
