@@ -36,9 +36,10 @@ int steps_run(struct steps *steps, steps_fn *step, void *arg, unsigned int n)
 	steps_take(steps);
 
 	pthread_mutex_lock(&steps->lock);
-	steps->step = NULL;
+	/* Not before: who helps may have taken a number and not yet looked what to do with it. */
 	while (steps->helping > 0)
 		pthread_cond_wait(&steps->changed, &steps->lock);
+	steps->step = NULL;
 	pthread_mutex_unlock(&steps->lock);
 	return atomic_load_explicit(&steps->err, memory_order_relaxed);
 }

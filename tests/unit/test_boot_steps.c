@@ -84,6 +84,28 @@ START_TEST(test_helpers)
 }
 END_TEST
 
+static int nothing(void *arg, unsigned int step)
+{
+	(void)arg;
+	(void)step;
+	return 0;
+}
+
+/* So short that helpers come when all is done: a crash in one of a million times, a report by ThreadSanitizer in each. */
+START_TEST(test_short_runs)
+{
+	pthread_t helpers[3];
+
+	for (int i = 0; i < 3; i++)
+		ck_assert_int_eq(pthread_create(&helpers[i], NULL, help, NULL), 0);
+	for (unsigned int run = 0; run < 20000; run++)
+		ck_assert_int_eq(steps_run(&steps, nothing, NULL, 1 + run % 64), 0);
+	steps_end(&steps);
+	for (int i = 0; i < 3; i++)
+		pthread_join(helpers[i], NULL);
+}
+END_TEST
+
 /* The first error ends it; what others were at is waited for. Alone it is known how far it got. */
 START_TEST(test_error)
 {
@@ -120,6 +142,7 @@ int main(void)
 	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, test_alone);
 	tcase_add_loop_test(tc, test_helpers, 0, 4);
+	tcase_add_test(tc, test_short_runs);
 	tcase_add_loop_test(tc, test_error, 0, 2);
 	suite_add_tcase(s, tc);
 	return run_suite(s);
