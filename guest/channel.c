@@ -8,7 +8,7 @@
 #include <sys/time.h>
 #include <linux/vm_sockets.h>
 
-struct channel channel = {.control = -1, .stream = {-1, -1, -1}};
+struct channel channel;
 
 static int channel_connect(uint32_t port)
 {

@@ -120,9 +120,9 @@ static void command_make_streams(struct command *command, int far[3])
 /* As a shell does it with a text that does not say what runs it. There is room before args, and nobody needs them again. */
 static long command_exec_script(char *path, char **args, char **env)
 {
-	static char shell[] = "/bin/sh";
+	static const char shell[] = "/bin/sh";
 
-	args[-1] = shell;
+	args[-1] = (char *)(uintptr_t)shell;
 	args[0] = path;
 	return SYS3(execve, shell, args - 1, env);
 }

@@ -54,12 +54,12 @@ void init_fail(const char *doing, const char *what, long error)
 		len = text_append(text, sizeof(text), len, " ");
 		text_append(text, sizeof(text), len, what);
 	}
-	if (channel.control >= 0)
+	if (channel.control > 0)
 		channel_fail(text, (uint32_t)-error, GUEST_FAILED_ITSELF);
 	else
 		init_complain(text, (uint32_t)-error);
 	/* The host ends the machine when it has heard. */
-	init_sleep(channel.control >= 0 ? 2000 : 0);
+	init_sleep(channel.control > 0 ? 2000 : 0);
 	init_end();
 }
 

@@ -40,7 +40,7 @@ void init_sleep(unsigned int ms);
 /* ---- channel.c ---- */
 
 struct channel {
-	int control; /* -1: not there yet */
+	int control; /* 0, which is a standard descriptor: not there yet */
 	int stream[3];
 };
 
