@@ -113,17 +113,22 @@ static int console_output_write(struct console_output *out)
 	return (int)console_output_consume(out, (uint32_t)written);
 }
 
-/* Writes while a burst's worth waits; what is less gathers until the timer. */
+/*
+ * Writes what waits, of which the ring's end makes two pieces. A guest may fill the ring as fast as a slow file takes it: for what
+ * has come meanwhile it is the loop's turn first, in which the machine may be ended. What is less than a burst gathers until the timer.
+ */
 static void console_output_burst(struct console_output *out)
 {
 	int left;
 
 	evloop_timer_cancel(out->loop, &out->timer);
-	do {
+	left = console_output_write(out);
+	if (left >= CONSOLE_OUTPUT_BURST)
 		left = console_output_write(out);
-	} while (left >= CONSOLE_OUTPUT_BURST);
 	console_output_watch(out, left < 0);
-	if (left > 0)
+	if (left >= CONSOLE_OUTPUT_BURST)
+		evloop_post(out->loop, &out->task);
+	else if (left > 0)
 		evloop_timer_set(out->loop, &out->timer, CONSOLE_OUTPUT_DELAY);
 }
 

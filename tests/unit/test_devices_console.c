@@ -1,4 +1,6 @@
 /* The console's output: bursts, back pressure, readers that go, and its life. */
+#include <sys/syscall.h>
+
 #include "tests/unit/console_fixture.h"
 
 /* More than ring, pipe and socket buffers together, and than all indexes of 16 bits count. */
@@ -130,6 +132,64 @@ START_TEST(test_output_flood_arrives)
 		flood_through(fds[0], fds[1]);
 	else
 		flood_through(fds[1], fds[0]);
+}
+END_TEST
+
+/* In place of the C library's: a file on slow storage, which takes a burst at a time. */
+static _Atomic bool slow_writes;
+
+ssize_t write(int fd, const void *buf, size_t n)
+{
+	if (n >= 2048 && atomic_load(&slow_writes))
+		nap(10);
+	return syscall(SYS_write, fd, buf, n);
+}
+
+struct flood {
+	_Atomic int task_ran, stop;
+};
+
+static void flood_task_run(void *arg)
+{
+	atomic_store(&((struct flood *)arg)->task_ran, 1);
+}
+
+static void *flood_append(void *arg)
+{
+	struct flood *flood = arg;
+
+	/* A burst while one is written, and never a full ring, to which nothing could come meanwhile. */
+	while (!atomic_load(&flood->stop)) {
+		console_output_append(&rig.console.output, rig.data, 4096);
+		nap(1);
+	}
+	return NULL;
+}
+
+/* A guest that writes as fast as a file takes it: the loop has its turns all the same, in one of which the machine may be ended. */
+START_TEST(test_output_leaves_turns)
+{
+	struct flood flood = {0};
+	int fd = make_file();
+	struct evloop_task task = {.fn = flood_task_run, .arg = &flood};
+	pthread_t thread;
+
+	rig_start(-1, fd, false);
+	atomic_store(&slow_writes, true);
+	ck_assert_int_eq(pthread_create(&thread, NULL, flood_append, &flood), 0);
+	for (int i = 0; i < 5; i++) {
+		nap(20);
+		atomic_store(&flood.task_ran, 0);
+		evloop_post(&rig.loop, &task);
+		for (int ms = 0; ms < 2000 && !atomic_load(&flood.task_ran); ms++)
+			nap(1);
+		ck_assert_int_eq(flood.task_ran, 1);
+	}
+	atomic_store(&slow_writes, false);
+	atomic_store(&flood.stop, 1);
+	pthread_join(thread, NULL);
+	rig_stop();
+	close(fd);
 }
 END_TEST
 
@@ -387,6 +447,7 @@ int main(void)
 	tcase_add_test(tc, test_output_is_prompt);
 	tcase_add_test(tc, test_output_stopped_reader);
 	tcase_add_loop_test(tc, test_output_flood_arrives, 0, 3);
+	tcase_add_test(tc, test_output_leaves_turns);
 	tcase_add_loop_test(tc, test_output_pty_without_user, 0, 2);
 	tcase_add_test(tc, test_descriptor_flags_untouched);
 	tcase_add_loop_test(tc, test_output_reader_gone, 0, 2);
