@@ -18,9 +18,10 @@ void fs_make_begin(struct virtio_fs *fs)
 	fs->own_umask = unshare(CLONE_FS) == 0;
 	fs->mask = UINT32_MAX;
 	if (!fs->own_umask)
-		log_warn("%s: what the guest makes there has the permissions that vmm's umask "
-			 "leaves: %s",
-			 fs->name, strerror(errno));
+		log_guest(&fs->dev.log,
+			  "%s: what the guest makes there has the permissions that vmm's umask "
+			  "leaves: %s",
+			  fs->name, strerror(errno));
 }
 
 static void fs_make_masked(struct virtio_fs *fs, uint32_t mask)
