@@ -10,6 +10,7 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <locale.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -196,6 +197,8 @@ int main(int argc, char **argv)
 	if (argc < 7)
 		return 1;
 	signal(SIGPIPE, SIG_IGN);
+	/* Messages in a language have libc look for a file, on whatever thread there is one to write. */
+	setlocale(LC_ALL, "C.UTF-8");
 	place = (struct place){.guest = argv[1],
 			       .dir = argv[2],
 			       .mmio = strcmp(argv[3], "mmio") == 0,

@@ -83,11 +83,12 @@ static void act_all(void)
 	for (size_t i = 0; i < N_ACTS; i++) {
 		long result;
 
-		if (acts[i].may & 1u << self)
+		if (acts[i].may & 1u << self && !acts[i].error)
 			continue;
 		refused = -1;
 		result = act_do(&acts[i]);
-		if (refused == acts[i].number) {
+		if (acts[i].may & 1u << self ? result == -1 && errno == acts[i].error
+					     : refused == acts[i].number) {
 			stopped++;
 			continue;
 		}

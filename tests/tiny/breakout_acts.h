@@ -1,8 +1,10 @@
 /* The system calls of breakout.c, and who makes them in a healthy machine. */
 #pragma once
 
+#include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <linux/fs.h>
 #include <linux/if_tun.h>
 #include <linux/kvm.h>
 #include <linux/vhost.h>
@@ -48,9 +50,10 @@ static const struct act {
 	const char *name;
 	long number;
 	long args[6];
+	int error; /* what those get instead; 0: it is done */
 } acts[] = {
 #define PTR(p) (long)(uintptr_t)(p)
-	{NOBODY, "openat", SYS_openat, {AT_FDCWD, PTR("/etc/passwd"), O_RDONLY}},
+	{NOBODY, "openat", SYS_openat, {AT_FDCWD, PTR("/etc/passwd"), O_WRONLY}},
 	{NOBODY, "openat", SYS_openat, {-1, PTR("passwd"), O_WRONLY}},
 	{NOBODY, "openat", SYS_openat, {-1, PTR("passwd"), O_RDWR}},
 	{NOBODY, "openat", SYS_openat, {-1, PTR("passwd"), O_CREAT, 0600}},
@@ -231,7 +234,7 @@ static const struct act {
 	{IO | SOCKETS | OWNER, "ioctl", SYS_ioctl, {-1, TUNSETOFFLOAD, 0}},
 	{IO | SOCKETS | OWNER, "ioctl", SYS_ioctl, {-1, TUNSETTXFILTER, PTR(page)}},
 	{NOBODY, "ioctl", SYS_ioctl, {-1, TUNSETIFF, PTR(page)}},
-	{IO | SOCKETS, "ioctl", SYS_ioctl, {-1, VHOST_SET_MEM_TABLE, PTR(page)}},
+	{NOBODY, "ioctl", SYS_ioctl, {-1, VHOST_SET_MEM_TABLE, PTR(page)}},
 	{NOBODY, "ioctl", SYS_ioctl, {-1, VHOST_SET_OWNER, 0}},
 	{NOBODY, "ioctl", SYS_ioctl, {-1, VHOST_SET_LOG_BASE, PTR(page)}},
 	{ALL & ~(MAIN | PUMP), "preadv", SYS_preadv, {-1, PTR(page), 0, 0, 0}},
@@ -246,6 +249,8 @@ static const struct act {
 	{ALL & ~PUMP, "fstat", SYS_fstat, {-1, PTR(page)}},
 	{ALL & ~PUMP, "writev", SYS_writev, {-1, PTR(page), 0}},
 	{ALL & ~PUMP, "sched_yield", SYS_sched_yield, {0}},
+	{ALL & ~PUMP, "openat", SYS_openat, {AT_FDCWD, PTR("/etc/passwd"), O_RDONLY}, ENOENT},
+	{NOBODY, "ioctl", SYS_ioctl, {-1, BLKZEROOUT, PTR(page)}},
 	{NOBODY, "unknown", 0x3fff, {0}},
 };
 

@@ -78,6 +78,7 @@ struct rule {
 #define NEW_NAMESPACES                                                                             \
 	(CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER |             \
 	 CLONE_NEWPID | CLONE_NEWNET)
+#define READ_ONLY(n) WITHOUT(n, O_WRONLY | O_RDWR | O_CREAT | O_TRUNC)
 #define END                                                                                        \
 	{                                                                                          \
 		.call = __NR_SCMP_ERROR                                                            \
@@ -119,6 +120,18 @@ static const struct rule rules_base[] = {
 	IOCTL(TCSETSW),
 	IOCTL(TCSETS2_NUMBER),
 	IOCTL(TCSETSW2_NUMBER),
+	/*
+	 * libc looks for files of its own: whether a heap may shrink, how messages read in the language that the program has set. It
+	 * does without them.
+	 */
+	{.call = SCMP_SYS(openat),
+	 .error = ENOENT,
+	 .n_args = 2,
+	 .args = {{.arg = 0,
+		   .op = SCMP_CMP_MASKED_EQ,
+		   .datum_a = UINT32_MAX,
+		   .datum_b = (uint32_t)AT_FDCWD},
+		  READ_ONLY(2)}},
 	ANY(fstat),
 	IF(newfstatat, EQUAL(3, AT_EMPTY_PATH)),
 	ANY(exit),
@@ -182,7 +195,10 @@ static const struct rule rules_transfer[] = {
 
 /* Threads that may wait for storage do this too. */
 static const struct rule rules_storage[] = {
-	ANY(fdatasync), ANY(fallocate), IOCTL(BLKDISCARD), IOCTL(BLKZEROOUT), END,
+	ANY(fdatasync),
+	ANY(fallocate),
+	IOCTL(BLKDISCARD),
+	END,
 };
 
 /* Files in shared directories that are open. */
@@ -223,7 +239,6 @@ static const struct rule rules_io[] = {
 	IOCTL(TUNSETQUEUE),
 	IOCTL(TUNSETTXFILTER),
 	IOCTL(VHOST_SET_FEATURES),
-	IOCTL(VHOST_SET_MEM_TABLE),
 	IOCTL(VHOST_SET_VRING_NUM),
 	IOCTL(VHOST_SET_VRING_ADDR),
 	IOCTL(VHOST_SET_VRING_BASE),
@@ -249,8 +264,7 @@ static const struct rule rules_sockets[] = {
  * leads is for the root, the cut off trees and Landlock to say.
  */
 static const struct rule rules_fs[] = {
-	IF2(openat, {.arg = 0, .op = SCMP_CMP_LE, .datum_a = INT_MAX},
-	    WITHOUT(2, O_WRONLY | O_RDWR | O_CREAT | O_TRUNC)),
+	IF2(openat, {.arg = 0, .op = SCMP_CMP_LE, .datum_a = INT_MAX}, READ_ONLY(2)),
 	IF(readlinkat, {.arg = 0, .op = SCMP_CMP_LE, .datum_a = INT_MAX}),
 	ANY(preadv),
 	ANY(preadv2),
