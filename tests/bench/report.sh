@@ -161,7 +161,7 @@ rows() {
 
 # bars NAME TITLE UNIT PATTERN
 bars() {
-	! rows "$4" | grep -q . || rows "$4" | picture "$1" "$2" -v unit="$3" -f "$bench/svg_bars.awk"
+	[ -z "$(rows "$4")" ] || rows "$4" | picture "$1" "$2" -v unit="$3" -f "$bench/svg_bars.awk"
 }
 
 # lines NAME TITLE LABEL

@@ -37,7 +37,7 @@ type_() {
 # shows TEXT [SECONDS] - the screen has a line that ends with it
 shows() {
 	local since=$EPOCHREALTIME
-	until tr '\r' '\n' <"$tmp/$current.screen" | grep -q -- "$1\$"; do
+	until tr '\r' '\n' <"$tmp/$current.screen" | grep -- "$1\$" >/dev/null; do
 		if [ "$(ms_since "$since")" -gt $((${2:-40} * 1000)) ]; then
 			fail "$current: shows '$1'" "not; the last lines are: $(tail -n 5 "$tmp/$current.screen" | tr -d '\r')"
 			return 0

@@ -66,7 +66,7 @@ if [ "$(id -u)" = 0 ]; then
 	$dpkg -i "${packages[@]}" >"$tmp/log" 2>&1 || fail "dpkg -i: $(tail -n 3 "$tmp/log")"
 	[ -z "$($dpkg --verify)" ] || fail "other files than the packages': $($dpkg --verify)"
 	"$tmp/root/usr/bin/vmm" --version >/dev/null || fail 'the installed program does not run'
-	! nm "$tmp/root/usr/bin/vmm" 2>/dev/null | grep -q . || fail 'the program is not stripped'
+	[ -z "$(nm "$tmp/root/usr/bin/vmm" 2>/dev/null)" ] || fail 'the program is not stripped'
 	for file in share/man/man1/vmm.1.gz share/doc/vmm/{copyright,changelog.Debian.gz,README.md,SECURITY.md} share/doc/libvmm-dev/copyright \
 		lib/systemd/system/vmm@.service share/bash-completion/completions/vmm; do
 		[ -f "$tmp/root/usr/$file" ] || fail "/usr/$file is missing"

@@ -18,7 +18,7 @@ unit() {
 sed "s|^ExecStart=[^ ]*|ExecStart=$vmm|" "$build/packaging/vmm@.service" >"$tmp/vmm@.service"
 systemd-analyze verify --man=no "$tmp/vmm@.service" >"$tmp/out" 2>&1 || fail "systemd refuses it: $(head -n 3 "$tmp/out")"
 ! grep "vmm@" "$tmp/out" || fail 'systemd has something to say'
-if systemd-analyze --help | grep -q -e --threshold; then
+if systemd-analyze --help | grep -e --threshold >/dev/null; then
 	systemd-analyze security --offline=yes --threshold=30 --no-pager "$tmp/vmm@.service" >"$tmp/out" 2>&1 ||
 		fail "exposed: $(tail -n 1 "$tmp/out")"
 	note "$(sed -n 's/.*Overall/overall/p' "$tmp/out")"
