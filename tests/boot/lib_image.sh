@@ -1,6 +1,13 @@
 # Container images, made by tar and sha256sum alone; sourced by tests of them.
 # shellcheck shell=bash
 
+# lacks_images VMM DIR - it was built without what container images need
+lacks_images() {
+	local said
+	said=$("$1" image build oci:/none "$2/none.squashfs" 2>&1) || true
+	[[ $said = *'was built without'* ]]
+}
+
 # sum FILE - its SHA-256 in hex
 sum() {
 	local line

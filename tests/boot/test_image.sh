@@ -13,7 +13,7 @@ prepare_more() {
 	for tool in sqfstar zstd; do
 		command -v $tool >/dev/null || skip "no $tool"
 	done
-	! "$build/bin/vmm" image build oci:/none "$stage/none.squashfs" 2>&1 | grep -q 'was built without' || skip 'this vmm was built without container images'
+	! lacks_images "$build/bin/vmm" "$stage" || skip 'this vmm was built without container images'
 	cd "$stage"
 	rm -rf image.tar* image-oci image-more image-link
 	mkdir -p "$command_root"/{data/gone,srv/web,run/kept} image-more/data image-more/etc

@@ -8,7 +8,7 @@ set -euo pipefail
 for tool in sqfstar:squashfs-tools unsquashfs:squashfs-tools zstd:zstd; do
 	command -v "${tool%:*}" >/dev/null || skip "${tool%:*} is missing (Debian: ${tool#*:})"
 done
-! "$vmm" image build oci:/none "$tmp/x.squashfs" 2>&1 | grep -q 'was built without' || skip 'this vmm was built without container images'
+! lacks_images "$vmm" "$tmp" || skip 'this vmm was built without container images'
 
 cd "$tmp"
 cache=$tmp/images
