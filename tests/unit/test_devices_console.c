@@ -338,6 +338,49 @@ START_TEST(test_flush_is_bounded)
 }
 END_TEST
 
+#define TAKEN	     8192 /* at a time, while the ring is drained */
+#define TAKE_PAUSE   250  /* ms */
+#define TAKE_PAUSES  (CONSOLE_OUTPUT_SIZE / TAKEN)
+#define TAKE_TIMEOUT (4 * TAKE_PAUSE)
+
+static void *slow_reader(void *arg)
+{
+	static size_t got;
+
+	for (int i = 0; i < TAKE_PAUSES; i++) {
+		nap(TAKE_PAUSE);
+		got += host_reads(*(int *)arg, rig.got + got, TAKEN, 0);
+	}
+	got += host_reads(*(int *)arg, rig.got + got, sizeof(rig.got) - got, 5000);
+	return &got;
+}
+
+/* Who takes some within each timeout gets all, however long that takes. */
+START_TEST(test_flush_waits_for_a_slow_reader)
+{
+	pthread_t thread;
+	uint64_t begin;
+	size_t sent;
+	void *got;
+	int p[2];
+
+	make_pipe(p);
+	fcntl(p[0], F_SETPIPE_SZ, 65536);
+	rig_start(-1, p[1], false);
+	sent = guest_sends(FLOOD, 300);
+	ck_assert_int_eq(pthread_create(&thread, NULL, slow_reader, &p[0]), 0);
+	begin = evloop_now();
+	console_flush(&rig.console, TAKE_TIMEOUT);
+	ck_assert_uint_gt(evloop_now() - begin, TAKE_TIMEOUT * MS);
+	ck_assert_int_eq(atomic_load(&rig.logs), 0);
+	rig_stop();
+	close(p[1]);
+	pthread_join(thread, &got);
+	ck_assert_uint_eq(*(size_t *)got, sent);
+	ck_assert(memcmp(rig.got, rig.data, sent) == 0);
+}
+END_TEST
+
 /* Without a running loop, on this thread, whose SIGPIPE would kill us. */
 START_TEST(test_flush_without_loop)
 {
@@ -456,6 +499,7 @@ int main(void)
 	tcase_add_test(tc, test_no_output);
 	tcase_add_test(tc, test_closed_descriptors);
 	tcase_add_test(tc, test_flush_is_bounded);
+	tcase_add_test(tc, test_flush_waits_for_a_slow_reader);
 	tcase_add_test(tc, test_flush_without_loop);
 	tc = add_case(suite, "descriptors");
 	tcase_add_test(tc, test_descriptor_kinds);
