@@ -1,4 +1,5 @@
 /* vmm/core/guest_mem: what is behind it: pages of each kind, private and shared. */
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 #include "tests/unit/guest_mem_fixture.h"
@@ -164,6 +165,26 @@ START_TEST(test_shared)
 }
 END_TEST
 
+/* Where files may not become as large, the process is told and lives. */
+START_TEST(test_shared_too_large)
+{
+	const struct guest_mem_region region = {.base = 0, .size = LOW_SIZE};
+	const struct guest_mem_options options = {.shared = true};
+	struct rlimit old, limit;
+
+	ck_assert_int_eq(getrlimit(RLIMIT_FSIZE, &old), 0);
+	limit = (struct rlimit){.rlim_cur = LOW_SIZE - 1, .rlim_max = old.rlim_max};
+	ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+	ck_assert_int_eq(guest_mem_init_as(&mem, &options, &region, 1), -EFBIG);
+	ck_assert_ptr_null(mem.map);
+	ck_assert_int_eq(mem.fd, -1);
+	limit.rlim_cur = LOW_SIZE;
+	ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+	ck_assert_int_eq(guest_mem_init_as(&mem, &options, &region, 1), 0);
+	ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &old), 0);
+}
+END_TEST
+
 /* Who looks at all of a region sees what was written, also between parts, and makes nothing exist. */
 START_TEST(test_next_part)
 {
@@ -231,6 +252,7 @@ int main(void)
 	tcase_add_test(kind, test_prefault_fails);
 	tcase_add_loop_test(kind, test_fork, 0, N_KINDS);
 	tcase_add_test(kind, test_shared);
+	tcase_add_test(kind, test_shared_too_large);
 	tcase_add_loop_test(kind, test_next_part, 0, N_KINDS);
 	tcase_add_loop_test(kind, test_hugetlb, 0, 4);
 	tcase_add_checked_fixture(kind, NULL, teardown);
