@@ -126,6 +126,25 @@ START_TEST(test_cut_off)
 }
 END_TEST
 
+/* A page in 17, each a run of its own: more than the head has room for. The last run takes the rest, zeros and all. */
+START_TEST(test_many_runs)
+{
+	struct kernel_cache_head head;
+
+	for (uint64_t at = 0; at < ROOM; at += UINT64_C(17 * 4096))
+		memset(guest_mem_ptr(&mem, LOAD + at, 4096), (int)(at >> 12 | 1) & 0xff, 4096);
+	memcpy(want, guest_mem_ptr(&mem, 0, RAM), RAM);
+	ck_assert_int_eq(ftruncate(fd, 0), 0);
+	ck_assert_int_eq(lseek(fd, 0, SEEK_SET), 0);
+	ck_assert_int_eq(kernel_cache_write(fd, &id, &mem, &place, &kept), 0);
+	ck_assert_int_eq(pread(fd, &head, sizeof(head), 0), sizeof(head));
+	ck_assert_uint_eq(head.n_runs, KERNEL_CACHE_MAX_RUNS);
+	ck_assert_int_eq(guest_mem_discard(&mem, guest_mem_ptr(&mem, 0, RAM), RAM), 0);
+	expect_kept();
+	steps_end(&steps);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("boot/kernel_cache_file");
@@ -135,6 +154,7 @@ int main(void)
 	tcase_set_timeout(tc, 60);
 	tcase_add_loop_test(tc, test_comes_back, 0, 2);
 	tcase_add_loop_test(tc, test_cut_off, 0, 3);
+	tcase_add_test(tc, test_many_runs);
 	suite_add_tcase(s, tc);
 	return run_suite(s);
 }
