@@ -242,7 +242,19 @@ START_TEST(describes_what_is_there)
 }
 END_TEST
 
-/* Each with its registers and its interrupt, an edge; as many as there may be. */
+static unsigned int dsdt_count(const char *bytes, size_t len)
+{
+	const char *at = (const char *)dsdt(), *end = at + dsdt()->length;
+	unsigned int n = 0;
+
+	while ((at = memmem(at, (size_t)(end - at), bytes, len))) {
+		at += len;
+		n++;
+	}
+	return n;
+}
+
+/* Each with its registers, which are coherent, and its interrupt, an edge; as many as there may be. */
 START_TEST(describes_virtio_mmio)
 {
 	static const unsigned int counts[] = {1, 48, ACPI_MAX_VIRTIO};
@@ -266,6 +278,7 @@ START_TEST(describes_virtio_mmio)
 		ck_assert(dsdt_has(name, 4));
 		ck_assert(dsdt_has(crs, 21));
 	}
+	ck_assert_uint_eq(dsdt_count("\x08_CCA\x01\x08_CRS", 11), n);
 	ck_assert(!dsdt_has("PCI0", 4));
 }
 END_TEST
