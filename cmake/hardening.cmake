@@ -2,8 +2,9 @@
 # costs is in docs/threat-model.md; tests/lint/test_hardening.sh looks for them in what was built.
 include(CheckCCompilerFlag)
 
-# No address of the program is known before it runs, and what the linker has filled in cannot be written afterwards.
-target_compile_options(project_options INTERFACE -fPIE -fstack-protector-strong)
+# No address of the program is known before it runs, and what the linker has filled in cannot be written afterwards. As -fPIE, but that
+# libvmm may be part of a shared object too.
+target_compile_options(project_options INTERFACE -fPIC -fvisibility=hidden -fstack-protector-strong)
 target_link_options(project_options INTERFACE -Wl,-z,relro,-z,now,-z,noexecstack)
 if(NOT VMM_STATIC)
 	target_link_options(project_options INTERFACE -pie)

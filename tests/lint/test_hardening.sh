@@ -28,7 +28,7 @@ has 'functions that know the size of buffers (FORTIFY)' "$library" '__memcpy_chk
 has 'protected stacks' "$library" '__stack_chk_fail' -s
 
 # gcc notes what each file was compiled with, but for the preprocessor's flags.
-flags=(-fPIE -fstack-protector-strong)
+flags=(-fPIC -fstack-protector-strong)
 ! grep -q '^VMM_HAVE_ZERO_INIT:INTERNAL=1' "$build/CMakeCache.txt" || flags+=(-ftrivial-auto-var-init=zero)
 if grep -q '^VMM_HAVE_CET:INTERNAL=1' "$build/CMakeCache.txt"; then
 	has 'shadow stack' "$vmm" SHSTK -n

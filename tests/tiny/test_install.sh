@@ -64,5 +64,9 @@ for root in "$tmp/usr" "$tmp/stage/opt/vmm"; do
 	(cd example && ./example </dev/null) >out 2>err || fail "README.md's program: $(head -n 3 err)"
 	grep -q hello out || fail "README.md's program shows $(head -n 3 out)"
 done
+# What other languages load, and plugins, are shared objects.
+echo 'int own(void); int own(void) { return vmm_version() && !vmm_create(0, 0); }' >example/plugin.c
+cc -Wall -Wextra -Werror -include vmm/vmm.h -fPIC -shared example/plugin.c "${flags[@]}" -Wl,-z,defs -o example/plugin.so ||
+	fail 'libvmm cannot be part of a shared object'
 [ "$(pkg-config --modversion vmm)" = "$("$vmm" --version | cut -d ' ' -f 2)" ] || fail 'vmm.pc has another version'
 finish
