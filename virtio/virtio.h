@@ -160,7 +160,7 @@ void virtio_device_quiesced(struct virtio_device *dev);
 uint32_t virtio_device_config_get(struct virtio_device *dev, size_t offset, void *dst, size_t len);
 
 /*
- * For transports. vCPU threads, with at most the lock of the PCI bus held. The driver kicks the queue, which exists; for one
+ * For transports. vCPU threads, with no lock held. The driver kicks the queue, which exists; for one
  * that is not served inline, KVM may signal kick_fd instead.
  */
 void virtio_device_kick(struct virtio_device *dev, unsigned int queue);

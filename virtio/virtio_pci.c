@@ -131,9 +131,9 @@ static void vpci_bar_moved(void *arg, unsigned int bar, uint64_t address)
  * 4.1.4.9: an access to pci_cfg_data is an access to the BAR at the place the capability names. The BAR of memory has all
  * that there is, so it is the only one that can be named.
  */
-static bool vpci_window_target(const struct virtio_pci *vpci, unsigned int offset,
-			       unsigned int width, uint32_t *target)
+static bool vpci_config_window(void *arg, unsigned int offset, unsigned int width, uint32_t *target)
 {
+	const struct virtio_pci *vpci = arg;
 	unsigned int cap = vpci->window_cap;
 	uint32_t length = pci_config_get(&vpci->fn, cap + VIRTIO_PCI_CAP_LENGTH, 4);
 
@@ -141,16 +141,6 @@ static bool vpci_window_target(const struct virtio_pci *vpci, unsigned int offse
 	return offset == cap + sizeof(struct virtio_pci_cap) && length == width &&
 	       pci_config_get(&vpci->fn, cap + VIRTIO_PCI_CAP_BAR, 1) == VPCI_BAR &&
 	       *target % width == 0 && *target < VPCI_BAR_SIZE;
-}
-
-static void vpci_config_reading(void *arg, unsigned int offset, unsigned int width)
-{
-	struct virtio_pci *vpci = arg;
-	uint32_t target;
-
-	if (vpci_window_target(vpci, offset, width, &target))
-		pci_config_set(&vpci->fn, offset, width,
-			       (uint32_t)vpci_bar_read(vpci, target, width));
 }
 
 /*
@@ -168,7 +158,7 @@ static void vpci_no_master(struct virtio_pci *vpci)
 static void vpci_config_written(void *arg, unsigned int offset, unsigned int width)
 {
 	struct virtio_pci *vpci = arg;
-	uint32_t control, target;
+	uint32_t control;
 
 	if (offset + width > vpci->msix_cap && offset < vpci->msix_cap + PCI_CAP_MSIX_SIZEOF) {
 		control = pci_config_get(&vpci->fn, vpci->msix_cap + PCI_MSIX_FLAGS, 2);
@@ -178,8 +168,6 @@ static void vpci_config_written(void *arg, unsigned int offset, unsigned int wid
 	if (offset <= PCI_COMMAND && offset + width > PCI_COMMAND &&
 	    !(vpci->fn.config[PCI_COMMAND] & PCI_COMMAND_MASTER))
 		vpci_no_master(vpci);
-	if (vpci_window_target(vpci, offset, width, &target))
-		vpci_bar_write(vpci, target, width, pci_config_get(&vpci->fn, offset, width));
 }
 
 static struct virtio_pci_cap vpci_cap(uint8_t type, uint32_t offset, uint32_t length, uint8_t len)
@@ -343,8 +331,8 @@ void virtio_pci_init(struct virtio_pci *vpci, struct virtio_device *dev,
 			      .class_code = vpci_class(dev->id),
 			      .revision = VPCI_REVISION};
 	struct pci_hooks hooks = {.bar_moved = vpci_bar_moved,
-				  .config_reading = vpci_config_reading,
 				  .config_written = vpci_config_written,
+				  .config_window = vpci_config_window,
 				  .arg = vpci};
 	struct pci_bar bar = {
 		.size = VPCI_BAR_SIZE, .read = vpci_bar_read, .write = vpci_bar_write, .arg = vpci};

@@ -13,8 +13,8 @@
  *
  * Threads: registers are accessed on vCPU threads under the lock. The device calls back from its loop thread.
  * Lock order: pci_bus.lock, then virtio_pci.regs.lock, then msix.lock and virtio_device.config_lock. Start and stop are
- * posted to the device's loop; a kick may be served at once, with no lock of ours but, through the window in configuration
- * space, the bus's.
+ * posted to the device's loop; a kick may be served at once, with no lock of ours. So the bus does what the window in
+ * configuration space (4.1.4.9) asks for after it has let go of its lock.
  */
 #pragma once
 

@@ -53,6 +53,13 @@ static void on_config(void *arg, unsigned int offset, unsigned int width)
 	FUZZ_CHECK(width == 1 || width == 2 || width == 4);
 }
 
+static bool on_window(void *arg, unsigned int offset, unsigned int width, uint32_t *target)
+{
+	on_config(arg, offset, width);
+	*target = 0;
+	return false;
+}
+
 /* arg is a BAR. */
 static uint64_t on_read(void *arg, uint64_t offset, unsigned int width)
 {
@@ -77,8 +84,8 @@ static int plug(unsigned int i)
 	const struct pci_ids ids = {.vendor = 0x1af4, .device = (uint16_t)(0x1000 + i)};
 	struct card *card = &cards[i];
 	const struct pci_hooks hooks = {.bar_moved = on_moved,
-					.config_reading = on_config,
 					.config_written = on_config,
+					.config_window = on_window,
 					.arg = card};
 
 	memset(card, 0, sizeof(*card));

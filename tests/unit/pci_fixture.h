@@ -28,7 +28,8 @@ static struct card {
 	struct pci_function fn;
 	unsigned int moves, bar;
 	uint64_t address;
-	unsigned int readings, writings, offset, width;
+	unsigned int asked, writings, offset, width;
+	bool window; /* all of its configuration space is one to its BAR */
 	unsigned int bar_reads, bar_writes, bar_width;
 	uint64_t bar_offset, bar_value;
 } cards[3];
@@ -44,13 +45,15 @@ static inline void card_moved(void *arg, unsigned int bar, uint64_t address)
 	card->address = address;
 }
 
-static inline void card_reading(void *arg, unsigned int offset, unsigned int width)
+static inline bool card_window(void *arg, unsigned int offset, unsigned int width, uint32_t *target)
 {
 	struct card *card = arg;
 
-	card->readings++;
+	card->asked++;
 	card->offset = offset;
 	card->width = width;
+	*target = 0x100 + offset;
+	return card->window;
 }
 
 static inline void card_written(void *arg, unsigned int offset, unsigned int width)
@@ -85,8 +88,8 @@ static inline void card_bar_write(void *arg, uint64_t offset, unsigned int width
 static inline void card_init(struct card *card, uint32_t bar_size)
 {
 	const struct pci_hooks hooks = {.bar_moved = card_moved,
-					.config_reading = card_reading,
 					.config_written = card_written,
+					.config_window = card_window,
 					.arg = card};
 	const struct pci_bar bar = {
 		.size = bar_size, .read = card_bar_read, .write = card_bar_write, .arg = card};

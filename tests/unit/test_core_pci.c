@@ -131,7 +131,7 @@ START_TEST(test_config_hooks)
 	card_init(&cards[0], 0);
 	plug(5, &cards[0]);
 	config_read(5, 0x62, 2);
-	ck_assert_uint_eq(cards[0].readings, 1);
+	ck_assert_uint_eq(cards[0].asked, 1);
 	ck_assert_uint_eq(cards[0].offset, 0x62);
 	ck_assert_uint_eq(cards[0].width, 2);
 	config_write(5, 0x81, 1, 3);
@@ -143,7 +143,28 @@ START_TEST(test_config_hooks)
 	config_write(6, 0, 4, 0);
 	select_config(5, 0);
 	pci_port_read(&bus, 0, 4);
-	ck_assert_uint_eq(cards[0].readings + cards[0].writings, 2);
+	ck_assert_uint_eq(cards[0].asked, 2);
+	ck_assert_uint_eq(cards[0].writings, 1);
+}
+END_TEST
+
+/* An access that goes on to BAR 0 has what it wrote in the configuration space as well. */
+START_TEST(test_config_window)
+{
+	card_init(&cards[0], 0x1000);
+	plug(5, &cards[0]);
+	cards[0].window = true;
+	ck_assert_uint_eq(config_read(5, 0x62, 2), 0x40);
+	ck_assert_uint_eq(cards[0].bar_reads, 1);
+	ck_assert_uint_eq(cards[0].bar_offset, 0x162);
+	ck_assert_uint_eq(cards[0].bar_width, 2);
+	config_write(5, PCI_INTERRUPT_LINE, 1, 3);
+	ck_assert_uint_eq(cards[0].bar_writes, 1);
+	ck_assert_uint_eq(cards[0].bar_offset, 0x100 + PCI_INTERRUPT_LINE);
+	ck_assert_uint_eq(cards[0].bar_value, 3);
+	cards[0].window = false;
+	ck_assert_uint_eq(config_read(5, PCI_INTERRUPT_LINE, 1), 3);
+	ck_assert_uint_eq(cards[0].bar_reads + cards[0].bar_writes, 2);
 }
 END_TEST
 
@@ -175,9 +196,9 @@ START_TEST(test_ports)
 			select_config(0, 0x40);
 			for (unsigned int i = 0; i < 4; i++)
 				cards[0].fn.config[0x40 + i] = (uint8_t)(0x10 + i);
-			n = cards[0].readings;
+			n = cards[0].asked;
 			value = pci_port_read(&bus, offset, width);
-			ck_assert_uint_eq(cards[0].readings, n + data);
+			ck_assert_uint_eq(cards[0].asked, n + data);
 			if (data)
 				ck_assert_uint_eq(value, UINT64_C(0x13121110) >> 8 * (offset - 4) &
 								 bus_ones(width));
@@ -233,7 +254,7 @@ START_TEST(test_not_there)
 			pci_port_write(&bus, 4, width, 0);
 		}
 	}
-	ck_assert_uint_eq(cards[0].readings + cards[0].writings, 0);
+	ck_assert_uint_eq(cards[0].asked + cards[0].writings, 0);
 }
 END_TEST
 
@@ -275,6 +296,7 @@ static Suite *suite(void)
 	tcase_add_test(config, test_capabilities);
 	tcase_add_test_raise_signal(config, test_capabilities_full, SIGABRT);
 	tcase_add_test(config, test_config_hooks);
+	tcase_add_test(config, test_config_window);
 	tcase_add_test(config, test_no_hooks);
 	tcase_add_test(config, test_ports);
 	tcase_add_test(config, test_last_register);

@@ -61,6 +61,38 @@ START_TEST(test_reset_waits)
 }
 END_TEST
 
+/* The same by the window in configuration space, whose data is there. */
+static void *go_on_by_window(void *arg)
+{
+	unsigned int data = *(unsigned int *)arg;
+
+	fix_config_write(data, 1, S_ACK);
+	return NULL;
+}
+
+/* A write through the window of 4.1.4.9 waits as well, and with it nobody else who uses the bus. */
+START_TEST(test_reset_waits_window)
+{
+	uint32_t status = fix.place[VIRTIO_PCI_CAP_COMMON_CFG].offset + VIRTIO_PCI_COMMON_STATUS;
+	unsigned int data;
+	pthread_t driver;
+
+	fix_go();
+	fix.fake.hold_stop = true;
+	fix_set_status(0);
+	data = fix_window(status, 1);
+	ck_assert_int_eq(pthread_create(&driver, NULL, go_on_by_window, &data), 0);
+	for (int i = 0; i < 20; i++) {
+		ck_assert_uint_eq(fix_status(), S_DRIVER_OK);
+		ck_assert_uint_eq(pci_port_read(&fix.bus, 0, 4) >> 31, 1);
+		usleep(500);
+	}
+	sem_post(&fix.fake.release);
+	pthread_join(driver, NULL);
+	ck_assert_uint_eq(fix_status(), S_ACK);
+}
+END_TEST
+
 /* What reset means (2.4): every register as at first. */
 START_TEST(test_reset_state)
 {
@@ -233,6 +265,7 @@ int main(void)
 	tcase_set_timeout(tc, 30);
 	tcase_add_checked_fixture(tc, fix_setup, fix_teardown);
 	tcase_add_test(tc, test_reset_waits);
+	tcase_add_test(tc, test_reset_waits_window);
 	tcase_add_test(tc, test_reset_state);
 	tcase_add_test(tc, test_no_bus_master);
 	tcase_add_test(tc, test_foreign_widths);

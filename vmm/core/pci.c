@@ -174,11 +174,14 @@ int pci_bus_add(struct pci_bus *bus, unsigned int devfn, struct pci_function *fn
 	return 0;
 }
 
-static uint32_t pci_config_read(struct pci_function *fn, unsigned int offset, unsigned int width)
+/* The BAR that an access to these bytes goes on to, after the lock was let go of: its handler may wait. NULL: none. */
+static const struct pci_bar *pci_config_window(const struct pci_function *fn, unsigned int offset,
+					       unsigned int width, uint32_t *target)
 {
-	if (fn->hooks.config_reading)
-		fn->hooks.config_reading(fn->hooks.arg, offset, width);
-	return pci_config_get(fn, offset, width);
+	if (!fn->hooks.config_window ||
+	    !fn->hooks.config_window(fn->hooks.arg, offset, width, target))
+		return NULL;
+	return &fn->bar[0];
 }
 
 static void pci_config_write(const struct pci_bus *bus, struct pci_function *fn,
@@ -215,33 +218,45 @@ static bool pci_is_data(uint64_t offset, unsigned int width)
 uint64_t pci_port_read(void *arg, uint64_t offset, unsigned int width)
 {
 	struct pci_bus *bus = arg;
+	const struct pci_bar *window = NULL;
 	uint64_t value = bus_ones(width);
 	struct pci_function *fn;
+	uint32_t target;
 
 	pthread_mutex_lock(&bus->lock);
 	fn = pci_selected(bus);
-	if (offset == 0 && width == 4)
+	if (offset == 0 && width == 4) {
 		value = bus->config_address;
-	else if (fn && pci_is_data(offset, width))
-		value = pci_config_read(fn, (bus->config_address & 0xfc) + (unsigned int)offset - 4,
-					width);
+	} else if (fn && pci_is_data(offset, width)) {
+		unsigned int at = (bus->config_address & 0xfc) + (unsigned int)offset - 4;
+
+		value = pci_config_get(fn, at, width);
+		window = pci_config_window(fn, at, width, &target);
+	}
 	pthread_mutex_unlock(&bus->lock);
-	return value;
+	return window ? window->read(window->arg, target, width) : value;
 }
 
 void pci_port_write(void *arg, uint64_t offset, unsigned int width, uint64_t value)
 {
+	const struct pci_bar *window = NULL;
 	struct pci_bus *bus = arg;
 	struct pci_function *fn;
+	uint32_t target;
 
 	pthread_mutex_lock(&bus->lock);
 	fn = pci_selected(bus);
-	if (offset == 0 && width == 4)
+	if (offset == 0 && width == 4) {
 		bus->config_address = (uint32_t)value;
-	else if (fn && pci_is_data(offset, width))
-		pci_config_write(bus, fn, (bus->config_address & 0xfc) + (unsigned int)offset - 4,
-				 width, (uint32_t)value);
+	} else if (fn && pci_is_data(offset, width)) {
+		unsigned int at = (bus->config_address & 0xfc) + (unsigned int)offset - 4;
+
+		pci_config_write(bus, fn, at, width, (uint32_t)value);
+		window = pci_config_window(fn, at, width, &target);
+	}
 	pthread_mutex_unlock(&bus->lock);
+	if (window)
+		window->write(window->arg, target, width, value);
 }
 
 /* The BAR of fn that holds the whole access; NULL: none. */

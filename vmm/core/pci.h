@@ -35,10 +35,10 @@ struct pci_hooks {
 	/* All are optional and are called on a vCPU thread under the bus lock. */
 	/* The guest sees the BAR at this address from now on; 0: not at all. */
 	void (*bar_moved)(void *arg, unsigned int bar, uint64_t address);
-	/* Before a read of these bytes; may update config. */
-	void (*config_reading)(void *arg, unsigned int offset, unsigned int width);
 	/* After a write of these bytes; config holds what was let through. */
 	void (*config_written)(void *arg, unsigned int offset, unsigned int width);
+	/* Whether an access to these bytes is one to BAR 0, and where in it; asked before a read and after a write. */
+	bool (*config_window)(void *arg, unsigned int offset, unsigned int width, uint32_t *target);
 	void *arg;
 };
 
