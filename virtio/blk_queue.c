@@ -187,6 +187,18 @@ static void virtio_blk_start_slot(struct virtio_blk_queue *queue, struct virtio_
 	disk_queue_submit(&queue->io, &slot->io);
 }
 
+/* There was no memory to keep its chain, which is the host's fault: it is answered as long as the chain is there. */
+static void virtio_blk_refuse(struct virtio_blk_queue *queue, struct virtio_blk_slot *slot)
+{
+	struct blk_request *req = &slot->request;
+
+	if (req->verdict != VIRTIO_BLK_S_OK || req->type == VIRTIO_BLK_T_GET_ID)
+		return;
+	virtio_blk_fill_io(queue->blk, req, &slot->io.io);
+	virtio_blk_report(queue, &slot->io.io, -ENOMEM);
+	req->verdict = VIRTIO_BLK_S_IOERR;
+}
+
 /* Takes the next chain into a slot. Returns as virtq_pop() does; a request that cannot be answered breaks the ring. */
 static int virtio_blk_take(struct virtio_blk_queue *queue, struct virtio_blk_slot *slot)
 {
@@ -194,6 +206,7 @@ static int virtio_blk_take(struct virtio_blk_queue *queue, struct virtio_blk_slo
 	struct virtq *vq = &blk->dev.queue[queue->index];
 	struct blk_request_limits limits = {__atomic_load_n(&blk->state.size, __ATOMIC_RELAXED),
 					    blk->disk->readonly};
+	struct iovec *last = &queue->iov[blk->dev.queue_size * VIRTIO_BLK_PIECES];
 	UNSET struct virtq_chain chain;
 	int ret = virtq_pop(vq, &chain, &queue->iov[(slot - queue->slots) * VIRTIO_BLK_PIECES],
 			    VIRTIO_BLK_PIECES);
@@ -201,12 +214,16 @@ static int virtio_blk_take(struct virtio_blk_queue *queue, struct virtio_blk_slo
 	/* More segments than we asked for, which a large queue has room for. */
 	if (ret == -ENOBUFS) {
 		slot->long_iov = calloc(vq->size, sizeof(*slot->long_iov));
-		ret = slot->long_iov ? virtq_pop(vq, &chain, slot->long_iov, vq->size) : -ENOMEM;
+		ret = virtq_pop(vq, &chain, slot->long_iov ? slot->long_iov : last, vq->size);
 	}
 	if (ret <= 0)
 		return ret;
 	slot->head = chain.head;
-	return blk_request_parse(&slot->request, &chain, &limits) < 0 ? -EPROTO : 1;
+	if (blk_request_parse(&slot->request, &chain, &limits) < 0)
+		return -EPROTO;
+	if (chain.readable == last)
+		virtio_blk_refuse(queue, slot);
+	return 1;
 }
 
 /* Whether the rate limit lets this slot pass; if not, the timer kicks again when it does. */
@@ -418,7 +435,7 @@ int virtio_blk_queue_init(struct virtio_blk_queue *queue, struct virtio_blk *blk
 	*queue = (struct virtio_blk_queue){.blk = blk, .index = index};
 	queue->timer = (struct evloop_timer){.fn = virtio_blk_on_timer, .arg = queue};
 	queue->slots = lazy_calloc(n, sizeof(*queue->slots));
-	queue->iov = lazy_calloc(n * VIRTIO_BLK_PIECES, sizeof(*queue->iov));
+	queue->iov = lazy_calloc(n * VIRTIO_BLK_PIECES + n, sizeof(*queue->iov));
 	queue->io.disk = blk->disk;
 	queue->io.loop = blk->dev.queue_loop[index];
 	queue->io.done = virtio_blk_io_done;

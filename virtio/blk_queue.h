@@ -38,7 +38,8 @@ struct virtio_blk_queue {
 	struct virtio_blk *blk;
 	unsigned int index;
 	struct virtio_blk_slot *slots; /* as many as the largest queue has descriptors */
-	struct iovec *iov;	       /* VIRTIO_BLK_PIECES for each slot */
+	/* VIRTIO_BLK_PIECES for each slot; then the longest chain, for want of memory: touched as rarely */
+	struct iovec *iov;
 	/* owned by the loop thread, or under the queue's lock */
 	struct disk_queue io;
 	struct evloop_timer timer; /* the rate limit allows the next request */

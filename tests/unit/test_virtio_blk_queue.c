@@ -107,6 +107,45 @@ START_TEST(one_kick_is_bounded_by_bytes)
 }
 END_TEST
 
+/* errors of the host */
+
+static bool no_memory;
+void *__wrap_calloc(size_t n, size_t size);
+void *__real_calloc(size_t n, size_t size);
+
+void *__wrap_calloc(size_t n, size_t size)
+{
+	return no_memory ? NULL : __real_calloc(n, size);
+}
+
+/* A chain that there is no memory for fails, and only that: the driver did nothing wrong. */
+START_TEST(no_memory_for_a_long_chain)
+{
+	const struct framing framing = {.cut = 1000};
+	uint8_t *data = at(fix.data, 100000), zero[1000] = {0};
+
+	memset(data, 0xee, 100000);
+	no_memory = true;
+	ck_assert_uint_eq(
+		request(_i ? VIRTIO_BLK_T_OUT : VIRTIO_BLK_T_IN, 8, !_i, 100352, &framing),
+		VIRTIO_BLK_S_IOERR);
+	ck_assert_uint_eq(n_lines, 1);
+	ck_assert_ptr_nonnull(strstr(line, fix.path));
+	ck_assert_ptr_nonnull(strstr(line, "of 100352 bytes at byte 4096 failed: Cannot allocate"));
+	ck_assert_int_eq(memcmp(data + 99000, zero, 1000) == 0, !_i);
+	ck_assert_uint_eq(do_read(0, 512), VIRTIO_BLK_S_OK);
+	ck_assert_uint_eq(
+		request(VIRTIO_BLK_T_GET_ID, 0, true, 20000, &(struct framing){.cut = 200}),
+		VIRTIO_BLK_S_OK);
+	no_memory = false;
+	ck_assert_uint_eq(
+		request(_i ? VIRTIO_BLK_T_OUT : VIRTIO_BLK_T_IN, 8, !_i, 100352, &framing),
+		VIRTIO_BLK_S_OK);
+	ck_assert_uint_eq(fix.needs_reset, 0);
+	ck_assert_uint_eq(n_lines, 1);
+}
+END_TEST
+
 /* protocol violations */
 
 static void assert_needs_reset(void)
@@ -351,6 +390,7 @@ int main(void)
 	tcase_add_test(writable, flush_does_not_delay_others);
 	tcase_add_test(writable, one_kick_is_bounded_by_requests);
 	tcase_add_loop_test(writable, one_kick_is_bounded_by_bytes, 0, 2);
+	tcase_add_loop_test(writable, no_memory_for_a_long_chain, 0, 2);
 	tcase_add_test(writable, short_header_breaks);
 	tcase_add_test(writable, missing_status_breaks);
 	tcase_add_test(writable, empty_chain_breaks);
