@@ -198,6 +198,12 @@ for option in "--console=file=$tmp/sock" "--events=$tmp/sock" "--dump-dtb=$tmp/s
 	expect 125 "a socket as file, $option" "${hello[@]}" "$option"
 	grep -q "'$tmp/sock'.*: it is a socket$" "$tmp/err" || fail "a socket as file, $option: says $(cat "$tmp/err")"
 done
+if command -v strace >/dev/null; then # the second socket is the one that tries the name
+	expect 125 '--console socket, no descriptor' strace -qq -e trace=socket -e inject=socket:error=EMFILE:when=2+ -o "$tmp/trace" \
+		"${hello[@]}" --console "socket=$tmp/sock"
+	grep -q "'$tmp/sock': Too many open files$" "$tmp/err" || fail "--console socket, no descriptor: says $(cat "$tmp/err")"
+	[ -S "$tmp/sock" ] || fail '--console socket, no descriptor: the name has gone'
+fi
 expect 0 '--console socket, a stale name' "${hello[@]}" --console "socket=$tmp/sock"
 [ ! -e "$tmp/sock" ] || fail '--console socket, a stale name: it is still there'
 echo precious >"$tmp/sock"

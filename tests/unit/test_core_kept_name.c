@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
@@ -233,6 +234,34 @@ START_TEST(test_socket)
 }
 END_TEST
 
+/* A stale name is not taken because there is no descriptor to try it with. */
+START_TEST(test_no_descriptor)
+{
+	struct kept_name kept, other;
+	struct rlimit limit;
+	int fd, next;
+
+	unlink(path);
+	ck_assert_int_eq(listen_at(&kept, path, &fd), 0);
+	close(fd);
+	kept_name_close(&kept);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	next = dup(fd);
+	close(next);
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	limit.rlim_cur = (rlim_t)next;
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	ck_assert_int_eq(kept_name_listen(&other, fd, path, 1), -EMFILE);
+	ck_assert_int_lt(other.dir, 0);
+	limit.rlim_cur = limit.rlim_max;
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	ck_assert_int_eq(kept_name_listen(&other, fd, path, 1), 0);
+	kept_name_remove(&other);
+	kept_name_close(&other);
+	close(fd);
+}
+END_TEST
+
 START_TEST(test_no_socket)
 {
 	char too_long[200];
@@ -269,6 +298,7 @@ int main(void)
 	tcase_add_loop_test(tc, test_socket, 0, 2);
 	tcase_add_loop_test(tc, test_two_sockets, 0, 3);
 	tcase_add_loop_test(tc, test_long_socket, 0, 2);
+	tcase_add_test(tc, test_no_descriptor);
 	tcase_add_test(tc, test_no_socket);
 	suite_add_tcase(suite, tc);
 	srunner_run_all(runner, CK_NORMAL);

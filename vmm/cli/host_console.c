@@ -151,23 +151,27 @@ static void empty_console_file(const struct host_console *host)
 		report("cannot empty console file '%s': %s", host->path, strerror(errno));
 }
 
-/* A socket to which nobody answers any more is what a vmm that was killed has left behind. */
-static bool is_taken(const struct sockaddr_un *name)
+/*
+ * A socket to which nobody answers any more is what a vmm that was killed has left behind. Returns 0 when at most that has the name,
+ * -EEXIST when something else has it, or why that is not known.
+ */
+static int try_name(const struct sockaddr_un *name)
 {
 	struct stat st;
 	bool refused;
 	int fd;
 
 	if (lstat(name->sun_path, &st) < 0)
-		return false;
+		return 0;
 	if (!S_ISSOCK(st.st_mode))
-		return true;
+		return -EEXIST;
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	refused = fd >= 0 && connect(fd, (const struct sockaddr *)name, sizeof(*name)) < 0 &&
+	if (fd < 0)
+		return -errno;
+	refused = connect(fd, (const struct sockaddr *)name, sizeof(*name)) < 0 &&
 		  errno == ECONNREFUSED;
-	if (fd >= 0)
-		close(fd);
-	return !refused;
+	close(fd);
+	return refused ? 0 : -EEXIST;
 }
 
 static const char *console_base(const struct host_console *host)
@@ -206,17 +210,20 @@ static int rename_console(const struct host_console *host, const char *own, unsi
 static int name_console_socket(const struct host_console *host, const char *own,
 			       const struct sockaddr_un *own_name, const struct sockaddr_un *name)
 {
-	int err = rename_console(host, own, RENAME_NOREPLACE);
+	int err = rename_console(host, own, RENAME_NOREPLACE), taken;
 
-	if ((err != -EEXIST && err != -EINVAL) || is_taken(name))
+	if (err != -EEXIST && err != -EINVAL)
 		return err;
+	taken = try_name(name);
+	if (taken < 0)
+		return taken;
 	if (err == -EINVAL) /* the file system knows no other way */
 		return rename_console(host, own, 0);
 	err = rename_console(host, own, RENAME_EXCHANGE);
-	if (err == 0 && is_taken(own_name)) {
+	if (err == 0)
+		err = taken = try_name(own_name);
+	if (taken < 0)
 		rename_console(host, own, RENAME_EXCHANGE);
-		err = -EEXIST;
-	}
 	return err;
 }
 
@@ -270,9 +277,8 @@ static int bind_console_socket(struct host_console *host)
 		return err;
 	socket_name(&name, host->path); /* open has looked at its length */
 	/* What is refused leaves the directory as it was. */
-	if (is_taken(&name))
-		err = -EEXIST;
-	else if (getrandom(&random, sizeof(random), 0) < 0)
+	err = try_name(&name);
+	if (err == 0 && getrandom(&random, sizeof(random), 0) < 0)
 		err = -errno;
 	if (err == 0) {
 		snprintf(own, sizeof(own), ".vmm-%08" PRIx32, random);

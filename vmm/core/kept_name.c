@@ -42,22 +42,26 @@ int kept_name_open(struct kept_name *kept, const char *path, const struct stat *
 	return 0;
 }
 
-/* Whether something has the name, which *st tells of, and it is no socket that nobody listens on. */
-static bool kept_name_is_taken(const struct sockaddr_un *addr, struct stat *st)
+/*
+ * Returns 0 when nothing has the name but a socket that nobody listens on, -EEXIST when something else has it, which *st tells of, or
+ * why that is not known.
+ */
+static int kept_name_try(const struct sockaddr_un *addr, struct stat *st)
 {
 	bool stale;
 	int fd;
 
 	if (lstat(addr->sun_path, st) < 0)
-		return false;
+		return 0;
 	if (!S_ISSOCK(st->st_mode))
-		return true;
+		return -EEXIST;
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	stale = fd >= 0 && connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) < 0 &&
+	if (fd < 0)
+		return -errno;
+	stale = connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) < 0 &&
 		errno == ECONNREFUSED;
-	if (fd >= 0)
-		close(fd);
-	return !stale;
+	close(fd);
+	return stale ? 0 : -EEXIST;
 }
 
 /* Its own name, beside the path. */
@@ -109,18 +113,21 @@ static int kept_name_rename(const struct kept_name *kept, const char *own, unsig
 static int kept_name_take(const struct kept_name *kept, const char *own,
 			  const struct sockaddr_un *addr, const struct sockaddr_un *own_addr)
 {
-	int err = kept_name_rename(kept, own, RENAME_NOREPLACE);
+	int err = kept_name_rename(kept, own, RENAME_NOREPLACE), taken;
 	struct stat st;
 
-	if ((err != -EEXIST && err != -EINVAL) || kept_name_is_taken(addr, &st))
+	if (err != -EEXIST && err != -EINVAL)
 		return err;
+	taken = kept_name_try(addr, &st);
+	if (taken < 0)
+		return taken;
 	if (err == -EINVAL) /* the file system knows no other way */
 		return kept_name_rename(kept, own, 0);
 	err = kept_name_rename(kept, own, RENAME_EXCHANGE);
-	if (err == 0 && kept_name_is_taken(own_addr, &st)) {
+	if (err == 0)
+		err = taken = kept_name_try(own_addr, &st);
+	if (taken < 0)
 		kept_name_rename(kept, own, RENAME_EXCHANGE);
-		err = -EEXIST;
-	}
 	return err;
 }
 
@@ -138,8 +145,9 @@ int kept_name_listen(struct kept_name *kept, int fd, const char *path, int backl
 		return len ? -ENAMETOOLONG : -EINVAL;
 	memcpy(addr.sun_path, path, len);
 	/* What is refused leaves the directory as it was. */
-	if (kept_name_is_taken(&addr, &st))
-		return -EADDRINUSE;
+	err = kept_name_try(&addr, &st);
+	if (err < 0)
+		return err == -EEXIST ? -EADDRINUSE : err;
 	if (getrandom(&random, sizeof(random), 0) < 0)
 		return -errno;
 	snprintf(own, sizeof(own), ".vmm-%08" PRIx32, random);
