@@ -117,14 +117,18 @@ static void command_make_streams(struct command *command, int far[3])
 
 /* ---- the new process ---- */
 
-/* As a shell does it with a text that does not say what runs it. There is room before args, and nobody needs them again. */
+/* As a shell does it with a text that does not say what runs it. There is room before args. */
 static long command_exec_script(char *path, char **args, char **env)
 {
 	static const char shell[] = "/bin/sh";
+	char *name = args[0];
+	long err;
 
 	args[-1] = (char *)(uintptr_t)shell;
 	args[0] = path;
-	return SYS3(execve, shell, args - 1, env);
+	err = SYS3(execve, shell, args - 1, env);
+	args[0] = name;
+	return err;
 }
 
 static long command_exec_path(char *path, char **args, char **env)
@@ -143,13 +147,27 @@ static const char *command_find_path(char **env)
 	return DEFAULT_PATH + 5;
 }
 
+/* In one directory of PATH, of len bytes. There is none whose name and the program's are too long together. */
+static long command_exec_in(const char *dir, size_t len, char **args, char **env)
+{
+	char path[4096];
+
+	if (len >= sizeof(path))
+		return -ENOENT;
+	memcpy(path, dir, len);
+	len = text_append(path, sizeof(path), len, len > 0 ? "/" : "./");
+	if (len + text_len(args[0]) >= sizeof(path))
+		return -ENOENT;
+	text_append(path, sizeof(path), len, args[0]);
+	return command_exec_path(path, args, env);
+}
+
 /* Returns why none of the programs of that name can be run. */
 static long command_exec(char **args, char **env)
 {
 	const char *dir = command_find_path(env);
 	char *name = args[0];
 	long worst = -ENOENT;
-	char path[4096];
 
 	for (const char *c = name; *c; c++) {
 		if (*c == '/')
@@ -159,15 +177,14 @@ static long command_exec(char **args, char **env)
 		size_t len = 0;
 		long err;
 
-		while (*dir && *dir != ':' && len < sizeof(path) - 1)
-			path[len++] = *dir++;
-		len = text_append(path, sizeof(path), len, len > 0 ? "/" : "./");
-		text_append(path, sizeof(path), len, name);
-		err = command_exec_path(path, args, env);
+		while (dir[len] && dir[len] != ':')
+			len++;
+		err = command_exec_in(dir, len, args, env);
 		if (err != -ENOENT && err != -ENOTDIR)
 			worst = err;
-		if (!*dir++)
+		if (!dir[len])
 			break;
+		dir += len + 1;
 	}
 	return worst;
 }
