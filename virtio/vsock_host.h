@@ -3,7 +3,7 @@
  *
  * Clients connect to PATH and write "CONNECT PORT\n"; what follows belongs to the stream. The socket is open to our own
  * user alone. A file that is in the way is replaced when it is a socket that nobody listens on, left by a VM that was
- * killed. Two VMs that start on the same stale socket at the same moment are not kept apart.
+ * killed; of two VMs that start on it at the same moment one is refused (kept_name.h).
  *
  * At most VSOCK_HOST_CLIENTS clients may be silent at once, for VSOCK_HOST_PATIENCE; others wait in the listener's queue.
  *

@@ -6,8 +6,8 @@
  * to it, machine_run.c starts and ends it.
  *
  * Threads: one for each vCPU; one for a debugger (machine_gdb.h); one event loop for the console, the power button and the ending; I/O threads, each with an
- * event loop, which share the queues of all virtio devices among themselves. See vmm/core/thread.h for their signals, vmm/sandbox/filter.h for what they may do. machine_power_button(), machine_stop() and
- * machine_end_fd() may be called by any thread, all else by the owner's, one at a time.
+ * event loop, which share the queues of all virtio devices among themselves. See vmm/core/thread.h for their signals, vmm/sandbox/filter.h for what they may do. Any thread may call
+ * those functions of which it is said below; all else is the owner's thread's, one at a time.
  *
  * The end: whoever finds it first (a vCPU, a console key, machine_stop()) records the reason and posts to the main
  * loop, which stops the vCPUs, writes the console out and then signals end_fd. No vCPU waits for another.
@@ -49,7 +49,7 @@
 #define MACHINE_MAX_IO_THREADS	   32
 #define MACHINE_MAX_DISK_QUEUES	   32
 #define MACHINE_MAX_E820	   (4 + GUEST_MEM_MAX_REGIONS)
-#define MACHINE_MAX_VCPUS	   254 /* xAPIC ids, without 255, which means all */
+#define MACHINE_MAX_VCPUS	   254 /* xAPIC ids are 0 to 253; 255 means all, and 254 is nobody's */
 #define MACHINE_MAX_INITRD_PARTS   8
 #define MACHINE_MAX_SHARES	   8
 #define MACHINE_MIN_MEMORY	   (UINT64_C(2) << 20)
