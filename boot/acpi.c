@@ -17,8 +17,7 @@
 #define DSDT_REVISION 2 /* integers of 64 bits */
 #define RSDP_REVISION 2
 
-#define TABLE_ALIGN   16
-#define XAPIC_ID_LAST 254 /* 255 means all */
+#define TABLE_ALIGN 16
 
 static_assert(sizeof(struct acpi_rsdp) == 36, "5.2.5.3");
 static_assert(sizeof(struct acpi_header) == 36, "5.2.6");
@@ -119,56 +118,36 @@ static int acpi_put_fadt(struct acpi_area *area, const struct acpi_config *cfg, 
 	return acpi_put_table(area, &fadt.header, sizeof(fadt), gpa);
 }
 
-static void *acpi_add_cpu(void *at, unsigned int id)
-{
-	struct acpi_madt_lapic *lapic = at;
-	struct acpi_madt_x2apic *x2apic = at;
-
-	if (id <= XAPIC_ID_LAST) {
-		*lapic = (struct acpi_madt_lapic){
-			.type = ACPI_MADT_LAPIC,
-			.length = sizeof(*lapic),
-			.uid = (uint8_t)id,
-			.apic_id = (uint8_t)id,
-			.flags = ACPI_MADT_CPU_ENABLED,
-		};
-		return lapic + 1;
-	}
-	*x2apic = (struct acpi_madt_x2apic){
-		.type = ACPI_MADT_X2APIC,
-		.length = sizeof(*x2apic),
-		.apic_id = id,
-		.flags = ACPI_MADT_CPU_ENABLED,
-		.uid = id,
-	};
-	return x2apic + 1;
-}
-
 static int acpi_put_madt(struct acpi_area *area, const struct acpi_config *cfg, gpa_t *gpa)
 {
-	size_t max = sizeof(struct acpi_madt) + sizeof(struct acpi_madt_ioapic) +
-		     cfg->n_cpus * sizeof(struct acpi_madt_x2apic);
-	struct acpi_madt *madt = calloc(1, max);
+	struct acpi_madt_lapic *lapic;
 	struct acpi_madt_ioapic *ioapic;
-	void *at;
+	size_t len = sizeof(struct acpi_madt) + cfg->n_cpus * sizeof(*lapic) + sizeof(*ioapic);
+	struct acpi_madt *madt = calloc(1, len);
 	int ret;
 
 	if (!madt)
 		return -ENOMEM;
 	acpi_init_header(&madt->header, "APIC", MADT_REVISION);
 	madt->lapic_address = cfg->lapic_addr;
-	at = madt + 1;
-	for (unsigned int id = 0; id < cfg->n_cpus; id++)
-		at = acpi_add_cpu(at, id);
-	ioapic = at;
+	lapic = (void *)(madt + 1);
+	for (unsigned int id = 0; id < cfg->n_cpus; id++) {
+		*lapic++ = (struct acpi_madt_lapic){
+			.type = ACPI_MADT_LAPIC,
+			.length = sizeof(*lapic),
+			.uid = (uint8_t)id,
+			.apic_id = (uint8_t)id,
+			.flags = ACPI_MADT_CPU_ENABLED,
+		};
+	}
+	ioapic = (void *)lapic;
 	*ioapic = (struct acpi_madt_ioapic){
 		.type = ACPI_MADT_IOAPIC,
 		.length = sizeof(*ioapic),
 		.id = cfg->ioapic_id,
 		.address = cfg->ioapic_addr,
 	};
-	at = ioapic + 1;
-	ret = acpi_put_table(area, &madt->header, (size_t)((uint8_t *)at - (uint8_t *)madt), gpa);
+	ret = acpi_put_table(area, &madt->header, len, gpa);
 	free(madt);
 	return ret;
 }

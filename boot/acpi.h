@@ -22,9 +22,10 @@
 #define ACPI_GED_POWER_BUTTON 0x01
 
 #define ACPI_MAX_VIRTIO 100
+#define ACPI_MAX_CPUS	255 /* 8-bit ids; the last one means all */
 
 struct acpi_config {
-	unsigned int n_cpus; /* APIC ids are 0 to n_cpus - 1 */
+	unsigned int n_cpus; /* at most ACPI_MAX_CPUS; APIC ids are 0 to n_cpus - 1 */
 	uint32_t lapic_addr;
 	uint32_t ioapic_addr; /* one IO-APIC, first GSI 0 */
 	uint8_t ioapic_id;

@@ -126,17 +126,6 @@ struct acpi_madt_ioapic {
 	uint32_t gsi_base;
 } __attribute__((packed));
 
-/* 5.2.12.12 */
-struct acpi_madt_x2apic {
-	uint8_t type;
-	uint8_t length;
-	uint16_t reserved;
-	uint32_t apic_id;
-	uint32_t flags;
-	uint32_t uid;
-} __attribute__((packed));
-
 #define ACPI_MADT_LAPIC	      0
 #define ACPI_MADT_IOAPIC      1
-#define ACPI_MADT_X2APIC      9
 #define ACPI_MADT_CPU_ENABLED 1

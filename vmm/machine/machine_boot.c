@@ -163,6 +163,8 @@ static int machine_write_acpi(struct machine *machine, gpa_t *rsdp)
 		.area_size = LAYOUT_MPTABLE - LAYOUT_ACPI,
 	};
 
+	_Static_assert(MACHINE_MAX_VCPUS <= ACPI_MAX_CPUS && MACHINE_MAX_VCPUS <= MPTABLE_MAX_CPUS,
+		       "the tables tell of all");
 	_Static_assert(ACPI_SLP_TYP_S5 == ACPI_POWER_SLP_TYP_S5, "table and device must agree");
 	_Static_assert(ACPI_GED_POWER_BUTTON == ACPI_POWER_EVENT_BUTTON,
 		       "table and device must agree");
