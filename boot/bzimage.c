@@ -12,12 +12,9 @@
 #define JUMP	     0x200
 #define HEADER	     0x202
 
-#define SECTOR		  512
-#define JUMP_OPCODE	  0xeb
-#define BOOT_FLAG	  0xaa55
-#define TYPE_OF_LOADER	  0xff /* no assigned number */
-#define VIDEO_MODE_NORMAL 0xffff
-#define ENTRY64_OFFSET	  0x200
+#define SECTOR	       512
+#define JUMP_OPCODE    0xeb
+#define ENTRY64_OFFSET 0x200
 
 #define VERSION_OLDEST	0x206 /* cmdline_size */
 #define VERSION_INIT	0x20a /* pref_address, init_size */
@@ -74,7 +71,7 @@ static int bzimage_measure(const struct boot_config *cfg, const struct image_fil
 {
 	const struct setup_header *hdr = bz->hdr;
 
-	if (hdr->boot_flag != BOOT_FLAG)
+	if (hdr->boot_flag != IMAGE_BOOT_FLAG)
 		return image_refuse(cfg, ENOEXEC,
 				    "its setup header is broken: boot_flag is 0x%04x, not 0xaa55",
 				    hdr->boot_flag);
@@ -210,11 +207,11 @@ static void bzimage_finish(const struct bzimage *bz, struct image *image)
 	image->initrd_max = hdr->initrd_addr_max;
 	image->cmdline_size = hdr->cmdline_size;
 
-	hdr->type_of_loader = TYPE_OF_LOADER;
+	hdr->type_of_loader = IMAGE_TYPE_OF_LOADER;
 	hdr->ext_loader_type = 0;
 	hdr->ext_loader_ver = 0;
 	hdr->loadflags = LOADED_HIGH;
-	hdr->vid_mode = VIDEO_MODE_NORMAL;
+	hdr->vid_mode = IMAGE_VIDEO_MODE;
 	hdr->code32_start = (uint32_t)bz->load;
 	hdr->hardware_subarch = X86_SUBARCH_PC;
 	hdr->hardware_subarch_data = 0;

@@ -27,6 +27,11 @@
 
 #define IMAGE_PAGE_SIZE 4096
 
+/* Fields of the setup header (boot.rst). */
+#define IMAGE_BOOT_FLAG	     0xaa55
+#define IMAGE_TYPE_OF_LOADER 0xff   /* no assigned number */
+#define IMAGE_VIDEO_MODE     0xffff /* normal */
+
 /*
  * Up to here a kernel is small: to clear a huge page takes longer than faults in all the small ones that it needs. Linux is
  * larger, and uses low memory for itself at once.

@@ -4,22 +4,19 @@
 #include <errno.h>
 #include <string.h>
 
-#define BOOT_FLAG	  0xaa55
-#define VERSION		  0x20c /* the last one that added a field which a loader fills in */
-#define TYPE_OF_LOADER	  0xff
-#define VIDEO_MODE_NORMAL 0xffff
+#define VERSION 0x20c /* the last one that added a field which a loader fills in */
 
 static_assert(sizeof(struct boot_params) == BOOT_ZERO_PAGE_SIZE, "zero-page.rst");
 static_assert(BOOT_E820_MAX == E820_MAX_ENTRIES_ZEROPAGE, "<asm/bootparam.h>");
 
 void zero_page_init_header(struct setup_header *hdr)
 {
-	hdr->boot_flag = BOOT_FLAG;
+	hdr->boot_flag = IMAGE_BOOT_FLAG;
 	memcpy(&hdr->header, "HdrS", 4);
 	hdr->version = VERSION;
-	hdr->type_of_loader = TYPE_OF_LOADER;
+	hdr->type_of_loader = IMAGE_TYPE_OF_LOADER;
 	hdr->loadflags = LOADED_HIGH;
-	hdr->vid_mode = VIDEO_MODE_NORMAL;
+	hdr->vid_mode = IMAGE_VIDEO_MODE;
 }
 
 /*
@@ -58,12 +55,10 @@ int zero_page_write(const struct guest_mem *mem, const struct boot_config *cfg, 
 	const struct boot_layout *layout = cfg->layout;
 
 	zero_page_set_e820(params, cfg);
+	/* Both are below 4 GiB (IMAGE_LIMIT, struct boot_layout), and have no upper half. */
 	params->hdr.ramdisk_image = (uint32_t)image->initrd;
-	params->ext_ramdisk_image = (uint32_t)(image->initrd >> 32);
 	params->hdr.ramdisk_size = (uint32_t)image->initrd_size;
-	params->ext_ramdisk_size = (uint32_t)(image->initrd_size >> 32);
 	params->hdr.cmd_line_ptr = (uint32_t)layout->cmdline;
-	params->ext_cmd_line_ptr = (uint32_t)(layout->cmdline >> 32);
 	params->acpi_rsdp_addr = layout->acpi_rsdp;
 	params->hdr.setup_data = layout->rng_seed ? layout->rng_seed : layout->setup_data;
 	if (layout->rng_seed && zero_page_write_seed(mem, layout, image) < 0)
