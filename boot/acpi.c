@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "boot/acpi_tables.h"
+#include "boot/checksum.h"
 #include "boot/dsdt.h"
 
 #define DSDT_MAX 10240
@@ -29,16 +30,6 @@ struct acpi_area {
 	gpa_t next;
 	size_t left;
 };
-
-static uint8_t acpi_checksum(const void *table, size_t len)
-{
-	const uint8_t *p = table;
-	uint8_t sum = 0;
-
-	for (size_t i = 0; i < len; i++)
-		sum = (uint8_t)(sum + p[i]);
-	return (uint8_t)-sum;
-}
 
 static int acpi_put(struct acpi_area *area, const void *table, size_t len, gpa_t *gpa)
 {
@@ -69,7 +60,7 @@ static int acpi_put_table(struct acpi_area *area, struct acpi_header *header, si
 {
 	header->length = (uint32_t)len;
 	header->checksum = 0;
-	header->checksum = acpi_checksum(header, len);
+	header->checksum = checksum_make(header, len);
 	return acpi_put(area, header, len, gpa);
 }
 
@@ -170,8 +161,8 @@ static int acpi_write_rsdp(const struct guest_mem *mem, gpa_t at, gpa_t xsdt)
 
 	memcpy(rsdp.signature, "RSD PTR ", sizeof(rsdp.signature));
 	memcpy(rsdp.oem_id, "VMM   ", sizeof(rsdp.oem_id));
-	rsdp.checksum = acpi_checksum(&rsdp, ACPI_RSDP_V1_LENGTH);
-	rsdp.extended_checksum = acpi_checksum(&rsdp, sizeof(rsdp));
+	rsdp.checksum = checksum_make(&rsdp, ACPI_RSDP_V1_LENGTH);
+	rsdp.extended_checksum = checksum_make(&rsdp, sizeof(rsdp));
 	return guest_mem_write(mem, at, &rsdp, sizeof(rsdp));
 }
 

@@ -11,34 +11,15 @@
 
 /* ---- the command line ---- */
 
-/* Linux takes everything up to a space for the end of a word. */
-static bool kaslr_is_space(char c)
-{
-	return (unsigned char)c <= ' ';
-}
-
-/* Whether a word of the line begins so, and, if whole, ends there. */
-static bool kaslr_has_word(const char *line, const char *start, bool whole)
-{
-	size_t len = strlen(start);
-
-	for (const char *at = line; (at = strstr(at, start)); at += len) {
-		if ((at == line || kaslr_is_space(at[-1])) && (!whole || kaslr_is_space(at[len])))
-			return true;
-	}
-	return false;
-}
-
 bool kaslr_is_wanted(const char *cmdline)
 {
-	return !kaslr_has_word(cmdline, "nokaslr", true);
+	return !boot_has_word(cmdline, "nokaslr", true);
 }
 
 static bool kaslr_memory_is_told(const char *cmdline)
 {
-	return kaslr_has_word(cmdline, "mem=", false) ||
-	       kaslr_has_word(cmdline, "memmap=", false) ||
-	       kaslr_has_word(cmdline, "hugepages=", false);
+	return boot_has_word(cmdline, "mem=", false) || boot_has_word(cmdline, "memmap=", false) ||
+	       boot_has_word(cmdline, "hugepages=", false);
 }
 
 /* ---- the physical address ---- */

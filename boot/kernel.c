@@ -16,6 +16,23 @@
 #include "boot/zero_page.h"
 #include "vmm/core/log.h"
 
+/* Linux takes everything up to a space for the end of a word. */
+static bool boot_is_space(char c)
+{
+	return (unsigned char)c <= ' ';
+}
+
+bool boot_has_word(const char *line, const char *start, bool whole)
+{
+	size_t len = strlen(start);
+
+	for (const char *at = line; (at = strstr(at, start)); at += len) {
+		if ((at == line || boot_is_space(at[-1])) && (!whole || boot_is_space(at[len])))
+			return true;
+	}
+	return false;
+}
+
 /* The layout and the memory map are the machine's own, no input. */
 static void boot_assert_config(const struct boot_config *cfg)
 {

@@ -97,6 +97,9 @@ struct boot_entry {
 	uint64_t initrd_size; /* 0: none */
 };
 
+/* Whether a word of the command line begins so, and, if whole, ends there. */
+bool boot_has_word(const char *line, const char *start, bool whole);
+
 /*
  * A kernel that is being unpacked. Owner: whoever called boot_begin(), until boot_finish() or boot_abandon().
  */

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "boot/checksum.h"
 #include "boot/mptable_tables.h"
 
 #define ISA_BUS	   0
@@ -33,16 +34,6 @@ struct mptable {
 	size_t len;
 	uint16_t n_entries;
 };
-
-static uint8_t mptable_checksum(const void *table, size_t len)
-{
-	const uint8_t *p = table;
-	uint8_t sum = 0;
-
-	for (size_t i = 0; i < len; i++)
-		sum = (uint8_t)(sum + p[i]);
-	return (uint8_t)-sum;
-}
 
 static void mptable_add(struct mptable *table, const void *entry, size_t len)
 {
@@ -130,7 +121,7 @@ static void mptable_finish(struct mptable *table, const struct mptable_config *c
 	memcpy(header.oem_id, "VMM     ", sizeof(header.oem_id));
 	memcpy(header.product_id, "VMM         ", sizeof(header.product_id));
 	memcpy(table->bytes, &header, sizeof(header));
-	header.checksum = mptable_checksum(table->bytes, table->len);
+	header.checksum = checksum_make(table->bytes, table->len);
 	memcpy(table->bytes, &header, sizeof(header));
 }
 
@@ -147,7 +138,7 @@ static int mptable_put(const struct guest_mem *mem, const struct mptable_config 
 	if (sizeof(floating) + table->len > cfg->area_size)
 		return -ENOSPC;
 	memcpy(floating.signature, "_MP_", sizeof(floating.signature));
-	floating.checksum = mptable_checksum(&floating, sizeof(floating));
+	floating.checksum = checksum_make(&floating, sizeof(floating));
 	ret = guest_mem_write(mem, cfg->area, &floating, sizeof(floating));
 	if (ret < 0)
 		return ret;

@@ -106,15 +106,6 @@ struct disk_move {
 	uint64_t offset; /* in fd */
 };
 
-static bool disk_aligned(const struct iovec *iov, unsigned int n, uint32_t align)
-{
-	uintptr_t bits = 0;
-
-	for (unsigned int i = 0; align > 0 && i < n; i++)
-		bits |= (uintptr_t)iov[i].iov_base | iov[i].iov_len;
-	return align == 0 || bits % align == 0;
-}
-
 /* Direct I/O on memory that is not aligned as it must be. cur is not moved. */
 static ssize_t disk_call_bounced(const struct disk_move *move, size_t len)
 {
@@ -163,7 +154,7 @@ static int disk_move_file(struct disk_move *move, uint64_t len)
 	while (len > 0) {
 		unsigned int n;
 		const struct iovec *pieces = disk_next_pieces(move, len, room, &n);
-		ssize_t done = disk_aligned(pieces, n, move->disk->image->memory_align)
+		ssize_t done = iov_is_aligned(pieces, n, move->disk->image->memory_align)
 				       ? disk_call(move->way, move->fd, pieces, n, move->offset)
 				       : disk_call_bounced(move, disk_min(len, DISK_BOUNCE_BYTES));
 

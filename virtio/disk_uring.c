@@ -10,6 +10,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "vmm/core/iov.h"
 #include "vmm/core/log.h"
 
 #define DISK_URING_ENTRIES 256u
@@ -161,15 +162,6 @@ struct disk_uring *disk_uring_new(struct disk_queue *queue)
 	return uring;
 }
 
-static bool disk_uring_aligned(const struct disk_io *io, uint32_t align)
-{
-	uintptr_t bits = 0;
-
-	for (unsigned int i = 0; align > 0 && i < io->n_iov; i++)
-		bits |= (uintptr_t)io->iov[i].iov_base | io->iov[i].iov_len;
-	return align == 0 || bits % align == 0;
-}
-
 /* Whether the ring is the right place, and if so which part of which file it is. */
 static bool disk_uring_fits(const struct disk_uring *uring, const struct disk_io *io,
 			    struct image_extent *extent)
@@ -183,7 +175,7 @@ static bool disk_uring_fits(const struct disk_uring *uring, const struct disk_io
 	if (write && image->memory_align == 0)
 		return false;
 	if (io->len > DISK_URING_BYTES || io->n_iov > DISK_URING_PIECES || image->map_blocks ||
-	    !disk_uring_aligned(io, image->memory_align))
+	    !iov_is_aligned(io->iov, io->n_iov, image->memory_align))
 		return false;
 	if ((write ? image->ops->map_write : image->ops->map_read)(image, io->offset, io->len,
 								   extent) < 0)

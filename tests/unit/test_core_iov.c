@@ -257,6 +257,23 @@ START_TEST(test_overflow)
 }
 END_TEST
 
+START_TEST(test_aligned)
+{
+	struct iovec pieces[] = {{(void *)4096, 512}, {NULL, 0}, {(void *)512, 1024}};
+
+	ck_assert(iov_is_aligned(pieces, 3, 512));
+	ck_assert(!iov_is_aligned(pieces, 3, 1024));
+	ck_assert(iov_is_aligned(pieces, 0, 4096));
+	pieces[2].iov_len = 1;
+	ck_assert(!iov_is_aligned(pieces, 3, 512));
+	ck_assert(iov_is_aligned(pieces, 2, 512));
+	pieces[0].iov_base = (void *)1;
+	ck_assert(!iov_is_aligned(pieces, 2, 512));
+	ck_assert(iov_is_aligned(pieces, 3, 1));
+	ck_assert(iov_is_aligned(pieces, 3, 0));
+}
+END_TEST
+
 static Suite *suite(void)
 {
 	Suite *s = suite_create("core/iov");
@@ -267,6 +284,7 @@ static Suite *suite(void)
 	tcase_add_loop_test(tc, test_mixed, 0, N_EMPTIES);
 	tcase_add_test(tc, test_nothing);
 	tcase_add_test(tc, test_large);
+	tcase_add_test(tc, test_aligned);
 	tcase_add_test_raise_signal(tc, test_overflow, SIGABRT);
 	suite_add_tcase(s, tc);
 	return s;

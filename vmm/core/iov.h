@@ -6,7 +6,9 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <string.h>
 #include <sys/uio.h>
 
@@ -30,6 +32,16 @@ static inline const struct iovec *iov_cursor_rest(const struct iov_cursor *cur, 
 {
 	*n = cur->n;
 	return cur->off == 0 ? cur->iov : NULL;
+}
+
+/* Whether each piece begins at a multiple of align, a power of two, and is one long; 0: all do. */
+static inline bool iov_is_aligned(const struct iovec *iov, unsigned int n, uint32_t align)
+{
+	uintptr_t bits = 0;
+
+	for (unsigned int i = 0; align > 0 && i < n; i++)
+		bits |= (uintptr_t)iov[i].iov_base | iov[i].iov_len;
+	return align == 0 || bits % align == 0;
 }
 
 /* The module's own: restores the invariant that off is inside iov[0], or nothing is left. */

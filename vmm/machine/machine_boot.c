@@ -57,17 +57,6 @@ static const char *machine_console_words(const struct machine_config *config)
 	return "console=hvc0 earlycon=uart8250,io,0x3f8,115200";
 }
 
-static bool machine_has_word(const char *line, const char *word)
-{
-	size_t len = strlen(word);
-
-	for (const char *at = line; (at = strstr(at, word)); at += len) {
-		if ((at == line || at[-1] == ' ') && (at[len] == ' ' || at[len] == '\0'))
-			return true;
-	}
-	return false;
-}
-
 /*
  * A kernel told not to use ACPI finds virtio-mmio by words on its command line and the MP table. With ACPI it would find
  * each device twice and complain that the second one's registers are taken.
@@ -76,7 +65,7 @@ static void machine_print_devices(FILE *line, const struct machine *machine,
 				  const struct machine_config *config)
 {
 	if (!machine->mmio_transport || config->device_tree || !config->append ||
-	    !machine_has_word(config->append, "acpi=off"))
+	    !boot_has_word(config->append, "acpi=off", true))
 		return;
 	for (unsigned int i = 0; i < machine->n_cards; i++)
 		fprintf(line, " virtio_mmio.device=%lluK@0x%llx:%u",
@@ -100,7 +89,7 @@ static char *machine_make_cmdline(const struct machine *machine,
 		return NULL;
 	fprintf(line, "%s %s", machine_console_words(config), BOOT_CMDLINE);
 	/* In FIPS mode a kernel must test itself, and would anyway. */
-	if (!config->append || !machine_has_word(config->append, "fips=1"))
+	if (!config->append || !boot_has_word(config->append, "fips=1", true))
 		fputs(BOOT_FAST, line);
 	/* With memory above 4 GiB, Linux clears 64 MiB to copy through for devices that cannot reach it. There are none. */
 	if (config->memory > LAYOUT_RAM_LOW_MAX)
