@@ -18,33 +18,30 @@ static_assert(IOAPIC_PINS <= 64, "a bit for each pin in lines and pending");
 #define ID_SHIFT    24
 #define ID_MASK	    0x0f
 
-#define RTE_VECTOR	UINT64_C(0xff)
-#define RTE_DELIV_MODE	(UINT64_C(7) << 8)
-#define RTE_DEST_LOGIC	(UINT64_C(1) << 11)
-#define RTE_DELIV_STS	(UINT64_C(1) << 12)
-#define RTE_POLARITY	(UINT64_C(1) << 13)
-#define RTE_REMOTE_IRR	(UINT64_C(1) << 14)
-#define RTE_LEVEL	(UINT64_C(1) << 15)
-#define RTE_MASK	(UINT64_C(1) << 16)
-#define RTE_DEST_SHIFT	56
-#define RTE_XDEST_SHIFT 49 /* 7 more destination bits of KVM guests (KVM_FEATURE_MSI_EXT_DEST_ID) */
+#define RTE_VECTOR     UINT64_C(0xff)
+#define RTE_DELIV_MODE (UINT64_C(7) << 8)
+#define RTE_DEST_LOGIC (UINT64_C(1) << 11)
+#define RTE_DELIV_STS  (UINT64_C(1) << 12)
+#define RTE_POLARITY   (UINT64_C(1) << 13)
+#define RTE_REMOTE_IRR (UINT64_C(1) << 14)
+#define RTE_LEVEL      (UINT64_C(1) << 15)
+#define RTE_MASK       (UINT64_C(1) << 16)
+#define RTE_DEST_SHIFT 56
 #define RTE_WRITABLE                                                                               \
 	(RTE_VECTOR | RTE_DELIV_MODE | RTE_DEST_LOGIC | RTE_POLARITY | RTE_LEVEL | RTE_MASK |      \
-	 (UINT64_MAX << RTE_XDEST_SHIFT))
+	 (UINT64_MAX << RTE_DEST_SHIFT))
 
 /* Intel SDM volume 3, 11.11: message address and data. */
-#define MSI_ADDRESS	     UINT64_C(0xfee00000)
-#define MSI_ADDR_LOGIC	     UINT64_C(0x04)
-#define MSI_ADDR_DEST_SHIFT  12
-#define MSI_ADDR_XDEST_SHIFT 5
-#define MSI_DATA_ASSERT	     (UINT32_C(1) << 14)
-#define MSI_DATA_LEVEL	     (UINT32_C(1) << 15)
+#define MSI_ADDRESS	    UINT64_C(0xfee00000)
+#define MSI_ADDR_LOGIC	    UINT64_C(0x04)
+#define MSI_ADDR_DEST_SHIFT 12
+#define MSI_DATA_ASSERT	    (UINT32_C(1) << 14)
+#define MSI_DATA_LEVEL	    (UINT32_C(1) << 15)
 
 static struct ioapic_route ioapic_rte_route(uint64_t rte)
 {
 	struct ioapic_route route = {
-		.address = MSI_ADDRESS | ((rte >> RTE_DEST_SHIFT) << MSI_ADDR_DEST_SHIFT) |
-			   (((rte >> RTE_XDEST_SHIFT) & 0x7f) << MSI_ADDR_XDEST_SHIFT),
+		.address = MSI_ADDRESS | ((rte >> RTE_DEST_SHIFT) << MSI_ADDR_DEST_SHIFT),
 		.data = (uint32_t)(rte & (RTE_VECTOR | RTE_DELIV_MODE)),
 		.level = rte & RTE_LEVEL,
 		.masked = rte & RTE_MASK,
@@ -259,17 +256,6 @@ void ioapic_write(void *arg, uint64_t offset, unsigned int width, uint64_t value
 		break;
 	}
 	pthread_mutex_unlock(&ioapic->lock);
-}
-
-struct ioapic_route ioapic_pin_route(struct ioapic *ioapic, unsigned int pin)
-{
-	struct ioapic_route route;
-
-	assert(pin < IOAPIC_PINS);
-	pthread_mutex_lock(&ioapic->lock);
-	route = ioapic_rte_route(ioapic->state.rte[pin]);
-	pthread_mutex_unlock(&ioapic->lock);
-	return route;
 }
 
 void ioapic_fini(struct ioapic *ioapic)

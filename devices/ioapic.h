@@ -101,6 +101,4 @@ void ioapic_write(void *ioapic, uint64_t offset, unsigned int width, uint64_t va
 /* A CPU ended the interrupt of this vector: level pins that are still asserted are delivered again. */
 void ioapic_eoi(struct ioapic *ioapic, uint8_t vector);
 
-struct ioapic_route ioapic_pin_route(struct ioapic *ioapic, unsigned int pin);
-
 void ioapic_fini(struct ioapic *ioapic);
