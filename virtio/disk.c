@@ -410,25 +410,3 @@ int disk_try(struct disk *disk, const struct disk_io *io, uint64_t max)
 	/* What came of an attempt that may not wait is no news of the disk's. */
 	return disk_transfer(disk, io, DISK_WAY_READ_NOWAIT, NULL) < 0 ? -EAGAIN : 0;
 }
-
-static int disk_vector(struct disk *disk, enum disk_way way, const struct iovec *iov,
-		       unsigned int n, uint64_t offset)
-{
-	struct disk_io io = {.iov = iov, .n_iov = n, .offset = offset};
-
-	for (unsigned int i = 0; i < n; i++) {
-		if (__builtin_add_overflow(io.len, iov[i].iov_len, &io.len))
-			return -EINVAL;
-	}
-	return disk_transfer(disk, &io, way, NULL);
-}
-
-int disk_readv(struct disk *disk, const struct iovec *iov, unsigned int n, uint64_t offset)
-{
-	return disk_vector(disk, DISK_WAY_READ, iov, n, offset);
-}
-
-int disk_writev(struct disk *disk, const struct iovec *iov, unsigned int n, uint64_t offset)
-{
-	return disk_vector(disk, DISK_WAY_WRITE, iov, n, offset);
-}

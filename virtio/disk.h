@@ -101,10 +101,6 @@ int disk_try(struct disk *disk, const struct disk_io *io, uint64_t max);
 /* Whether disk_try() can ever do something. */
 bool disk_can_try(const struct disk *disk);
 
-/* The same as disk_execute() for one operation. */
-int disk_readv(struct disk *disk, const struct iovec *iov, unsigned int n, uint64_t offset);
-int disk_writev(struct disk *disk, const struct iovec *iov, unsigned int n, uint64_t offset);
-
 /*
  * Makes all finished writes stable (fdatasync). After a failure the kernel may have dropped the data and
  * forgotten the error, so that a second fdatasync() would succeed without having written it. What was lost is

@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "tests/unit/disk_rw.h"
 #include "tests/unit/skip.h"
 #include "virtio/disk.h"
 #include "vmm/core/log.h"

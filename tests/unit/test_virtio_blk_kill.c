@@ -10,6 +10,7 @@
 
 #include "tests/unit/leave_check.h"
 #include "tests/unit/blk_fixture.h"
+#include "tests/unit/disk_rw.h"
 
 #define ROUNDS	40u
 #define RECORD	1536u /* bytes: three sectors of four */
