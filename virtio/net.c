@@ -93,11 +93,6 @@ static void virtio_net_on_announce(void *arg)
 	virtio_net_update_status(net);
 }
 
-void virtio_net_announce(struct virtio_net *net)
-{
-	evloop_post(net->dev.loop, &net->announce_task);
-}
-
 /* The loop of any pair. */
 static void virtio_net_on_gone(void *arg, int err)
 {
@@ -403,7 +398,6 @@ int virtio_net_init(struct virtio_net *net, const struct virtio_net_options *opt
 	atomic_init(&net->dead, false);
 	net->announce = false;
 	net->gone_task = (struct evloop_task){.fn = virtio_net_after_gone, .arg = net};
-	net->announce_task = (struct evloop_task){.fn = virtio_net_on_announce, .arg = net};
 	net->announce_timer = (struct evloop_timer){.fn = virtio_net_on_announce, .arg = net};
 	virtio_net_describe(net, options);
 	if (net->backend->mac && memcmp(net->mac, net->backend->mac, ETH_ALEN) != 0) {

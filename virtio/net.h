@@ -9,7 +9,7 @@
  * those that it has not taken.
  *
  * Owner: the machine. It owns the backend and vhost too, which outlive the device. Threads: init and fini by the owner, not
- * on a loop's thread; virtio_net_announce() by any; the rest happens on the loops: each pair of queues on its own, the
+ * on a loop's thread; the rest happens on the loops: each pair of queues on its own, the
  * link and the control queue on the first pair's.
  *
  * Snapshot: the configuration space and the queues in struct virtio_device, struct net_window_state of each pair, and
@@ -59,8 +59,7 @@ struct virtio_net {
 	struct net_limit rx_limit;
 	struct net_limit tx_limit;
 	/* any thread */
-	_Atomic bool dead; /* the backend is gone */
-	struct evloop_task announce_task;
+	_Atomic bool dead;	      /* the backend is gone */
 	struct evloop_task gone_task; /* the backend is lost, which any pair's loop may find */
 	/* owned by the loop thread */
 	bool link_up;
@@ -78,9 +77,6 @@ static inline bool virtio_net_has_limits(const struct virtio_net *net)
 {
 	return net->rx_limit.limited || net->tx_limit.limited;
 }
-
-/* Any thread. Asks the driver to tell the network where the guest is now, as after a restore elsewhere. */
-void virtio_net_announce(struct virtio_net *net);
 
 /* Leaves the backend open. */
 void virtio_net_fini(struct virtio_net *net);

@@ -317,6 +317,16 @@ static void net_request(struct fuzz_input *in)
 	}
 }
 
+/* As some time after the link has come back. */
+static void announce(void)
+{
+	static struct evloop_task task;
+
+	if (!task.fn)
+		task = (struct evloop_task){.fn = net.announce_timer.fn, .arg = &net};
+	evloop_post(net.dev.loop, &task);
+}
+
 static void host_changes(struct fuzz_input *in, uint8_t what)
 {
 	switch (what) {
@@ -331,7 +341,7 @@ static void host_changes(struct fuzz_input *in, uint8_t what)
 		wire.write_result = fuzz_u8(in) & 1 ? -EINVAL : -EIO;
 		break;
 	case 3:
-		virtio_net_announce(&net);
+		announce();
 		break;
 	case 4:
 		wire.link_result = fuzz_u8(in) & 1;

@@ -324,8 +324,7 @@ START_TEST(test_announce)
 	struct virtio_net_config config;
 
 	ctrl_open(ALL & ~BIT(VIRTIO_NET_F_MQ));
-	virtio_net_announce(&c.f->net);
-	c.f->net.announce_task.fn(c.f->net.announce_task.arg);
+	c.f->net.announce_timer.fn(c.f->net.announce_timer.arg);
 	virtio_device_config_get(&c.f->net.dev, 0, &config, sizeof(config));
 	ck_assert_uint_eq(config.status, VIRTIO_NET_S_LINK_UP | VIRTIO_NET_S_ANNOUNCE);
 	ck_assert_uint_eq(ctrl_send(ack, sizeof(ack)), VIRTIO_NET_OK);
