@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -25,6 +26,9 @@
 
 /* More than any sane transmit queue length of an interface. */
 #define TAP_DISCARD_MAX 8192
+
+/* The last of the pauses, each twice as long as the one before, after which an interface that is in use is tried again. */
+#define TAP_BUSY_MS 64
 
 static struct tap *tap_of(struct net_backend *be)
 {
@@ -213,23 +217,21 @@ static bool tap_is_shared(const struct tap *tap)
 	return shared;
 }
 
-static int tap_attach_queue(const struct tap *tap, short flags, int *out)
+/* Returns 0, 1 for an interface made with multi_queue, or a negative errno. */
+static int tap_attach_queue(const struct tap *tap, int fd)
 {
-	struct ifreq ifr = {.ifr_flags = (short)(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | flags)};
-	int fd = tap_open_device();
-	int err;
+	struct ifreq ifr = {.ifr_flags = (short)(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR)};
 
-	if (fd < 0)
-		return fd;
 	memcpy(ifr.ifr_name, tap->name, IFNAMSIZ);
-	if (ioctl(fd, TUNSETIFF, &ifr) == 0) {
-		*out = fd;
+	if (ioctl(fd, TUNSETIFF, &ifr) == 0)
 		return 0;
-	}
-	err = -errno;
-	close(fd);
-	/* -EINVAL is for the caller to understand */
-	return err == -EINVAL ? err : tap_refuse_attach(tap, err);
+	if (errno != EINVAL)
+		return -errno;
+	/* Also refused for an interface made with multi_queue. */
+	ifr.ifr_flags |= IFF_MULTI_QUEUE;
+	if (ioctl(fd, TUNSETIFF, &ifr) < 0)
+		return -errno;
+	return tap_is_shared(tap) ? -EBUSY : 1;
 }
 
 /*
@@ -266,24 +268,32 @@ static void tap_attach_more(struct tap *tap, unsigned int want)
 	}
 }
 
-/* TUNSETIFF would make a new interface when there is none, hence the look before. */
+/*
+ * TUNSETIFF would make a new interface when there is none, hence the look before. One that was let go may be held a moment longer, by
+ * a child of the process that has not executed its program yet.
+ */
 static int tap_attach(struct tap *tap, unsigned int want)
 {
-	int err;
+	int fd, err;
 
-	if (if_nametoindex(tap->name) == 0)
-		return errno == ENODEV ? tap_refuse_missing(tap->name)
-				       : tap_refuse(tap, -errno, strerror(errno));
-	err = tap_attach_queue(tap, 0, &tap->be.fd[0]);
-	if (err != -EINVAL)
-		return err;
-	/* Also refused for an interface made with multi_queue. */
-	err = tap_attach_queue(tap, IFF_MULTI_QUEUE, &tap->be.fd[0]);
-	if (err < 0)
-		return err == -EINVAL ? tap_refuse_attach(tap, err) : err;
-	if (tap_is_shared(tap))
-		return tap_refuse_attach(tap, -EBUSY);
-	tap_attach_more(tap, want);
+	for (int ms = 1;; ms *= 2) {
+		if (if_nametoindex(tap->name) == 0)
+			return errno == ENODEV ? tap_refuse_missing(tap->name)
+					       : tap_refuse(tap, -errno, strerror(errno));
+		fd = tap_open_device();
+		if (fd < 0)
+			return fd;
+		err = tap_attach_queue(tap, fd);
+		if (err >= 0)
+			break;
+		close(fd);
+		if (err != -EBUSY || ms > TAP_BUSY_MS)
+			return tap_refuse_attach(tap, err);
+		poll(NULL, 0, ms);
+	}
+	tap->be.fd[0] = fd;
+	if (err > 0)
+		tap_attach_more(tap, want);
 	return 0;
 }
 

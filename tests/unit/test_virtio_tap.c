@@ -1,6 +1,8 @@
 /* The TAP backend: attaching to interfaces of a network namespace of its own, and what is refused. */
 #include "tests/unit/tap_open_fixture.h"
 
+#include <sys/wait.h>
+
 static void expect_refused(const char *name, int err, const char *line)
 {
 	struct tap tap;
@@ -106,6 +108,48 @@ START_TEST(test_busy)
 	ck_assert_int_eq(open_name(&tap, "tb", 0), 0);
 	tap_close(&tap);
 	tap_remove("tb", VNET | flags);
+}
+END_TEST
+
+/* A child holds what the process had open until it executes a program. */
+START_TEST(test_busy_for_a_moment)
+{
+	int flags = _i ? IFF_MULTI_QUEUE : 0;
+	unsigned int lines = tap_log_lines;
+	struct tap tap;
+	pid_t child;
+
+	tap_make("tm", VNET | flags);
+	ck_assert_int_eq(open_name(&tap, "tm", 0), 0);
+	child = fork();
+	if (child == 0) {
+		usleep(30000);
+		_exit(0);
+	}
+	tap_close(&tap);
+	ck_assert_int_eq(open_name(&tap, "tm", 0), 0);
+	ck_assert_uint_eq(tap_log_lines, lines);
+	tap_close(&tap);
+	ck_assert_int_eq(waitpid(child, NULL, 0), child);
+	tap_remove("tm", VNET | flags);
+}
+END_TEST
+
+/* It is not made anew when its holder, who made it for himself, lets it go meanwhile. */
+START_TEST(test_busy_and_gone)
+{
+	int other = tap_attach_raw("tg", VNET);
+	pid_t child = fork();
+
+	if (child == 0) {
+		usleep(30000);
+		_exit(0);
+	}
+	close(other);
+	expect_refused("tg", -ENODEV,
+		       "cannot attach to TAP 'tg': no such interface; make one with: ip tuntap add "
+		       "dev tg mode tap user $USER && ip link set tg up");
+	ck_assert_int_eq(waitpid(child, NULL, 0), child);
 }
 END_TEST
 
@@ -248,6 +292,8 @@ int main(void)
 	tcase_add_test(tc, test_bad_name);
 	tcase_add_test(tc, test_not_a_tap);
 	tcase_add_loop_test(tc, test_busy, 0, 2);
+	tcase_add_loop_test(tc, test_busy_for_a_moment, 0, 2);
+	tcase_add_test(tc, test_busy_and_gone);
 	tcase_add_loop_test(tc, test_permission, 0, 2);
 	tcase_add_test(tc, test_device_file);
 	tcase_add_test(tc, test_fd);
