@@ -121,5 +121,8 @@ void console_socket_fini(struct console_socket *sock)
 {
 	evloop_timer_cancel(sock->loop, &sock->timer);
 	evloop_del(sock->loop, &sock->listener);
+	/* As descriptor_hang_up(); not before the end, for the loop's thread has no right to it. */
+	if (sock->client.fd >= 0)
+		shutdown(sock->client.fd, SHUT_RDWR);
 	console_socket_drop(sock);
 }

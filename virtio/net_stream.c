@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "vmm/core/descriptor.h"
 #include "vmm/core/iov.h"
 
 #define NET_STREAM_HDR sizeof(struct virtio_net_hdr_v1)
@@ -218,8 +219,7 @@ int net_stream_open(struct net_stream *stream, int fd, const char *kind, const c
 
 void net_stream_close(struct net_stream *stream)
 {
-	if (stream->be.fd[0] >= 0)
-		close(stream->be.fd[0]);
+	descriptor_hang_up(stream->be.fd[0]);
 	if (stream->be.write_fd[0] >= 0)
 		close(stream->be.write_fd[0]);
 	free(stream->rx);

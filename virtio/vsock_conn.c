@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "vmm/core/descriptor.h"
 #include "vmm/core/unset.h"
 
 #define VSOCK_CONN_IOV	  64 /* pieces in one call */
@@ -101,8 +102,7 @@ void vsock_conn_reset(struct vsock_conn *conn)
 
 void vsock_conn_close_fd(struct vsock_conn *conn)
 {
-	if (conn->fd >= 0)
-		close(conn->fd);
+	descriptor_hang_up(conn->fd);
 	conn->fd = -1;
 }
 

@@ -7,6 +7,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "vmm/core/descriptor.h"
+
 #define VSOCK_HOST_BACKLOG 1024
 #define VSOCK_HOST_ACCEPTS 16		       /* in one call */
 #define VSOCK_HOST_PAUSE   UINT64_C(100000000) /* ns, after the host ran out of something */
@@ -83,7 +85,7 @@ static void vsock_host_refuse(struct vsock_host_client *client)
 
 	(void)n;
 	vsock_host_forget(client);
-	close(client->watch.fd);
+	descriptor_hang_up(client->watch.fd);
 }
 
 /* "CONNECT ", a decimal number of 32 bits, newline. */

@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <unistd.h>
 
+#include "vmm/core/descriptor.h"
+
 /* The credit of one connection, and what it is divided from when there are many. */
 #define VSOCK_CREDIT_MAX   (UINT32_C(256) << 10)
 #define VSOCK_CREDIT_MIN   (UINT32_C(16) << 10)
@@ -161,7 +163,7 @@ void vsock_streams_ask(void *arg, int fd, uint32_t port)
 		conn = vsock_conn_ask(fd, vsock_map_port(&vs->map, port), port,
 				      vsock_streams_credit(vs));
 	if (!conn) {
-		close(fd);
+		descriptor_hang_up(fd);
 		return;
 	}
 	vsock_streams_add(vs, conn);

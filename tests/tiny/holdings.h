@@ -49,3 +49,6 @@ void compare_maps(const struct holdings *before, const struct holdings *after, i
 
 /* refused_vms.c: every way in which making a VM can fail. argv is that of two_vms. */
 void test_refused_vms(char **argv);
+
+/* forked_vms.c: a child of the process keeps nobody waiting. */
+void test_forked_vms(char **argv);

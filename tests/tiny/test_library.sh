@@ -22,7 +22,7 @@ build_with() {
 two_vms() {
 	local what=$1 library=$2 rounds=$3 since
 	shift 3
-	build_with "$library" "$@" -- "$tmp/two_vms" "$here"/{two_vms,refused_vms,holdings}.c
+	build_with "$library" "$@" -- "$tmp/two_vms" "$here"/{two_vms,refused_vms,forked_vms,holdings}.c
 	since=$(now_ms)
 	run "$tmp/two_vms" "$guests/hello.bz64" "$guests/echo.pvh" "$guests/spin.bz64" "$tmp/disk.img" "$rounds"
 	[ "$status" = 0 ] || fail "$what: status $status"

@@ -394,6 +394,7 @@ int main(int argc, char **argv)
 	test_dump(argv);
 	test_core(argv);
 	test_memory_fd(argv);
+	test_forked_vms(argv);
 	take_stock(&after);
 	compare(&before, &after, "orders");
 	compare_maps(&before, &after, rounds);

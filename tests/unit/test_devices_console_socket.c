@@ -412,6 +412,24 @@ START_TEST(test_flood)
 }
 END_TEST
 
+/* A child of the process may have a copy. */
+START_TEST(test_end_with_a_copy)
+{
+	int fd, copy;
+
+	make_socket_rig();
+	fd = client();
+	copy = dup(rig.console.socket.client.fd);
+	ck_assert_int_ge(copy, 0);
+	port_sends(0, 2000);
+	ck_assert_uint_eq(host_reads(fd, 2000, 2000), 2000);
+	finish();
+	ck_assert(is_closed(fd));
+	close(copy);
+	close(fd);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("devices/console_socket");
@@ -432,6 +450,7 @@ int main(void)
 	tcase_add_test(sock, test_next_client_of_a_hung_guest);
 	tcase_add_test(sock, test_flood);
 	tcase_add_test(sock, test_no_descriptors);
+	tcase_add_test(sock, test_end_with_a_copy);
 	suite_add_tcase(s, sock);
 	runner = srunner_create(s);
 	srunner_run_all(runner, CK_NORMAL);

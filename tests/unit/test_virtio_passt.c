@@ -175,6 +175,28 @@ START_TEST(test_names)
 }
 END_TEST
 
+/* A child of the process may have a copy of its socket. */
+START_TEST(test_end_with_a_copy)
+{
+	struct passt_config config = {0};
+	struct passt p;
+	pid_t pid;
+	int copy;
+
+	log_set_sink(on_log, NULL);
+	fake_passt("echo $$; read -r line <&3");
+	ck_assert_int_eq(passt_open(&p, &config), 0);
+	copy = dup(p.stream.be.fd[0]);
+	ck_assert_int_ge(copy, 0);
+	pid = p.pid;
+	p.pid = 0; /* nobody kills it */
+	passt_close(&p);
+	ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
+	close(copy);
+	fake_gone();
+}
+END_TEST
+
 /* The real one ends when its socket is closed, without being killed. */
 START_TEST(test_real)
 {
@@ -215,6 +237,7 @@ int main(void)
 	tcase_add_test(tcase, test_arguments);
 	tcase_add_test(tcase, test_ends_early);
 	tcase_add_test(tcase, test_names);
+	tcase_add_test(tcase, test_end_with_a_copy);
 	tcase_add_test(tcase, test_real);
 	suite_add_tcase(suite, tcase);
 	srunner_run_all(runner, CK_NORMAL);

@@ -1,6 +1,9 @@
 /* virtio/vsock: ports that have a connected socket instead of a path. */
 #include "tests/unit/vsock_fixture.h"
 
+#include <signal.h>
+#include <sys/wait.h>
+
 #define BOTH (VIRTIO_VSOCK_SHUTDOWN_RCV | VIRTIO_VSOCK_SHUTDOWN_SEND)
 
 static int pair[2], other[2];
@@ -130,6 +133,38 @@ START_TEST(beside_a_path)
 }
 END_TEST
 
+/* A child that was forked has a copy of everything: who has the other end sees the device's end all the same. */
+START_TEST(with_a_child)
+{
+	uint32_t port;
+	int listener, fds[3];
+	pid_t child;
+
+	open_with(true);
+	listener = listen_at(5, 8);
+	send_op(VIRTIO_VSOCK_OP_REQUEST, 7000, 1000);
+	expect(VIRTIO_VSOCK_OP_RESPONSE, 7000, 1000);
+	fds[0] = pair[0];
+	fds[1] = guest_opens(listener, 5, 1001);
+	fds[2] = host_opens(77, &port);
+	child = fork();
+	if (child == 0) {
+		pause();
+		_exit(0);
+	}
+	unlisten(listener, 5);
+	close_device();
+	for (unsigned int i = 0; i < 3; i++)
+		expect_eof(fds[i]);
+	ck_assert_int_eq(kill(child, SIGKILL), 0);
+	ck_assert_int_eq(waitpid(child, NULL, 0), child);
+	close(fds[1]);
+	close(fds[2]);
+	close(pair[0]);
+	close(other[0]);
+}
+END_TEST
+
 /* Nobody came: the other end sees that the device is gone. */
 START_TEST(never_used)
 {
@@ -166,6 +201,7 @@ int main(void)
 	tcase_add_test(tc, host_that_closes);
 	tcase_add_test(tc, one_connection_each);
 	tcase_add_test(tc, beside_a_path);
+	tcase_add_test(tc, with_a_child);
 	tcase_add_test(tc, never_used);
 	tcase_add_test(tc, no_socket);
 	return device_run(suite);

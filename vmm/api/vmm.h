@@ -26,7 +26,9 @@
  *
  * Threads: one VM's functions are called by one thread at a time, but those that say so may be called by any thread
  * while the VM exists. A child made by fork() has neither those threads nor the VMs, nor their memory: it must not use them, nor destroy
- * them, and all their descriptors are closed when it executes a program.
+ * them, and all their descriptors are closed when it executes a program. Until then it keeps what they stand for: vmm_destroy() ends
+ * connections all the same, and lets a debugger's port go, but a TAP stays taken (vmm_create() tries for an eighth of a second), and
+ * with shared_memory the guest's memory is not free.
  *
  * Memory: the caller keeps what config points to until vmm_create() returns; file descriptors given in it are
  * borrowed until vmm_destroy(), unless said otherwise.
@@ -142,7 +144,8 @@ struct vmm_net {
 /*
  * A port of CID 2 behind which there is a connected stream socket instead of a path: the guest's first connection to it is given
  * that, all others are refused. What is no socket is -EBADF, one port twice -EINVAL. The library uses a duplicate, and makes the socket
- * non-blocking; the caller closes fd after vmm_create(), or who has the other end will not see that the guest has closed its own.
+ * non-blocking, and shuts it down when the guest closes its own or the VM ends; the caller closes fd after vmm_create(), or who has the
+ * other end will not see the end of a VM whose guest never came.
  */
 struct vmm_vsock_port {
 	uint32_t port;

@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "vmm/core/descriptor.h"
 #include "vmm/machine/machine.h"
 
 #define MACHINE_GDB_RETRY_MS 100 /* after the host ran out of something */
@@ -144,7 +145,8 @@ static void *machine_gdb_thread(void *arg)
 			machine_gdb_receive(gdb);
 	}
 	machine_gdb_tell_end(gdb);
-	machine_gdb_hang_up(gdb);
+	/* The connection is for machine_undo_gdb() to end: this thread has no right to shut it down. */
+	gdb_server_disconnect(&gdb->server);
 	return NULL;
 }
 
@@ -297,8 +299,9 @@ void machine_undo_gdb(struct machine *machine)
 	machine_end_gdb(machine);
 	if (gdb->started)
 		pthread_join(gdb->thread, NULL);
-	if (gdb->listener >= 0)
-		close(gdb->listener);
+	descriptor_hang_up(gdb->client);
+	/* Its port can be taken again, whoever has a copy. */
+	descriptor_hang_up(gdb->listener);
 	kept_name_remove(&gdb->made);
 	kept_name_close(&gdb->made);
 	if (gdb->wake >= 0)
