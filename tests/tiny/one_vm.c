@@ -51,6 +51,29 @@ static void say_to_nobody(void)
 	close(ends[1]);
 }
 
+/* None of the library's descriptors stands where the log is written to. */
+static void say_to_nothing(const char *kernel)
+{
+	int saved[3];
+	struct vmm *vm;
+
+	for (int fd = 0; fd <= STDERR_FILENO; fd++) {
+		saved[fd] = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+		close(fd);
+	}
+	vm = make(kernel);
+	CHECK(vm && vmm_start(vm) == 0);
+	CHECK(vm && vmm_fd(vm) > STDERR_FILENO);
+	CHECK(!make("/nonexistent/kernel")); /* a line */
+	CHECK(vm && vmm_wait(vm, 10, NULL) == -ETIMEDOUT);
+	vmm_destroy(vm);
+	for (int fd = 0; fd <= STDERR_FILENO; fd++) {
+		CHECK(fcntl(fd, F_GETFD) >= 0);
+		dup2(saved[fd], fd);
+		close(saved[fd]);
+	}
+}
+
 static unsigned int lines;
 
 static void count(void *arg, int level, const char *line)
@@ -103,6 +126,7 @@ int main(int argc, char **argv)
 	if (argc != 2)
 		return 1;
 	say_to_nobody();
+	say_to_nothing(argv[1]);
 	vm = make(argv[1]);
 	CHECK(vm);
 	if (!vm)

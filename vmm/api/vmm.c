@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "vmm/api/config_check.h"
+#include "vmm/core/descriptor.h"
 #include "vmm/core/evloop.h"
 #include "vmm/core/log.h"
 #include "vmm/machine/machine.h"
@@ -197,6 +198,7 @@ int vmm_create(const struct vmm_config *config, struct vmm **out)
 	struct vmm *vm = calloc(1, sizeof(*vm));
 	int err;
 
+	descriptor_hold_standard();
 	*out = NULL;
 	if (!vm) {
 		log_error("out of memory");

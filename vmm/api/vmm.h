@@ -30,6 +30,9 @@
  * connections all the same, and lets a debugger's port go, but a TAP stays taken (vmm_create() tries for an eighth of a second), and
  * with shared_memory the guest's memory is not free.
  *
+ * Descriptors: where 0, 1 or 2 is closed, vmm_create() opens /dev/null in its place (if there is one), and leaves it open: none of the
+ * library's own is to be taken for a standard one, into which the log is written.
+ *
  * Memory: the caller keeps what config points to until vmm_create() returns; file descriptors given in it are
  * borrowed until vmm_destroy(), unless said otherwise.
  */

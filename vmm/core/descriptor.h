@@ -6,6 +6,12 @@
 #pragma once
 
 /*
+ * Whatever is opened from now on is none of 0 to 2: a program started without these must not get /dev/kvm or a disk as its standard
+ * output. Where one is closed, /dev/null is opened, and stays.
+ */
+void descriptor_hold_standard(void);
+
+/*
  * Closes a socket, connected or listening, whose other end shall see that now: a child that was forked may have a copy of it, for as
  * long as it executes no program. A negative number is none.
  */
