@@ -149,11 +149,11 @@ static uint64_t virtio_fs_fds(void)
 	return n > 2 ? n : 2;
 }
 
-static int virtio_fs_open(struct virtio_fs *fs, struct statx *st)
+static int virtio_fs_open(struct virtio_fs *fs, const char *path, struct statx *st)
 {
 	int err;
 
-	fs->root = open(fs->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	fs->root = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	err = fs->root < 0 ? -errno : fs_stat_get(fs->root, st);
 	if (err < 0) {
 		log_error("cannot open %s: %s", fs->name, strerror(-err));
@@ -171,7 +171,7 @@ static int virtio_fs_open(struct virtio_fs *fs, struct statx *st)
 	return err;
 }
 
-static int virtio_fs_make_tables(struct virtio_fs *fs, const struct statx *st)
+static int virtio_fs_make_tables(struct virtio_fs *fs, const char *path, const struct statx *st)
 {
 	uint64_t spare = virtio_fs_fds();
 	uint32_t fds = (uint32_t)(spare < FS_MOST_FILES ? spare : FS_MOST_FILES);
@@ -179,7 +179,7 @@ static int virtio_fs_make_tables(struct virtio_fs *fs, const struct statx *st)
 
 	fs->most_files = fds;
 	fs->flushes = fs_stat_flushes(fs->root);
-	fs->has_mounts = fs->writable && fs_stat_has_mounts(fs->path);
+	fs->has_mounts = fs->writable && fs_stat_has_mounts(path);
 	fs->n_files = 1;
 	fs->files = calloc((size_t)fds + 2, sizeof(*fs->files));
 	fs->devices[fs->n_devices++] = fs_stat_dev(st);
@@ -235,7 +235,6 @@ static void virtio_fs_close(struct virtio_fs *fs)
 		close(fs->root);
 	if (fs->proc >= 0)
 		close(fs->proc);
-	free(fs->path);
 }
 
 /* Whether our root may be that of the host, and not of a user namespace alone. */
@@ -287,14 +286,13 @@ int virtio_fs_init(struct virtio_fs *fs, const struct virtio_fs_options *options
 	fs->cache = options->cache;
 	fs->keep_setid = !virtio_fs_is_hosts_root();
 	virtio_fs_confined(fs, false);
-	fs->path = strdup(options->path);
 	snprintf(fs->name, sizeof(fs->name), "directory '%.48s'", options->path);
-	err = fs->path ? virtio_fs_open(fs, &st) : -ENOMEM;
+	err = virtio_fs_open(fs, options->path, &st);
 	if (err < 0) {
 		virtio_fs_close(fs);
 		return err;
 	}
-	err = virtio_fs_make_tables(fs, &st);
+	err = virtio_fs_make_tables(fs, options->path, &st);
 	if (err == 0)
 		err = virtio_fs_make_device(fs, options);
 	if (err < 0) {

@@ -92,7 +92,6 @@ struct virtio_fs {
 	bool flushes;	     /* to close a file may fail, as over a network */
 	bool has_mounts;     /* there are other file systems below, where it may, too */
 	uint32_t most_files; /* open at a time */
-	char *path;
 	char name[64];
 	struct evloop_task make_room;
 	struct virtio_device dev;
