@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -298,7 +299,11 @@ int vmm_confine_stream_thread(void)
 
 bool vmm_describe_violation(const void *info, char *text, size_t size)
 {
-	return filter_describe(info, text, size);
+	const siginfo_t *i = info;
+
+	/* filter_describe() ends its text, which takes a byte. */
+	return size ? filter_describe(i, text, size)
+		    : i->si_signo == SIGSYS && i->si_code == 1; /* SYS_SECCOMP */
 }
 
 int vmm_start(struct vmm *vm)

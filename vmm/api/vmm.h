@@ -387,7 +387,8 @@ int vmm_confine_stream_thread(void);
 
 /*
  * In a handler of SIGSYS (SA_SIGINFO), which the library does not install, with its siginfo_t: writes which thread was refused which system call, in at
- * most size bytes. False when the signal was not raised by a filter. May be called in a handler.
+ * most size bytes, with a zero at the end; with 0 text may be NULL. False when the signal was not raised by a filter. May be called in a
+ * handler.
  */
 bool vmm_describe_violation(const void *info, char *text, size_t size);
 

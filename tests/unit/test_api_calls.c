@@ -1,0 +1,43 @@
+/* Functions of vmm.h that need no VM. */
+#include <check.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "vmm/api/vmm.h"
+
+START_TEST(violation_into_nothing)
+{
+	siginfo_t info = {.si_signo = SIGSYS, .si_code = 1};
+	char text[2] = "ab";
+
+	info.si_syscall = SYS_openat;
+	ck_assert(vmm_describe_violation(&info, text, 0));
+	ck_assert_mem_eq(text, "ab", 2);
+	ck_assert(vmm_describe_violation(&info, NULL, 0));
+	ck_assert(vmm_describe_violation(&info, text, 1));
+	ck_assert_mem_eq(text, "\0b", 2);
+	info.si_signo = SIGSEGV;
+	ck_assert(!vmm_describe_violation(&info, NULL, 0));
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("api/calls");
+	TCase *tc = tcase_create("calls");
+	SRunner *runner = srunner_create(suite);
+	int failed;
+
+	tcase_add_test(tc, violation_into_nothing);
+	suite_add_tcase(suite, tc);
+	srunner_run_all(runner, CK_NORMAL);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
