@@ -431,6 +431,11 @@ int virtio_balloon_stats(struct virtio_balloon *balloon, struct virtio_balloon_s
 	return err;
 }
 
+void virtio_balloon_end(struct virtio_balloon *balloon)
+{
+	virtio_balloon_stats_run(balloon, false);
+}
+
 void virtio_balloon_fini(struct virtio_balloon *balloon)
 {
 	pthread_cond_destroy(&balloon->stats_came);

@@ -103,5 +103,8 @@ uint64_t virtio_balloon_actual(struct virtio_balloon *balloon);
 int virtio_balloon_stats(struct virtio_balloon *balloon, struct virtio_balloon_stats *stats,
 			 unsigned int timeout_ms);
 
+/* The guest has ended, and answers no more; on the loop's thread. */
+void virtio_balloon_end(struct virtio_balloon *balloon);
+
 /* The transport is detached and the loop stopped. */
 void virtio_balloon_fini(struct virtio_balloon *balloon);

@@ -376,6 +376,25 @@ START_TEST(statistics)
 }
 END_TEST
 
+/* The machine's end ends the wait, too, and nobody waits afterwards. */
+START_TEST(no_statistics_after_the_end)
+{
+	struct virtio_balloon_stat first = {VIRTIO_BALLOON_S_MEMFREE, 1};
+	struct asker a;
+
+	device_reset();
+	device_run_loop();
+	device_begin(F_ALL, QUEUES);
+	send_stats(&first, sizeof(first), 0);
+	start_asking(&a, 20000);
+	usleep(10000);
+	virtio_balloon_end(&balloon);
+	pthread_join(a.thread, NULL);
+	ck_assert_int_eq(a.ret, -EAGAIN);
+	ck_assert_int_eq(virtio_balloon_stats(&balloon, &a.stats, 20000), -EAGAIN);
+}
+END_TEST
+
 START_TEST(no_statistics)
 {
 	struct virtio_balloon_stats stats;
@@ -489,6 +508,7 @@ int main(void)
 	tcase_add_loop_test(tc, poison, 0, 3);
 	tcase_add_test(tc, reports_are_bounded);
 	tcase_add_loop_test(tc, statistics, 0, 3);
+	tcase_add_test(tc, no_statistics_after_the_end);
 	tcase_add_test(tc, no_statistics);
 	tcase_add_test(tc, two_buffers_of_statistics);
 	tcase_add_loop_test(tc, bad_rings, 0, 4 * DEVICE_FAULTS);

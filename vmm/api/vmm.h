@@ -474,7 +474,7 @@ struct vmm_balloon_stats {
 
 /*
  * Asks the guest and waits for its answer, timeout_ms at most. Returns 0, -ENODEV without a balloon, -EAGAIN while the
- * guest has no driver for it, or -ETIMEDOUT; the last two are not
+ * guest has no driver for it or when the VM has ended, or -ETIMEDOUT; the last two are not
  * logged. Any thread.
  */
 int vmm_balloon_stats(struct vmm *vm, struct vmm_balloon_stats *stats, unsigned int timeout_ms);

@@ -457,6 +457,8 @@ int machine_add_share(struct machine *machine, const struct machine_share_config
 		      unsigned int number, unsigned int cpus);
 int machine_add_rng(struct machine *machine);
 int machine_add_balloon(struct machine *machine);
+/* Nobody waits for the guest's answer any more. */
+void machine_end_balloon(struct machine *machine);
 int machine_add_console(struct machine *machine);
 
 /* machine_boot.c */

@@ -43,6 +43,12 @@ fail:
 	return err;
 }
 
+void machine_end_balloon(struct machine *machine)
+{
+	if (machine->balloon)
+		virtio_balloon_end(&machine->balloon->balloon);
+}
+
 int machine_balloon_set(struct machine *machine, uint64_t bytes)
 {
 	struct machine_balloon *b = machine->balloon;

@@ -86,6 +86,7 @@ static void machine_finish(struct machine *machine)
 	machine->ended = true;
 	machine_join_vcpus(machine);
 	machine_end_gdb(machine);
+	machine_end_balloon(machine);
 	/* The loop has nothing else to do any more, so it may wait for the console's reader. */
 	console_flush(&machine->console, MACHINE_FLUSH_MS);
 	n = write(machine->end_fd, &one, sizeof(one));
