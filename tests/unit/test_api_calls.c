@@ -27,6 +27,23 @@ START_TEST(violation_into_nothing)
 }
 END_TEST
 
+/* What is no file is told at once. */
+START_TEST(release_of_no_file)
+{
+	char dir[] = "/tmp/api-calls-XXXXXX", fifo[64], release[64];
+
+	ck_assert_ptr_nonnull(mkdtemp(dir));
+	snprintf(fifo, sizeof(fifo), "%s/fifo", dir);
+	ck_assert_int_eq(mkfifo(fifo, 0600), 0);
+	ck_assert_int_eq(vmm_kernel_release(dir, release, sizeof(release)), -ENOEXEC);
+	ck_assert_int_eq(vmm_kernel_release(fifo, release, sizeof(release)), -ENOEXEC);
+	ck_assert_int_eq(vmm_kernel_release("/dev/null", release, sizeof(release)), -ENOEXEC);
+	ck_assert_int_eq(unlink(fifo), 0);
+	ck_assert_int_eq(vmm_kernel_release(fifo, release, sizeof(release)), -ENOENT);
+	ck_assert_int_eq(rmdir(dir), 0);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("api/calls");
@@ -35,6 +52,7 @@ int main(void)
 	int failed;
 
 	tcase_add_test(tc, violation_into_nothing);
+	tcase_add_test(tc, release_of_no_file);
 	suite_add_tcase(suite, tc);
 	srunner_run_all(runner, CK_NORMAL);
 	failed = srunner_ntests_failed(runner);

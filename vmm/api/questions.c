@@ -24,7 +24,7 @@ int vmm_kernel_release(const char *path, char *release, size_t size)
 		return fd;
 	err = kernel_info_release(fd, release, size);
 	close(fd);
-	return err;
+	return err == -EISDIR ? -ENOEXEC : err;
 }
 
 int vmm_kernel_config(const char *path, char **text)
