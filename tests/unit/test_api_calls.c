@@ -27,6 +27,17 @@ START_TEST(violation_into_nothing)
 }
 END_TEST
 
+/* The project's version stands in CMakeLists.txt, and once more in the header. */
+START_TEST(version_of_the_header)
+{
+	char text[64];
+
+	snprintf(text, sizeof(text), "%d.%d.%d", VMM_VERSION_MAJOR, VMM_VERSION_MINOR,
+		 VMM_VERSION_PATCH);
+	ck_assert_str_eq(vmm_version(), text);
+}
+END_TEST
+
 /* What is no file is told at once. */
 START_TEST(release_of_no_file)
 {
@@ -53,6 +64,7 @@ int main(void)
 
 	tcase_add_test(tc, violation_into_nothing);
 	tcase_add_test(tc, release_of_no_file);
+	tcase_add_test(tc, version_of_the_header);
 	suite_add_tcase(suite, tc);
 	srunner_run_all(runner, CK_NORMAL);
 	failed = srunner_ntests_failed(runner);

@@ -46,6 +46,11 @@
 extern "C" {
 #endif
 
+/* Of this header; vmm_version() tells that of the library. */
+#define VMM_VERSION_MAJOR 0
+#define VMM_VERSION_MINOR 1
+#define VMM_VERSION_PATCH 0
+
 #define VMM_MAX_DISKS_AND_NETS 32
 #define VMM_MAX_DISK_QUEUES    32
 #define VMM_MAX_CPUS	       254
@@ -499,7 +504,7 @@ void vmm_stop(struct vmm *vm);
 /* Ends the VM if it runs, and frees everything; see also vmm_config.quick_end. NULL is fine. */
 void vmm_destroy(struct vmm *vm);
 
-/* "0.1.0" */
+/* "0.1.0": what the library is that runs; see VMM_VERSION_MAJOR for what the program was compiled with. */
 const char *vmm_version(void);
 
 /* ---- questions, for those who choose a kernel, or want to know whether VMs will run. Nothing is logged. Any thread. ---- */
