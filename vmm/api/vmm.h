@@ -30,6 +30,14 @@
  * connections all the same, and lets a debugger's port go, but a TAP stays taken (vmm_create() tries for an eighth of a second), and
  * with shared_memory the guest's memory is not free.
  *
+ * The library's threads have the scheduling policy and the CPUs (affinity) of the thread that calls vmm_start(). Their stacks are of 128 KiB, in
+ * which the program's thread-local data (__thread) lies, too: more than 64 KiB of it leave too little for them and for the log's sink, and
+ * from about 122 KiB on vmm_start() is -EINVAL.
+ *
+ * Costs: a VM takes some 15 file descriptors, one more for each vCPU but the first, and 3 to 6 for each disk, card, socket device and
+ * shared directory; 10 to 20 mappings of memory; one or two threads of its own (KVM may have another), and one for each vCPU, I/O
+ * thread and shared directory, and for a debugger. What guests can take besides is said where it is configured.
+ *
  * Descriptors: where 0, 1 or 2 is closed, vmm_create() opens /dev/null in its place (if there is one), and leaves it open: none of the
  * library's own is to be taken for a standard one, into which the log is written.
  *
@@ -192,6 +200,9 @@ enum vmm_share_cache {
  * refused; what the guest makes belongs to that user, who is the guest's root: his files are shown as root's, and those of root. Devices
  * are not made. Where the user is this host's root, no file becomes setuid or setgid. -EINVAL for a directory of the kernel's own, or
  * two of one tag.
+ *
+ * A guest can take descriptors of the process: for each directory 65536 for files that it has open and 32768 for others that it knows, but of
+ * all that the process may have (RLIMIT_NOFILE) 512, or a quarter of a limit below 2048, are spared. Then it gets ENFILE.
  */
 struct vmm_share {
 	const char *path; /* required */
@@ -217,6 +228,10 @@ enum vmm_hugepages {
  * to connect to unix sockets, with a socket device) or signal another process. A call that is refused raises SIGSYS in its thread, which
  * ends the process unless it has a handler (a shell shows status 159); see vmm_describe_violation(). What is left to the program are
  * the layers that hold for a whole process: vmm_confine().
+ *
+ * Some functions of the C library have every thread make a system call which is refused to these: setuid(), seteuid(), setgroups() and their
+ * like. A program changes users before its first vmm_start(), later one thread's by syscall(SYS_setresuid, ...), or has
+ * VMM_SANDBOX_OFF. One that is built with AddressSanitizer must have that: its threads call sigaltstack().
  *
  * The log's sink (vmm_log_set_sink()) is called on such threads too: there it may write to what is open (write(), not send()), allocate
  * memory, take locks and look at the clock, but not, for some, open a file, call localtime() for the first time, or syslog().
@@ -404,7 +419,8 @@ int vmm_start(struct vmm *vm);
 /*
  * Waits until the VM has ended, at most timeout_ms (-1: forever; 0: only looks). Returns 0 with *end set (if not
  * NULL), -ETIMEDOUT, or, where it would wait forever for a VM that was not started, -EDEADLK. When it returns 0 the vCPUs have stopped
- * and the console was written out. May be called again.
+ * and the console was written out: what its reader has not taken 2 s after it last took something is dropped, with a line in the log. May
+ * be called again.
  */
 int vmm_wait(struct vmm *vm, int timeout_ms, enum vmm_end *end);
 
@@ -438,7 +454,7 @@ char *vmm_kernel_log(struct vmm *vm, unsigned int n);
 
 /*
  * How long a vCPU has run on the host's CPUs, in nanoseconds: a guest that gets no time is told by it from one that hangs. Returns
- * 0, or -ENOENT when there is no such vCPU or it does not run.
+ * 0, or -ENOENT when there is no such vCPU or it does not run. Any thread.
  */
 int vmm_cpu_time(struct vmm *vm, unsigned int cpu, uint64_t *ns);
 
@@ -464,7 +480,8 @@ void vmm_power_button(struct vmm *vm);
  */
 int vmm_balloon_set(struct vmm *vm, uint64_t bytes);
 
-/* What the guest says of its memory; sizes are bytes. UINT64_MAX stands for what it does not say. */
+/* What the guest says of its memory; sizes are bytes. UINT64_MAX stands for what it does not say. In C++ the function of the same name
+ * hides it: write "struct vmm_balloon_stats". */
 struct vmm_balloon_stats {
 	uint64_t balloon;   /* what it has given back by vmm_balloon_set() */
 	uint64_t total;	    /* without the balloon */
@@ -560,7 +577,8 @@ enum vmm_log_level {
 
 /*
  * The log is the process's, not a VM's: set it up before the first vmm_create(). Without a sink lines go to
- * standard error as "vmm: text", and are dropped when nobody reads that. The sink may be called from any thread, by several at a time, and must not call libvmm; level is an
+ * standard error as "vmm: text", and are dropped when nobody reads that. The sink may be called from any thread, by several at a time, and must not call libvmm, nor take a
+ * lock that the program holds while it does: who calls may wait for the thread that logs. level is an
  * enum vmm_log_level; line is borrowed and has no newline.
  */
 void vmm_log_set_level(enum vmm_log_level level);
