@@ -78,8 +78,7 @@ static void machine_gdb_send(void *arg, const void *bytes, size_t len)
 static void machine_gdb_hang_up(struct machine_gdb *gdb)
 {
 	gdb_server_disconnect(&gdb->server);
-	if (gdb->client >= 0)
-		close(gdb->client);
+	descriptor_hang_up(gdb->client);
 	gdb->client = -1;
 }
 
@@ -145,8 +144,7 @@ static void *machine_gdb_thread(void *arg)
 			machine_gdb_receive(gdb);
 	}
 	machine_gdb_tell_end(gdb);
-	/* The connection is for machine_undo_gdb() to end: this thread has no right to shut it down. */
-	gdb_server_disconnect(&gdb->server);
+	machine_gdb_hang_up(gdb);
 	return NULL;
 }
 

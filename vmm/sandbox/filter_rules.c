@@ -175,6 +175,7 @@ static const struct rule rules_dump[] = {
 /* A debugger that comes and goes, and what it does with vCPUs that are paused. */
 static const struct rule rules_gdb[] = {
 	ANY(accept4),
+	ANY(shutdown),
 	ANY(recvfrom),
 	SEND,
 	IOCTL(KVM_SET_GUEST_DEBUG),
