@@ -221,15 +221,22 @@ static int qcow2_read_header(struct qcow2 *q, const char *path, struct qcow2_hea
 	return ret;
 }
 
-/* The name is the image's word, and shown with what could change a terminal's state made visible. */
-static int qcow2_check_backing(struct qcow2 *q, const char *path, struct qcow2_header *header)
+/*
+ * The name is the image's word, and shown with what could change a terminal's state made visible. A qcow2 image read as a raw one would
+ * show the guest its tables.
+ */
+static int qcow2_check_backing(struct qcow2 *q, const struct qcow2_config *config,
+			       struct qcow2_header *header)
 {
 	bool qcow2 = strcmp(header->backing_format, "qcow2") == 0;
+	const char *path = config->path;
 
-	if ((header->backing_name[0] != '\0') == (q->backing != NULL))
+	if (!header->backing_name[0])
+		return q->backing ? qcow2_refuse(path, -EINVAL,
+						 "it has no backing file; leave backing= out")
+				  : 0;
+	if (q->backing && (!qcow2 || q->backing->ops == &qcow2_ops))
 		return 0;
-	if (q->backing)
-		return qcow2_refuse(path, -EINVAL, "it has no backing file; leave backing= out");
 	for (char *c = header->backing_name; *c; c++) {
 		if ((unsigned char)*c < ' ' || *c == 0x7f)
 			*c = '?';
@@ -266,15 +273,16 @@ static void qcow2_describe(struct qcow2 *q, const char *path, const struct qcow2
 		log_warn("disk '%s' was not closed by its writer, or is in use by one", path);
 }
 
-static int qcow2_setup(struct qcow2 *q, const char *path)
+static int qcow2_setup(struct qcow2 *q, const struct qcow2_config *config)
 {
+	const char *path = config->path;
 	struct qcow2_header header;
 	int ret = qcow2_open_file(q, path);
 
 	if (ret == 0)
 		ret = qcow2_read_header(q, path, &header);
 	if (ret == 0)
-		ret = qcow2_check_backing(q, path, &header);
+		ret = qcow2_check_backing(q, config, &header);
 	if (ret < 0)
 		return ret;
 	ret = qcow2_map_init(&q->map, q->fd, q->file_size, &header);
@@ -306,7 +314,7 @@ int qcow2_open(struct image **image, const struct qcow2_config *config)
 	}
 	q->fd = -1;
 	q->backing = config->backing;
-	ret = qcow2_setup(q, config->path);
+	ret = qcow2_setup(q, config);
 	if (ret < 0) {
 		qcow2_close(&q->image);
 		return ret;

@@ -224,6 +224,23 @@ START_TEST(packed_backing_of_an_image)
 }
 END_TEST
 
+/* What is in the header of a qcow2 image is no content of a disk. */
+START_TEST(backing_file_has_the_format_of_the_header)
+{
+	struct image_config config = {
+		.path = top_path, .format = IMAGE_QCOW2, .readonly = true, .backing = backing_path};
+	struct image *image;
+
+	QEMU_IMG("convert", "-f", "raw", "-O", "qcow2", raw_path, backing_path);
+	QEMU_IMG("create", "-q", "-f", "qcow2", "-b", backing_path, "-F", "qcow2", top_path);
+	ck_assert_int_eq(image_open(&image, &config), -EINVAL);
+	ck_assert_ptr_null(image);
+	ck_assert_uint_eq(n_lines, 1);
+	ck_assert_ptr_nonnull(strstr(line, "' (qcow2); add "));
+	ck_assert_ptr_nonnull(strstr(line, ",backing-format=qcow2'"));
+}
+END_TEST
+
 /* As the command line names them: an overlay on changes to a raw (0) or a packed (1) image. */
 START_TEST(overlay_on_a_backed_image)
 {
@@ -378,6 +395,7 @@ int main(void)
 	tcase_add_loop_test(tc, backing_file_is_the_one_that_is_named, 0, 4);
 	tcase_add_test(tc, backing_file_must_be_named);
 	tcase_add_test(tc, packed_backing_of_an_image);
+	tcase_add_test(tc, backing_file_has_the_format_of_the_header);
 	tcase_add_loop_test(tc, overlay_on_a_backed_image, 0, 2);
 	tcase_add_test(tc, overlay_on_a_packed_image);
 	tcase_add_test(tc, bad_headers_are_refused);
