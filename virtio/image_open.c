@@ -55,7 +55,7 @@ static int image_open_raw(struct image **image, struct image_raw_config raw)
 /* A backing file has no backing file of its own: one that wants it is refused. */
 static int image_open_backing(struct image **image, const struct image_config *config)
 {
-	struct qcow2_config qcow2 = {.path = config->backing};
+	struct qcow2_config qcow2 = {.path = config->backing, .is_backing = true};
 
 	if (config->backing_format == IMAGE_QCOW2)
 		return qcow2_open(image, &qcow2);

@@ -237,6 +237,9 @@ static int qcow2_check_backing(struct qcow2 *q, const struct qcow2_config *confi
 				  : 0;
 	if (q->backing && (!qcow2 || q->backing->ops == &qcow2_ops))
 		return 0;
+	if (config->is_backing)
+		return qcow2_refuse(path, -ENOTSUP,
+				    "it has a backing file itself, which is not supported");
 	for (char *c = header->backing_name; *c; c++) {
 		if ((unsigned char)*c < ' ' || *c == 0x7f)
 			*c = '?';

@@ -20,6 +20,7 @@
 struct qcow2_config {
 	const char *path;      /* borrowed during the call */
 	struct image *backing; /* opened for reading; NULL: none */
+	bool is_backing;       /* of another one: it has none itself */
 };
 
 /*

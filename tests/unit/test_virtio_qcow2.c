@@ -241,6 +241,24 @@ START_TEST(backing_file_has_the_format_of_the_header)
 }
 END_TEST
 
+/* Nothing that the user could add would help. */
+START_TEST(chain_of_three_is_refused)
+{
+	struct image_config config = {.path = top_path,
+				      .format = IMAGE_QCOW2,
+				      .readonly = true,
+				      .backing = backing_path,
+				      .backing_format = IMAGE_QCOW2};
+	struct image *image;
+
+	QEMU_IMG("create", "-q", "-f", "qcow2", "-b", raw_path, "-F", "raw", backing_path);
+	QEMU_IMG("create", "-q", "-f", "qcow2", "-b", backing_path, "-F", "qcow2", top_path);
+	ck_assert_int_eq(image_open(&image, &config), -ENOTSUP);
+	ck_assert_uint_eq(n_lines, 1);
+	ck_assert_ptr_nonnull(strstr(line, "it has a backing file itself"));
+}
+END_TEST
+
 /* As the command line names them: an overlay on changes to a raw (0) or a packed (1) image. */
 START_TEST(overlay_on_a_backed_image)
 {
@@ -396,6 +414,7 @@ int main(void)
 	tcase_add_test(tc, backing_file_must_be_named);
 	tcase_add_test(tc, packed_backing_of_an_image);
 	tcase_add_test(tc, backing_file_has_the_format_of_the_header);
+	tcase_add_test(tc, chain_of_three_is_refused);
 	tcase_add_loop_test(tc, overlay_on_a_backed_image, 0, 2);
 	tcase_add_test(tc, overlay_on_a_packed_image);
 	tcase_add_test(tc, bad_headers_are_refused);
