@@ -121,10 +121,9 @@ static int image_raw_lock(struct image_raw *raw)
 			 raw->name, strerror(errno));
 		return 0;
 	}
-	log_error("%s is in use (locked) by another program or another disk of this one; %s",
-		  raw->name,
-		  raw->image.readonly ? "only readers can share it"
-				      : "stop that one, or give ',readonly' to both");
+	log_error("%s is in use (locked) by another program or another disk of this one; only "
+		  "readers can share it",
+		  raw->name);
 	return -EBUSY;
 }
 

@@ -16,7 +16,9 @@ truncate -s 1M disk.img other.img private.img
 truncate -s 300M "$tmp/huge"
 mkfifo fifo
 truncate -s 1M image
-printf '\x53\xef' | dd of=image bs=1 seek=1080 conv=notrunc status=none # as ext4 begins
+for image in image private.img; do
+	printf '\x53\xef' | dd of=$image bs=1 seek=1080 conv=notrunc status=none # as ext4 begins
+done
 # A kernel with its configuration inside, and nothing beside it.
 {
 	cat poweroff.elf64
@@ -398,6 +400,8 @@ private_owner=$(stat -c %u private.img)
 may_not 'a disk that may not be read' 'no permission to read' 000 "${good[@]}" --disk private.img
 may_not 'a disk that may not be read, readonly' 'no permission to read' 000 "${good[@]}" --disk private.img,readonly
 may_not 'a disk that may not be written' "no permission to write; add ',readonly'" 444 "${good[@]}" --disk private.img
+may_not 'a root that may not be written' "'private.img': nothing can be written to it; leave 'rw' out" 444 "${good[@]}" \
+	--root private.img,rw -- ls
 may_not 'a kernel that may not be read' "cannot open kernel 'private.img': Permission denied" 000 --kernel private.img
 may_not 'an initrd that may not be read' "cannot open initrd 'private.img': Permission denied" 000 "${good[@]}" \
 	--initrd private.img

@@ -253,7 +253,7 @@ static void assert_locked(bool readonly, const char *advice)
 START_TEST(writer_excludes_all)
 {
 	open_disk(512, false);
-	assert_locked(false, "stop that one, or give ',readonly' to both");
+	assert_locked(false, "only readers can share it");
 	assert_locked(true, "only readers can share it");
 	disk_close(&disk);
 	ck_assert_int_eq(try_open(&disk, false), 0);
@@ -267,9 +267,9 @@ START_TEST(readers_share)
 
 	open_disk(512, true);
 	ck_assert_int_eq(try_open(&other, true), 0);
-	assert_locked(false, "stop that one, or give ',readonly' to both");
+	assert_locked(false, "only readers can share it");
 	disk_close(&disk);
-	assert_locked(false, "stop that one, or give ',readonly' to both");
+	assert_locked(false, "only readers can share it");
 	ck_assert_int_eq(try_open(&third, true), 0);
 	disk_close(&other);
 	disk_close(&third);
@@ -294,7 +294,7 @@ START_TEST(lock_of_another_process_dies_with_it)
 		_exit(n == 1 ? 0 : 1);
 	}
 	ck_assert_int_eq(read(ready[0], &byte, 1), 1);
-	assert_locked(false, "stop that one, or give ',readonly' to both");
+	assert_locked(false, "only readers can share it");
 	kill(pid, SIGKILL);
 	ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
 	ck_assert_int_eq(try_open(&disk, false), 0);

@@ -161,8 +161,10 @@ static int root_open_image(struct root *root, struct options *options, int fd)
 	}
 	if (strcmp(root->type, "squashfs") == 0)
 		root_look_at_squashfs(root, fd);
-	if (root->readonly && options->root_keep) {
-		report("--root '%s': nothing can be written to %s", options->root, root->type);
+	/* A disk that may not be written would be told to be read-only, which no root's item says. */
+	if (options->root_keep && (root->readonly || access(options->root, W_OK) < 0)) {
+		report("--root '%s': nothing can be written to %s", options->root,
+		       root->readonly ? root->type : "it; leave 'rw' out");
 		return -EINVAL;
 	}
 	return root_add_disk(root, options);
