@@ -40,35 +40,20 @@ static int image_report(int err, const struct image_why *why)
 /* ---- ls, du ---- */
 
 /* An archive's maker has chosen the name: it does not steer a terminal. */
-static void image_print_name(const char *name)
-{
-	while (*name) {
-		size_t n = report_character(name);
-		uint8_t first = (uint8_t)name[0], second = (uint8_t)name[n > 0];
-
-		if (n == 0 || first < ' ' || first == 0x7f || (first == 0xc2 && second < 0xa0)) {
-			putchar('?');
-			name++;
-			continue;
-		}
-		fwrite(name, 1, n, stdout);
-		name += n;
-	}
-}
-
 static void image_show_one(void *arg, const struct image_entry *entry, bool used)
 {
 	struct image_command *c = arg;
-	char when[32];
+	char when[32], line[8192];
 	struct tm tm;
 
 	if (c->count++ == 0)
 		printf("%-12s %8s  %-16s %s\n", "DIGEST", "SIZE", "LAST USED", "NAME");
 	strftime(when, sizeof(when), "%Y-%m-%d %H:%M", localtime_r(&entry->used, &tm));
-	printf("%.12s %7" PRIu64 "M  %-16s ", entry->digest + 7, (entry->size + MIB - 1) / MIB,
-	       when);
-	image_print_name(image_entry_name(entry));
-	puts(used ? " (in use)" : "");
+	snprintf(line, sizeof(line), "%.12s %7" PRIu64 "M  %-16s %s%s", entry->digest + 7,
+		 (entry->size + MIB - 1) / MIB, when, image_entry_name(entry),
+		 used ? " (in use)" : "");
+	report_clean(line);
+	puts(line);
 }
 
 static int image_list(struct image_command *c)

@@ -34,7 +34,7 @@ size_t report_character(const char *text)
 }
 
 /* What was typed, and what a guest writes, may hold anything; a message is one line, and does not steer a terminal. */
-static void report_clean(char *line)
+void report_clean(char *line)
 {
 	while (*line) {
 		const uint8_t *c = (const uint8_t *)line;

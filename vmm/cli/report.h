@@ -23,5 +23,8 @@ bool report_status(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* Wipes it off; from now on there is none. */
 void report_status_end(void);
 
+/* Makes a line of a text: what is no character to be shown becomes a question mark. */
+void report_clean(char *text);
+
 /* Bytes of the UTF-8 character that text begins with; 0: it begins with none. */
 size_t report_character(const char *text);
