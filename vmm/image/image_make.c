@@ -92,25 +92,34 @@ void image_make_close(struct image_make *make)
 
 /* ---- to a file of the user's ---- */
 
+int image_make_dir(const char *path, char dir_path[static PATH_MAX], const char **name,
+		   struct image_why *why)
+{
+	const char *slash = strrchr(path, '/');
+	int dir;
+
+	*name = slash ? slash + 1 : path;
+	if (snprintf(dir_path, PATH_MAX, "%.*s", slash ? (int)(slash - path) + 1 : 1,
+		     slash ? path : ".") >= PATH_MAX)
+		return image_fail(why, -ENAMETOOLONG, "'%.100s...': the path is too long", path);
+	dir = open(dir_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return dir < 0 ? image_fail(why, -errno, "cannot open '%s': %s", dir_path, strerror(errno))
+		       : dir;
+}
+
 int image_build(const struct image_ref *ref, const char *path,
 		const struct image_progress *progress, struct image_why *why)
 {
-	const char *slash = strrchr(path, '/');
 	char dir_path[PATH_MAX];
 	struct image_make make;
-	int dir, err;
+	const char *name;
+	int dir = image_make_dir(path, dir_path, &name, why), err;
 
-	if ((size_t)snprintf(dir_path, sizeof(dir_path), "%.*s",
-			     slash ? (int)(slash - path) + 1 : 1,
-			     slash ? path : ".") >= sizeof(dir_path))
-		return image_fail(why, -ENAMETOOLONG, "'%.100s...': the path is too long", path);
-	dir = open(dir_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (dir < 0)
-		return image_fail(why, -errno, "cannot open '%s': %s", dir_path, strerror(errno));
+		return dir;
 	err = image_make_open(&make, ref, why);
 	if (err == 0)
-		err = image_make_file(&make, dir, dir_path, slash ? slash + 1 : path, false,
-				      progress, why);
+		err = image_make_file(&make, dir, dir_path, name, false, progress, why);
 	image_make_close(&make);
 	close(dir);
 	return err;

@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include <limits.h>
 #include <stdbool.h>
 
 #include "vmm/image/image_libs.h"
@@ -36,6 +37,10 @@ int image_make_file(struct image_make *make, int dir, const char *dir_path, cons
 
 /* Also after image_make_open() failed. */
 void image_make_close(struct image_make *make);
+
+/* Opens the directory of a file to be made, whose path becomes dir_path, and points *name to the rest. Returns a descriptor or negative errno. */
+int image_make_dir(const char *path, char dir_path[static PATH_MAX], const char **name,
+		   struct image_why *why);
 
 /* Unpacks an image to a file of the user. Returns 0 or negative errno. */
 int image_build(const struct image_ref *ref, const char *path,

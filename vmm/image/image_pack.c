@@ -107,22 +107,19 @@ static int image_pack_run(const struct image_packer *packer, const char *from,
 static int image_pack_dir(const struct image_packer *packer, const char *from, const char *path,
 			  const struct image_progress *progress, struct image_why *why)
 {
-	const char *slash = strrchr(path, '/');
 	char dir_path[PATH_MAX], full[PATH_MAX];
 	struct image_file file;
+	const char *name;
 	int dir, err;
 
 	/* As no option of a program looks. */
 	if ((size_t)snprintf(full, sizeof(full), "%s%s", from[0] == '-' ? "./" : "", from) >=
-		    sizeof(full) ||
-	    (size_t)snprintf(dir_path, sizeof(dir_path), "%.*s",
-			     slash ? (int)(slash - path) + 1 : 1,
-			     slash ? path : ".") >= sizeof(dir_path))
-		return image_fail(why, -ENAMETOOLONG, "'%.100s...': the path is too long", path);
-	dir = open(dir_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	    sizeof(full))
+		return image_fail(why, -ENAMETOOLONG, "'%.100s...': the path is too long", from);
+	dir = image_make_dir(path, dir_path, &name, why);
 	if (dir < 0)
-		return image_fail(why, -errno, "cannot open '%s': %s", dir_path, strerror(errno));
-	err = image_file_begin(&file, dir, dir_path, slash ? slash + 1 : path, false);
+		return dir;
+	err = image_file_begin(&file, dir, dir_path, name, false);
 	if (err < 0) {
 		image_fail(why, err, "cannot write '%s': %s", path, strerror(-err));
 	} else {
