@@ -130,6 +130,24 @@ refused '--events over the kernel and a missing disk' 'the machine is made of th
 refused '--events over the kernel' "cannot write events to './poweroff.bz64': the machine is made of this file" "${good[@]}" --events ./poweroff.bz64
 refused '--events over the root' "cannot write events to 'image': the machine is made of this file" "${good[@]}" --root image --events image -- ls
 refused '--events to the console' "events to './text': the console goes to this file" "${good[@]}" --console file=text --events ./text
+# onto FILE WHAT PATTERN ARGUMENT... - with standard output appended to it
+onto() {
+	local file=$1 what=$2 pattern=$3
+	shift 3
+	status=0
+	timeout -s KILL $((60 * slower)) "$vmm" "$@" </dev/null >>"$file" 2>"$tmp/err" || status=$?
+	: >"$tmp/out"
+	one_line "$what" "$pattern"
+	unchanged "$what"
+}
+onto text '--events to standard output' "events to './text': the console goes to this file" "${good[@]}" --events ./text
+onto text "--events to a command's output" "events to 'text': the console goes to this file" "${good[@]}" --events text -- ls
+onto text '--dump-guest to standard output' "guest to 'text': the console goes to this file" "${good[@]}" --dump-guest text
+onto disk.img 'standard output that is a disk' "console to 'standard output': the machine is made of this file" "${good[@]}" --disk disk.img
+onto image "a command's output that is its root" "console to 'standard output': the machine is made of this file" "${good[@]}" --root image -- ls
+# One descriptor is written to in turn.
+"$vmm" "${good[@]}" --log-level error --events fd=1 </dev/null >"$tmp/one" 2>&1 && [ "$(grep -c '^{"time"' "$tmp/one")" = 3 ] ||
+	fail "--events fd=1: $(<"$tmp/one")"
 for dump in dump-guest dump-dtb; do
 	refused "--events and --$dump" "events to './text': a dump goes to this file" "${good[@]}" "--$dump" text --events ./text
 done

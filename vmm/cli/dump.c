@@ -19,6 +19,8 @@
 #define DUMP_LOG_BEFORE	  10  /* lines before a panic */
 #define DUMP_LOG_LINES	  40  /* in all */
 
+#define DUMP_IS_PART "the machine is made of this file"
+
 static int dump_refuse_as(const char *what, const char *path, int err, const char *why)
 {
 	report("cannot write %s '%s': %s", what, path, why);
@@ -39,7 +41,7 @@ static bool dump_is_file(const struct stat *st, const char *path)
 	       other.st_ino == st->st_ino;
 }
 
-bool dump_is_part(const struct stat *st, const struct options *options)
+static bool dump_is_part(const struct stat *st, const struct options *options)
 {
 	const struct vmm_config *config = &options->config;
 
@@ -56,19 +58,23 @@ bool dump_is_part(const struct stat *st, const struct options *options)
 	return false;
 }
 
-/* Not a device: two may well be sent to /dev/null. A file that --console made would be removed with the tree in it. */
-static bool dump_is_console(const struct stat *st, const struct options *options)
+/*
+ * Not a device: two may well be sent to /dev/null. A file that --console made would be removed with the tree in it. prints: what goes to
+ * standard output counts.
+ */
+static bool dump_is_console(const struct stat *st, const struct options *options, bool prints)
 {
-	return options->console == OPTIONS_CONSOLE_FILE && S_ISREG(st->st_mode) &&
-	       dump_is_file(st, options->console_path);
+	prints &= options->command || options->console == OPTIONS_CONSOLE_STDIO;
+	return S_ISREG(st->st_mode) && (dump_is_file(st, options->console_path) ||
+					(prints && dump_is_file(st, "/proc/self/fd/1")));
 }
 
 /* Why nothing may be written to it, or NULL. */
-static const char *dump_is_taken(const struct stat *st, const struct options *options)
+static const char *dump_is_taken(const struct stat *st, const struct options *options, bool prints)
 {
 	if (dump_is_part(st, options))
-		return "the machine is made of this file";
-	return dump_is_console(st, options) ? "the console goes to this file" : NULL;
+		return DUMP_IS_PART;
+	return dump_is_console(st, options, prints) ? "the console goes to this file" : NULL;
 }
 
 /* Closes fd. Returns 0 or negative errno. */
@@ -179,7 +185,7 @@ static int dump_bytes(const struct options *options, const void *bytes, size_t l
 
 	if (stat(path, &st) < 0)
 		err = errno == ENOENT ? dump_replace(path, NULL, bytes, len) : -errno;
-	else if ((why = dump_is_taken(&st, options)))
+	else if ((why = dump_is_taken(&st, options, false)))
 		return dump_refuse(path, EINVAL, why);
 	else if (S_ISREG(st.st_mode) && dump_is_file(&st, options->dump_guest))
 		return dump_refuse(path, EINVAL, "a dump of the guest goes to this file");
@@ -217,11 +223,29 @@ int dump_check_events(const struct options *options, int fd)
 
 	if (fd < 0 || fstat(fd, &st) < 0 || S_ISCHR(st.st_mode))
 		return 0;
-	why = dump_is_taken(&st, options);
+	/* What is written to one descriptor comes in turn, and two files opened of one name overwrite one another. */
+	why = dump_is_taken(&st, options, strncmp(options->events, "fd=", 3) != 0);
 	if (!why && S_ISREG(st.st_mode) &&
 	    (dump_is_file(&st, options->dump_guest) || dump_is_file(&st, options->dump_dtb)))
 		why = "a dump goes to this file";
 	return why ? dump_refuse_as("events to", options->events, EINVAL, why) : 0;
+}
+
+/* ---- the console ---- */
+
+int dump_check_console(const struct options *options, int fd, const char *path)
+{
+	const char *why = NULL;
+	struct stat st;
+
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+		return 0;
+	/* A console written into what the machine is made of would destroy it. */
+	if (dump_is_part(&st, options))
+		why = DUMP_IS_PART;
+	else if (fd != STDOUT_FILENO && made_lock(fd, path) < 0)
+		why = MADE_IN_USE;
+	return why ? dump_refuse_as("console to", path, EBUSY, why) : 0;
 }
 
 /* ---- the guest ---- */
@@ -236,7 +260,7 @@ static const char *dump_is_unfit(const struct options *options)
 	/* It would read all of the guest's memory. One that we made counts as ours, whoever has it on a file server. */
 	if (st.st_uid != geteuid() && !made_has(options->dump_guest))
 		return "it belongs to another user";
-	return dump_is_taken(&st, options);
+	return dump_is_taken(&st, options, true);
 }
 
 int dump_open_guest(struct options *options)

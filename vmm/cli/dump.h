@@ -1,13 +1,10 @@
 /*
  * What is written of a machine to a file: its device tree (--dump-dtb), or the guest when it has failed (--dump-guest); and which
- * files nothing may be written to.
+ * files nothing may be written to, lest what the machine is made of is lost by a slip of the hand.
  *
  * One thread. What cannot be done is one line on stderr.
  */
 #pragma once
-
-#include <stdbool.h>
-#include <sys/stat.h>
 
 #include "vmm/cli/options.h"
 
@@ -17,11 +14,11 @@
  */
 int dump_device_tree(const struct options *options, const struct vmm *vm);
 
-/* Whether st is that of a file that the machine is made of, which must not be lost by a slip of the hand. */
-bool dump_is_part(const struct stat *st, const struct options *options);
-
 /* Whether lines may be written to fd, of --events; -1: there is none. Returns 0 or -EINVAL. */
 int dump_check_events(const struct options *options, int fd);
+
+/* Whether the console may be written to fd, which path names, and locks it if it is not standard output. Returns 0 or negative errno. */
+int dump_check_console(const struct options *options, int fd, const char *path);
 
 /* Opens the file for the guest, if one was asked for, as config.dump_fd; its content stays, and one that was made goes again if
  * there is no start (made.h). Returns 0 or negative errno. */

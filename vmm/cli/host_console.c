@@ -19,25 +19,6 @@
 #include "vmm/cli/report.h"
 #include "vmm/cli/terminal.h"
 
-static int lock_console_file(const struct host_console *host, const struct options *options)
-{
-	struct stat st;
-
-	if (fstat(host->fd, &st) < 0 || !S_ISREG(st.st_mode))
-		return 0;
-	/* A console written into what the machine is made of would destroy it. */
-	if (dump_is_part(&st, options)) {
-		report("cannot write console to '%s': the machine is made of this file",
-		       host->path);
-		return -EINVAL;
-	}
-	if (made_lock(host->fd, host->path) < 0) {
-		report("cannot write console to '%s': " MADE_IN_USE, host->path);
-		return -EBUSY;
-	}
-	return 0;
-}
-
 static int open_console_file(struct host_console *host, const char *path,
 			     const struct options *options)
 {
@@ -53,7 +34,7 @@ static int open_console_file(struct host_console *host, const char *path,
 		return err;
 	}
 	fcntl(host->fd, F_SETFL, 0);
-	return lock_console_file(host, options);
+	return dump_check_console(options, host->fd, path);
 }
 
 /* A terminal for other programs; its name goes to stderr. We keep the far side open, or it would hang up. */
@@ -112,6 +93,9 @@ int host_console_open(struct host_console *host, struct options *options)
 	int err;
 
 	*host = (struct host_console){.path = options->console_path, .fd = -1, .dir = -1};
+	err = dump_check_console(options, STDOUT_FILENO, "standard output");
+	if (err < 0)
+		return err;
 	switch (options->console) {
 	case OPTIONS_CONSOLE_STDIO:
 		config->console_out = STDOUT_FILENO;
