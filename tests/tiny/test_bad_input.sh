@@ -121,6 +121,12 @@ refused '--log-level' '--log-level takes' "${good[@]}" --log-level loud
 refused '--transport' '--transport takes' "${good[@]}" --transport isa
 refused '--events' 'takes the name of a file' "${good[@]}" --events ''
 refused '--events on no descriptor' 'no such descriptor' "${good[@]}" --events fd=77
+for fd in 1 2; do
+	# shellcheck disable=SC2016 # for the inner shell
+	run sh -c 'fd=$1; shift; eval "exec \"\$@\" $fd>&-"' sh $fd "$vmm" "${good[@]}" --events fd=$fd
+	[ "$status" = 125 ] || fail "--events fd=$fd, which is closed: status $status"
+	[ $fd = 2 ] || one_line '--events on a closed descriptor' "'fd=1': there is no such descriptor$"
+done
 refused '--events on a descriptor to read from' "'fd=0': there is no such descriptor to write to" "${good[@]}" --events fd=0
 refused '--events in a missing directory' "cannot open 'no/events'" "${good[@]}" --events no/events
 # Who reads the events hears of a file that is not there; who reads the kernel does not.
@@ -168,6 +174,7 @@ refused 'a command beside the console' '--console stdio' "${good[@]}" --root dir
 refused 'a root that is not there' "cannot open root 'missing'" "${good[@]}" --root missing -- ls
 refused 'a root that is no image' 'no image of an ext4, squashfs or erofs' "${good[@]}" --root initrd -- ls
 refused 'a copy to be kept' "'rw' and 'packed' exclude each other" "${good[@]}" --root directory,rw,packed -- ls
+refused 'a copy of mounts to be kept' "'rw' and 'mounts' exclude each other" "${good[@]}" --root directory,mounts,rw -- ls
 refused '--share' '--share takes DIRECTORY:PATH' "${good[@]}" --share directory
 refused 'no directory to be shared' '--share takes DIRECTORY:PATH' "${good[@]}" --share :/a
 refused 'a place that is not absolute' '--share takes DIRECTORY:PATH' "${good[@]}" --share directory:a

@@ -127,6 +127,8 @@ refused() {
 	grep -qE -- "$pattern" "$tmp/err" && [ "$(wc -l <"$tmp/err")" = 1 ] || fail "$what: it says $(cat "$tmp/err")"
 	[ "$(listing .)" = "$before" ] || fail "$what: files have changed"
 }
+expect 0 'events of a dump' "$vmm" "${good[@]}" --dump-dtb "$tmp/told.dtb" --events "$tmp/told.events"
+grep -q '"event":"ended","reason":"dump-dtb","status":0}$' "$tmp/told.events" || fail "the events of a dump: $(<"$tmp/told.events")"
 refused 'no such directory' "cannot write device tree 'no/tree': No such file or directory" --dump-dtb no/tree
 refused 'a directory' "cannot write device tree '.': Is a directory" --dump-dtb .
 refused 'an empty name' '--dump-dtb needs the name of a file' --dump-dtb ''

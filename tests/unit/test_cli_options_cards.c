@@ -79,6 +79,7 @@ static const struct {
 	{"d,format=", "raw or qcow2, not ''"},
 	{"d,format=vmdk", "raw or qcow2, not 'vmdk'"},
 	{"d,backing-format=vmdk", "raw or qcow2, not 'vmdk'"},
+	{"d,backing-format=raw", "goes with backing= alone"},
 	{"d,overlay,overlay", "twice"},
 	{"d,overlay=a,overlay", "twice"},
 	{"d,overlay=", "name of a file"},

@@ -100,11 +100,13 @@ static int start(struct run *run, struct host_console *console, struct sandbox *
 	return 0;
 }
 
-/* There will be no machine. */
-static void abandon(struct events *events)
+/* There will be no machine; that its device tree was written is no failure. Returns the status. */
+static int abandon(struct events *events, int status)
 {
 	made_abandon();
-	events_tell(events, 0, "ended", ",\"reason\":\"failed\",\"status\":%d", EXIT_STATUS_FAILED);
+	events_tell(events, 0, "ended", ",\"reason\":\"%s\",\"status\":%d",
+		    status ? "failed" : "dump-dtb", status);
+	return status;
 }
 
 /* Returns 0 or negative errno; then all is undone. */
@@ -129,7 +131,7 @@ static int make_vm(struct run *run, struct options *options)
 	else
 		progress_made();
 	if (err < 0) {
-		abandon(run->events);
+		abandon(run->events, EXIT_STATUS_FAILED);
 		return err;
 	}
 	if (run->command)
@@ -159,7 +161,7 @@ static int run_vm(struct options *options, struct host_console *console, struct 
 	if (options->dump_dtb) {
 		if (dump_device_tree(options, run.vm) == 0)
 			status = EXIT_STATUS_OK;
-		made_abandon();
+		abandon(events, status);
 		vmm_destroy(run.vm);
 		return status;
 	}
@@ -167,7 +169,7 @@ static int run_vm(struct options *options, struct host_console *console, struct 
 	if (start(&run, console, sandbox) == 0) {
 		status = run_until_end(&run);
 	} else {
-		abandon(events);
+		abandon(events, status);
 	}
 	terminal_restore();
 	host_console_end(console);
@@ -267,8 +269,7 @@ int main(int argc, char **argv)
 	if (err == 0)
 		err = host_console_open(&console, &options);
 	if (err < 0) {
-		abandon(&events);
-		return EXIT_STATUS_FAILED;
+		return abandon(&events, EXIT_STATUS_FAILED);
 	}
 	return run_vm(&options, &console, &sandbox, &events);
 }

@@ -89,12 +89,15 @@ static int option_disk_item(struct vmm_disk *disk, char *item)
 	return -EINVAL;
 }
 
-static int option_disk_check(const struct vmm_disk *disk)
+/* tells: of a backing file's format, be it the default. */
+static int option_disk_check(const struct vmm_disk *disk, bool tells)
 {
 	if (disk->iops_burst && !disk->iops)
 		report("--disk '%s': iops-burst= goes with iops= alone", disk->path);
 	else if (disk->bps_burst && !disk->bps)
 		report("--disk '%s': bps-burst= goes with bps= alone", disk->path);
+	else if (tells && !disk->backing)
+		report("--disk '%s': backing-format= goes with backing= alone", disk->path);
 	else
 		return 0;
 	return -EINVAL;
@@ -103,6 +106,7 @@ static int option_disk_check(const struct vmm_disk *disk)
 int option_disk(struct options *o, char *value)
 {
 	struct vmm_disk *disk = &o->disks[o->config.n_disks];
+	bool tells = false;
 
 	if (options_full(o))
 		return -EINVAL;
@@ -112,12 +116,14 @@ int option_disk(struct options *o, char *value)
 		return -EINVAL;
 	}
 	while (value) {
-		int err = option_disk_item(disk, value_next_item(&value));
+		char *item = value_next_item(&value);
+		int err = option_disk_item(disk, item);
 
+		tells |= value_of(item, "backing-format") != NULL;
 		if (err < 0)
 			return err;
 	}
-	if (option_disk_check(disk) < 0)
+	if (option_disk_check(disk, tells) < 0)
 		return -EINVAL;
 	o->config.n_disks++;
 	return 0;

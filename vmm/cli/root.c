@@ -70,10 +70,9 @@ static int root_open_dir(struct root *root, struct options *options)
 	int err;
 
 	if (options->root_keep && options->root_packed) {
-		report("--root '%s': what is written to a copy is not kept: 'rw' and 'packed' "
-		       "exclude "
+		report("--root '%s': what is written to a copy is not kept: 'rw' and '%s' exclude "
 		       "each other",
-		       options->root);
+		       options->root, options->root_mounts ? "mounts" : "packed");
 		return -EINVAL;
 	}
 	if (!options->root_packed &&
