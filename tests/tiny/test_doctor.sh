@@ -204,6 +204,10 @@ has 'no kernel' "kernel: cannot use '$tmp/none': No such file"
 seq 1000 >"$tmp/text"
 kernel 'a text' fail "$tmp/text"
 kernel 'a folder' fail "$tmp"
+for format in bz64 pvh; do
+	kernel "a kernel that is not Linux, $format" fail "$guests/hello.$format"
+	has "a kernel that is not Linux, $format" "kernel: cannot use '$guests/hello.$format': it is no kernel of Linux that vmm knows"
+done
 images=${VMM_IMAGES:-$repo/build/images}/kernel-cloud
 if [ -e "$images/version" ]; then
 	release=$(cat "$images/version")

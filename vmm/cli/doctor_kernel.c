@@ -50,8 +50,9 @@ static void doctor_look_at(struct doctor *d, struct kernel_choice *k)
 	err = doctor_get_config(k, &config);
 	if (err < 0 && !k->release[0]) {
 		doctor_find(d, DOCTOR_FAIL, "kernel", NULL, "cannot use '%s': %s", k->path,
-			    err == -ENOEXEC ? "it is no kernel of Linux that vmm knows"
-					    : strerror(-err));
+			    err == -ENOEXEC || err == -ENODATA
+				    ? "it is no kernel of Linux that vmm knows"
+				    : strerror(-err));
 		return;
 	}
 	doctor_find(
