@@ -82,7 +82,7 @@ void net_begin(uint32_t dhcp);
 
 /* Finds out who the command's user is, by the root's own files, and gives him what a login would. */
 void user_find(struct init_start *start);
-/* Becomes that user, for good; what the descriptors 0 to 2 are is his then. */
+/* Becomes that user, for good, and takes the umask of whoever started vmm; what the descriptors 0 to 2 are is his then. */
 long user_become(const struct init_start *start);
 
 /* ---- command.c ---- */

@@ -26,7 +26,7 @@
 
 #include <stdint.h>
 
-#define GUEST_VERSION 2
+#define GUEST_VERSION 3
 
 /* "vmm" and a number: above what programs use. */
 #define GUEST_PORT_CONTROL UINT32_C(0x766d6d00)
@@ -98,7 +98,8 @@ struct guest_start {
 	uint32_t version;
 	uint32_t flags; /* enum guest_flags */
 	uint32_t dhcp;	/* a bit for each network card, in their order: ask for its address */
-	uint32_t n_shares;
+	uint16_t n_shares;
+	uint16_t umask;	  /* the command's */
 	uint64_t seconds; /* the time, of CLOCK_REALTIME */
 	uint32_t nanoseconds;
 	struct guest_window window;

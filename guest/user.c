@@ -68,6 +68,7 @@ long user_become(const struct init_start *start)
 	const struct passwd_user *u = &start->user;
 	long err;
 
+	SYS1(umask, start->what.umask);
 	if (!u->set)
 		return 0;
 	/* Programs open /dev/stdout by its name. */

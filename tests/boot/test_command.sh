@@ -74,6 +74,12 @@ equal 'modes' '755 1777 755 1777' "${lines[*]:6:4}"
 equal 'the root' 'bin dev etc proc root run sys tmp' "${lines[*]:10:8}"
 equal 'an orphan that has ended is reaped' 0 "${lines[-1]}"
 equal 'errors' '' "$(text guest.err)"
+# subshells would lose $status
+mask=$(umask)
+umask 027
+run mask --root "$tmp/root" -- sh -c ': >/tmp/x; stat -c %a /tmp/x; umask'
+umask "$mask"
+equal 'the umask of who has started it' '640 | 0027' "$(text mask.out)"
 run address --root "$tmp/root" -- sh -c 'date=$(stat -c %Y /proc/self); echo $date; cat /sys/class/net/lo/operstate; exec >&-; sleep 1000 & exit 7'
 equal 'a command that leaves others running: status' 7 "$status"
 mapfile -t lines <"$tmp/address.out"

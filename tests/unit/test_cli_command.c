@@ -347,6 +347,7 @@ START_TEST(link_says)
 	char *args[] = {(char[]){"cmd"}, (char[]){"a b"}, NULL}, *env[] = {(char[]){"A=b"}, NULL};
 	struct guest_link_start start = {.flags = GUEST_TERMINAL,
 					 .dhcp = 6,
+					 .umask = 027,
 					 .window = {5, 6},
 					 .host_name = "h",
 					 .root_type = "",
@@ -374,6 +375,7 @@ START_TEST(link_says)
 	ck_assert_uint_eq(what.version, GUEST_VERSION);
 	ck_assert_uint_eq(what.flags, GUEST_TERMINAL);
 	ck_assert_uint_eq(what.dhcp, 6);
+	ck_assert_uint_eq(what.umask, 027);
 	ck_assert_uint_eq(what.n_args, 2);
 	ck_assert_uint_eq(what.n_env, 1);
 	ck_assert_uint_eq(what.window.rows, 5);

@@ -121,6 +121,7 @@ static void command_on_ready(struct command *command, const struct guest_ready *
 	struct guest_link_share shares[VMM_MAX_SHARES];
 	struct guest_link_start start = {.flags = command->flags,
 					 .dhcp = command->dhcp,
+					 .umask = command->umask,
 					 .window = command_window(),
 					 .host_name = "vmm",
 					 .root_type = command->root.type,

@@ -44,6 +44,7 @@ struct command {
 	bool terminal;
 	uint32_t flags;
 	uint32_t dhcp; /* cards, as in struct guest_start */
+	uint16_t umask;
 	struct vmm_initrd_part parts[VMM_MAX_INITRD_PARTS];
 	struct vmm_vsock_port ports[GUEST_PORTS]; /* the guest's ends, until the machine was made */
 	int ours[GUEST_PORTS];

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -118,6 +119,9 @@ int command_open(struct command *command, struct options *options, struct events
 	command->options = options;
 	command->events = events;
 	command->gone_deadline = UINT64_MAX;
+	/* There is no other way to see it; none of our threads makes a file yet. */
+	command->umask = (uint16_t)umask(077);
+	umask(command->umask);
 	command->console[0] = command->console[1] = -1;
 	err = root_open(&command->root, options);
 	if (err == 0)

@@ -147,7 +147,8 @@ int guest_link_say_start(struct guest_link *link, const struct guest_link_start 
 	struct guest_start what = {.version = GUEST_VERSION,
 				   .flags = s->flags,
 				   .window = s->window,
-				   .n_shares = s->n_shares};
+				   .n_shares = s->n_shares,
+				   .umask = s->umask};
 	struct timespec now;
 	uint8_t *body, *at;
 	size_t size;

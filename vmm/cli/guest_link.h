@@ -60,7 +60,8 @@ struct guest_link_start {
 	char *const *args; /* with a NULL at the end, as env */
 	char *const *env;
 	const struct guest_link_share *shares;
-	uint32_t n_shares;
+	uint16_t n_shares;
+	uint16_t umask;
 };
 
 /* Returns 0, -E2BIG when there is more text than the guest takes, or -ENOMEM. */
