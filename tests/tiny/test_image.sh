@@ -99,6 +99,23 @@ printf '{"schemaVersion":2,"manifests":[{%s,%s,"platform":{"os":"linux","archite
 make_index multi "{\"mediaType\":\"application/vnd.oci.image.index.v1+json\",$(put_blob multi multi/tmp)}"
 merged oci:multi
 
+# ---- programs that fail ----
+
+# fails WORDS COMMAND... - a build of l1, by a program that says so or dies
+fails() {
+	local words=$1
+	shift
+	expect 125 "$words" "$@" "$vmm" image build l1 out3.squashfs
+	[[ $(<"$tmp/err") == "vmm: 'mksquashfs' has failed: $words" ]] || fail "instead of '$words': $(<"$tmp/err")"
+	[ -z "$(find . -maxdepth 1 -name '*out3*')" ] || fail "$words: a file is left"
+}
+mkdir tools
+printf '#!/bin/sh\nprintf "first\\nno space\\033\\tleft\\nit has failed\\n \\n"\nexit 1\n' >tools/mksquashfs
+chmod +x tools/mksquashfs
+fails 'no space  left; it has failed' env PATH="$tmp/tools:$PATH"
+printf '#!/bin/sh\necho warning\nkill -KILL $$\n' >tools/mksquashfs
+fails 'killed by signal 9' env PATH="$tmp/tools:$PATH"
+
 # ---- what is refused, and how ----
 
 # refused TEXT FROM - by one line with that text; the cache stays empty
@@ -267,7 +284,7 @@ expect 125 'descriptors of sqfstar' env PATH="$tmp/bin:$PATH" "$vmm" image build
 printf '#!/bin/sh\ncat >/dev/null\necho first >&2\necho "no space left" >&2\nexit 1\n' >bin/sqfstar
 chmod +x bin/sqfstar
 expect 125 'sqfstar fails' env PATH="$tmp/bin:$PATH" "$vmm" image build oci:oci out2.squashfs
-grep -q "'sqfstar' has failed: no space left" "$tmp/err" || fail "sqfstar fails: $(<"$tmp/err")"
+grep -q "'sqfstar' has failed: first; no space left" "$tmp/err" || fail "sqfstar fails: $(<"$tmp/err")"
 [ ! -e out2.squashfs ] || fail 'a file is left when sqfstar fails'
 
 # ---- what is kept ----

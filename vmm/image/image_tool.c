@@ -186,27 +186,39 @@ static void image_tool_end(struct image_tool *tool)
 	sigprocmask(SIG_SETMASK, &tool->old_mask, NULL);
 }
 
-/* The last line of what it has said. */
-static const char *image_tool_last_line(const struct image_tool *tool, char text[256])
+/* What it has died of, or its last two lines in one: the last may tell no more than that it has given up. text: both, from its end on. */
+static const char *image_tool_last_words(const struct image_tool *tool, int status, char text[512])
 {
 	off_t size = lseek(tool->errors, 0, SEEK_END);
-	off_t from = size > 255 ? size - 255 : 0;
-	ssize_t n = pread(tool->errors, text, 255, from);
-	char *line;
+	ssize_t n = pread(tool->errors, text, 255, size > 255 ? size - 255 : 0);
+	char *at = text + 511;
+	int lines = 0;
 
-	text[n > 0 ? n : 0] = '\0';
-	while (n > 0 && (text[n - 1] == '\n' || text[n - 1] == ' '))
-		text[--n] = '\0';
-	line = strrchr(text, '\n');
-	return line ? line + 1 : text;
+	if (WIFSIGNALED(status)) {
+		snprintf(text, 512, "killed by signal %d", WTERMSIG(status));
+		return text;
+	}
+	*at = '\0';
+	while (n > 0 && (unsigned char)text[n - 1] <= ' ')
+		n--;
+	while (n-- > 0) {
+		unsigned char c = (unsigned char)text[n];
+
+		if (c == '\n' && lines++ > 0)
+			break;
+		*--at = c < ' ' ? ' ' : (char)c;
+		if (c == '\n')
+			*--at = ';';
+	}
+	return at;
 }
 
 int image_tool_finish(struct image_tool *tool, const struct image_progress *progress,
 		      struct image_why *why)
 {
 	const struct timespec look = {.tv_nsec = LOOK_MS * 1000000L};
-	int status, err = 0;
-	char text[256];
+	int status = 0, err = 0;
+	char text[512];
 	sigset_t child;
 	pid_t got;
 
@@ -225,7 +237,7 @@ int image_tool_finish(struct image_tool *tool, const struct image_progress *prog
 	}
 	if (got < 0 || !WIFEXITED(status) || WEXITSTATUS(status) != 0)
 		err = image_fail(why, -EIO, "'%s' has failed: %s", tool->name,
-				 image_tool_last_line(tool, text));
+				 image_tool_last_words(tool, status, text));
 	image_tool_end(tool);
 	return err;
 }
