@@ -38,10 +38,11 @@ __attribute__((format(printf, 3, 4))) static bool kernel_try(char *path, size_t 
 /* To the file that a link names: what belongs to a kernel lies there. */
 static void kernel_follow(char path[static PATH_MAX])
 {
-	char file[PATH_MAX];
+	char *file = realpath(path, NULL);
 
-	if (realpath(path, file))
-		strcpy(path, file);
+	if (file)
+		snprintf(path, PATH_MAX, "%s", file);
+	free(file);
 }
 
 /* ---- which kernel ---- */

@@ -256,7 +256,8 @@ static const char *options_join(char *text, size_t size, char *const *words)
 
 	for (text[0] = '\0'; *words && len < size; words++)
 		len += (size_t)snprintf(text + len, size - len,
-					strpbrk(*words, " \t$&|;<>*") ? " '%s'" : " %s", *words);
+					(*words)[strcspn(*words, " \t$&|;<>*")] ? " '%s'" : " %s",
+					*words);
 	return text;
 }
 

@@ -92,12 +92,11 @@ void progress_step(const char *what, const char *of)
 /* What was joined may still be a thread to the kernel, which gives a process of several no user namespace. */
 static void progress_await_exit(void)
 {
-	const struct timespec moment = {.tv_nsec = 100000};
 	char path[48];
 
 	snprintf(path, sizeof(path), "/proc/self/task/%d", progress.id);
 	for (int i = 0; i < 1000 && access(path, F_OK) == 0; i++)
-		nanosleep(&moment, NULL);
+		usleep(100);
 }
 
 void progress_made(void)

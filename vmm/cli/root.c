@@ -106,7 +106,7 @@ static const char *root_find_type(int fd, bool *readonly)
 	char bytes[4];
 
 	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
-		if (pread(fd, bytes, types[i].len, types[i].at) == (ssize_t)types[i].len &&
+		if (pread(fd, bytes, sizeof(bytes), types[i].at) == sizeof(bytes) &&
 		    memcmp(bytes, types[i].magic, types[i].len) == 0) {
 			*readonly = types[i].readonly;
 			return types[i].type;
