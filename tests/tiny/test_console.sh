@@ -207,6 +207,14 @@ fi
 expect 0 '--console socket, a stale name' "${hello[@]}" --console "socket=$tmp/sock"
 [ ! -e "$tmp/sock" ] || fail '--console socket, a stale name: it is still there'
 echo precious >"$tmp/sock"
+if [ "$(id -u)" = 0 ]; then
+	mkdir "$tmp/theirs"
+	chown 65534 "$tmp/theirs"
+	expect 0 "--console socket, another's directory" "${hello[@]}" --console "socket=$tmp/theirs/sock"
+	[ ! -e "$tmp/theirs/sock" ] || grep -q "^vmm: cannot remove '$tmp/theirs/sock': Permission denied$" "$tmp/err" ||
+		fail "a socket that is left: $(<"$tmp/err")"
+	rm -rf "$tmp/theirs"
+fi
 expect 125 '--console socket, a file' "${hello[@]}" --console "socket=$tmp/sock"
 [ "$(cat "$tmp/sock")" = precious ] || fail '--console socket: a file was replaced'
 rm "$tmp/sock"

@@ -300,6 +300,7 @@ void host_console_end(const struct host_console *host)
 
 	/* Somebody may have put something else there. */
 	if (host->bound && fstatat(host->dir, console_base(host), &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-	    st.st_dev == host->device && st.st_ino == host->inode)
-		unlinkat(host->dir, console_base(host), 0);
+	    st.st_dev == host->device && st.st_ino == host->inode &&
+	    unlinkat(host->dir, console_base(host), 0) < 0)
+		report("cannot remove '%s': %s", host->path, strerror(errno));
 }
