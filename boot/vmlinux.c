@@ -117,8 +117,9 @@ static int vmlinux_find_entry(const struct vmlinux_place *place, const struct vm
 	return -ENOEXEC;
 }
 
-static int vmlinux_parse(const struct vmlinux_place *place, struct vmlinux_file *file,
-			 struct vmlinux *v)
+/* For size: what it loops over are headers. What copies and clears a whole kernel is not compiled so. */
+static int __attribute__((cold))
+vmlinux_parse(const struct vmlinux_place *place, struct vmlinux_file *file, struct vmlinux *v)
 {
 	Elf64_Phdr phdr;
 	int err;
@@ -148,7 +149,8 @@ static bool vmlinux_overlap(uint64_t a, uint64_t b, uint64_t a_size, uint64_t b_
 }
 
 /* Segments are moved in their order, so that none may land on one that is still to be moved. */
-static int vmlinux_check_moves(const struct vmlinux_file *file, const struct vmlinux *v)
+static int __attribute__((cold))
+vmlinux_check_moves(const struct vmlinux_file *file, const struct vmlinux *v)
 {
 	for (unsigned int i = 0; i < v->n_segments; i++) {
 		for (unsigned int j = i + 1; j < v->n_segments; j++) {

@@ -137,12 +137,11 @@ const char *events_quote(char *buf, size_t size, const char *text)
 	while (*text && at + 8 <= size) {
 		size_t n = report_character(text);
 
-		if (n == 0)
-			at += (size_t)sprintf(buf + at, "\\ufffd");
-		else if ((uint8_t)*text < 0x20 || *text == 0x7f)
-			at += (size_t)sprintf(buf + at, "\\u%04x", (unsigned int)*text);
+		if (n == 0 || (uint8_t)*text < 0x20 || *text == 0x7f)
+			at += (size_t)sprintf(buf + at, "\\u%04x",
+					      n > 0 ? (unsigned int)*text : 0xfffd);
 		else if (*text == '"' || *text == '\\')
-			at += (size_t)sprintf(buf + at, "\\%c", *text);
+			buf[at++] = '\\', buf[at++] = *text;
 		else
 			memcpy(buf + at, text, n), at += n;
 		text += n > 0 ? n : 1;
