@@ -12,6 +12,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "vmm/core/log.h"
+
 char *kept_name_directory(const char *path)
 {
 	const char *slash = strrchr(path, '/');
@@ -170,8 +172,9 @@ void kept_name_remove(struct kept_name *kept)
 	struct stat now;
 
 	if (kept->dir >= 0 && fstatat(kept->dir, kept->name, &now, AT_SYMLINK_NOFOLLOW) == 0 &&
-	    now.st_dev == kept->device && now.st_ino == kept->inode)
-		unlinkat(kept->dir, kept->name, 0);
+	    now.st_dev == kept->device && now.st_ino == kept->inode &&
+	    unlinkat(kept->dir, kept->name, 0) < 0)
+		log_warn("cannot remove '%s': %s", kept->name, strerror(errno));
 }
 
 void kept_name_close(struct kept_name *kept)
