@@ -1,6 +1,7 @@
 #include "devices/console_socket.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -66,6 +67,14 @@ static int console_socket_take(struct console_socket *sock, int fd)
 	return err;
 }
 
+/* It may be known of the client only when its turn comes that it is gone: who tries whether a name is in use is no longer here. */
+static bool console_socket_is_busy(const struct console_socket *sock)
+{
+	struct pollfd pfd = {.fd = sock->client.fd};
+
+	return pfd.fd >= 0 && !sock->hung_up && poll(&pfd, 1, 0) == 0;
+}
+
 static void console_socket_on_listener(void *arg, uint32_t events)
 {
 	struct console_socket *sock = arg;
@@ -73,7 +82,7 @@ static void console_socket_on_listener(void *arg, uint32_t events)
 	int err = fd < 0 ? -errno : 0;
 
 	(void)events;
-	if (fd >= 0 && sock->client.fd >= 0 && !sock->hung_up) {
+	if (fd >= 0 && console_socket_is_busy(sock)) {
 		close(fd); /* one at a time */
 		return;
 	}
