@@ -269,15 +269,17 @@ static void tap_attach_more(struct tap *tap, unsigned int want)
 }
 
 /*
- * TUNSETIFF would make a new interface when there is none, hence the look before. One that was let go may be held a moment longer, by
- * a child of the process that has not executed its program yet.
+ * TUNSETIFF would make a new interface when there is none, hence the look before; and after, for one whose holder has gone meanwhile. One
+ * that was let go may be held a moment longer, by a child of the process that has not executed its program yet.
  */
 static int tap_attach(struct tap *tap, unsigned int want)
 {
+	unsigned int index;
 	int fd, err;
 
 	for (int ms = 1;; ms *= 2) {
-		if (if_nametoindex(tap->name) == 0)
+		index = if_nametoindex(tap->name);
+		if (index == 0)
 			return errno == ENODEV ? tap_refuse_missing(tap->name)
 					       : tap_refuse(tap, -errno, strerror(errno));
 		fd = tap_open_device();
@@ -290,6 +292,10 @@ static int tap_attach(struct tap *tap, unsigned int want)
 		if (err != -EBUSY || ms > TAP_BUSY_MS)
 			return tap_refuse_attach(tap, err);
 		poll(NULL, 0, ms);
+	}
+	if (if_nametoindex(tap->name) != index) {
+		close(fd); /* ours, which goes with it */
+		return tap_refuse_missing(tap->name);
 	}
 	tap->be.fd[0] = fd;
 	if (err > 0)
