@@ -126,10 +126,9 @@ static void console_output_burst(struct console_output *out)
 	if (left >= CONSOLE_OUTPUT_BURST)
 		left = console_output_write(out);
 	console_output_watch(out, left < 0);
-	if (left >= CONSOLE_OUTPUT_BURST)
-		evloop_post(out->loop, &out->task);
-	else if (left > 0)
-		evloop_timer_set(out->loop, &out->timer, CONSOLE_OUTPUT_DELAY);
+	if (left > 0)
+		evloop_timer_set(out->loop, &out->timer,
+				 left >= CONSOLE_OUTPUT_BURST ? 0 : CONSOLE_OUTPUT_DELAY);
 }
 
 static void console_output_on_task(void *arg)

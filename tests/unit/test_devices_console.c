@@ -170,11 +170,12 @@ static void *flood_append(void *arg)
 START_TEST(test_output_leaves_turns)
 {
 	struct flood flood = {0};
-	int fd = make_file();
+	int fd = make_file(), keys[2];
 	struct evloop_task task = {.fn = flood_task_run, .arg = &flood};
 	pthread_t thread;
 
-	rig_start(-1, fd, false);
+	make_pipe(keys);
+	rig_start(keys[0], fd, true);
 	atomic_store(&slow_writes, true);
 	ck_assert_int_eq(pthread_create(&thread, NULL, flood_append, &flood), 0);
 	for (int i = 0; i < 5; i++) {
@@ -185,6 +186,9 @@ START_TEST(test_output_leaves_turns)
 			nap(1);
 		ck_assert_int_eq(flood.task_ran, 1);
 	}
+	/* descriptors too */
+	ck_assert_int_eq(write(keys[1], "\001x", 2), 2);
+	ck_assert(comes_to(&rig.quits, 1));
 	atomic_store(&slow_writes, false);
 	atomic_store(&flood.stop, 1);
 	pthread_join(thread, NULL);
