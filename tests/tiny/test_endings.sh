@@ -36,7 +36,7 @@ nothing_left() {
 start() {
 	# Without job control bash starts commands in the background with SIGINT ignored, and vmm would keep to that.
 	setsid env --default-signal=INT,QUIT "TMPDIR=$place/tmp" \
-		"$vmm" --kernel "$guests/$1.bz64" --disk "${2:-disk}.img" </dev/null >"$tmp/$1.out" 2>"$tmp/$1.err" &
+		"$vmm" --kernel "$guests/$1.bz64" --disk "${2:-disk}.img" </dev/null >"$tmp/$1.out" 2>"$tmp/$1${2:+.$2}.err" &
 	pid=$!
 	wait_until 10 runs_guest "$pid" || fail "$1 does not start"
 }
@@ -243,6 +243,33 @@ if command -v script >/dev/null; then
 	printf '\001x' >&8
 	wait_until 15 test -s "$tmp/stop.after" || fail 'SIGCONT: keys do nothing'
 	cmp -s "$tmp/stop.before" "$tmp/stop.after" || fail 'SIGCONT: the modes at the end are not as before'
+	# Started in the background, it takes the terminal when it is brought to the foreground.
+	cat >"$tmp/later.sh" <<-LATER
+		set -m
+		tty >"$tmp/stop.tty"
+		echo \$\$ >"$tmp/stop.shell"
+		stty -g >"$tmp/later.before"
+		"$vmm" --kernel "$guests/halt.bz64" --timeout 60 &
+		while [ ! -e "$tmp/later.go" ]; do sleep 0.1; done
+		stty -g >"$tmp/later.between"
+		fg
+		echo \$? >"$tmp/later.status"
+		stty -g >"$tmp/later.after"
+	LATER
+	vmm_runs_behind() {
+		pid=$(pgrep -P "$(<"$tmp/stop.shell")" -x vmm) && runs_guest "$pid"
+	}
+	rm "$tmp/stop.shell"
+	script -qec "bash '$tmp/later.sh'" /dev/null <"$tmp/stop.keys" >/dev/null 2>&1 &
+	wait_until 10 test -s "$tmp/stop.shell" && wait_until 10 vmm_runs_behind || fail 'in the background: the guest does not run'
+	touch "$tmp/later.go"
+	wait_until 10 is_raw || fail 'fg: the terminal is not raw'
+	printf '\001x' >&8
+	wait_until 15 test -s "$tmp/later.after" || fail 'fg: keys do nothing'
+	[ "$(<"$tmp/later.status")" = 0 ] || fail "fg, Ctrl-A x: status $(<"$tmp/later.status")"
+	for when in between after; do
+		cmp -s "$tmp/later.before" "$tmp/later.$when" || fail "fg: other modes $when"
+	done
 	exec 8>&-
 	# Who presses Ctrl-C and sees nothing of the guest is told that it was asked; the next one ends it. The shell around
 	# vmm gets both as well, and dash would end with the first.
@@ -292,7 +319,7 @@ done
 since=$since_graced
 ends 143 'SIGTERM, and the guest does not care' "$graced_term" 9900 60000 term
 ends 130 'SIGINT, and the guest does not care' "$graced_int" 9900 60000 int
-for guest in spin idle; do
+for guest in spin.term idle.int; do
 	grep -q 'the guest did not end within 10 s of the signal, and was ended' "$tmp/$guest.err" ||
 		fail "the grace time has passed, and it says '$(cat "$tmp/$guest.err")'"
 done

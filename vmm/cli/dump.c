@@ -223,7 +223,7 @@ int dump_check_events(const struct options *options, int fd)
 
 	if (fd < 0 || fstat(fd, &st) < 0 || S_ISCHR(st.st_mode))
 		return 0;
-	/* What is written to one descriptor comes in turn, and two files opened of one name overwrite one another. */
+	/* A descriptor may be of the same open file, where what is written comes in turn; of two that were opened it does not. */
 	why = dump_is_taken(&st, options, strncmp(options->events, "fd=", 3) != 0);
 	if (!why && S_ISREG(st.st_mode) &&
 	    (dump_is_file(&st, options->dump_guest) || dump_is_file(&st, options->dump_dtb)))

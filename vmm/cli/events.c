@@ -39,8 +39,10 @@ int events_open(struct events *events, const char *what)
 		return 0;
 	signal(SIGPIPE, SIG_IGN); /* whoever reads them may go */
 	if (strncmp(what, "fd=", 3) == 0) {
-		/* A duplicate: what we have inherited is closed in the sandbox. */
-		/* Ours close on exec, which no inherited one does: /dev/null in the place of a closed one, for example. */
+		/*
+		 * A duplicate: what we have inherited is closed in the sandbox. Ours close on exec, which no inherited one does: /dev/null
+		 * in the place of a closed one, for example.
+		 */
 		if (value_number(what + 3, 0, 1 << 20, &number) == 0 &&
 		    fcntl((int)number, F_GETFD) == 0)
 			events->fd = fcntl((int)number, F_DUPFD_CLOEXEC, 0);

@@ -93,15 +93,18 @@ int host_console_open(struct host_console *host, struct options *options)
 	int err;
 
 	*host = (struct host_console){.path = options->console_path, .fd = -1, .dir = -1};
-	err = dump_check_console(options, STDOUT_FILENO, "standard output");
-	if (err < 0)
-		return err;
+	if (options->command || options->console == OPTIONS_CONSOLE_STDIO) {
+		err = dump_check_console(options, STDOUT_FILENO, "standard output");
+		if (err < 0)
+			return err;
+	}
 	switch (options->console) {
 	case OPTIONS_CONSOLE_STDIO:
 		config->console_out = STDOUT_FILENO;
 		config->console_in = STDIN_FILENO;
 		if (isatty(STDIN_FILENO)) {
-			config->console_keys = terminal_is_ours(STDIN_FILENO);
+			/* In the background of its shell it may become ours; what is not even its terminal stays another's. */
+			config->console_keys = tcgetpgrp(STDIN_FILENO) >= 0;
 			if (!config->console_keys)
 				config->console_in = -1;
 		}

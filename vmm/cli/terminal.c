@@ -53,10 +53,16 @@ static void terminal_handle_signals(void)
 	}
 }
 
+/* The modes are kept the first time: after a stop they may be ours. */
 static int terminal_set_raw(int fd)
 {
-	struct termios raw = terminal_saved;
+	static bool saved;
+	struct termios raw;
 
+	if (!saved && tcgetattr(fd, &terminal_saved) < 0)
+		return -errno;
+	saved = true;
+	raw = terminal_saved;
 	cfmakeraw(&raw);
 	terminal_fd = fd;
 	if (tcsetattr(fd, TCSADRAIN, &raw) < 0) {
@@ -68,10 +74,11 @@ static int terminal_set_raw(int fd)
 
 int terminal_make_raw(int fd)
 {
-	if (tcgetattr(fd, &terminal_saved) < 0)
-		return -errno;
 	terminal_handle_signals();
-	return terminal_set_raw(fd);
+	if (terminal_is_ours(fd))
+		return terminal_set_raw(fd);
+	terminal_left = fd;
+	return 0;
 }
 
 void terminal_leave(void)

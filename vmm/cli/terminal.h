@@ -11,7 +11,7 @@
 /* Whether fd is a terminal that this process may read: a background job may not. */
 bool terminal_is_ours(int fd);
 
-/* Switches fd to raw mode. Returns 0 or negative errno. */
+/* Switches fd to raw mode; in the background it is as if it was left. Returns 0 or negative errno. */
 int terminal_make_raw(int fd);
 
 /* Undoes it. Idempotent. */
