@@ -123,7 +123,7 @@ START_TEST(test_busy_for_a_moment)
 	ck_assert_int_eq(open_name(&tap, "tm", 0), 0);
 	child = fork();
 	if (child == 0) {
-		usleep(30000);
+		usleep(5000);
 		_exit(0);
 	}
 	tap_close(&tap);

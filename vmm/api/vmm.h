@@ -27,7 +27,7 @@
  * Threads: one VM's functions are called by one thread at a time, but those that say so may be called by any thread
  * while the VM exists. A child made by fork() has neither those threads nor the VMs, nor their memory: it must not use them, nor destroy
  * them, and all their descriptors are closed when it executes a program. Until then it keeps what they stand for: vmm_destroy() ends
- * connections all the same, and lets a debugger's port go, but a TAP stays taken (vmm_create() tries for an eighth of a second), and
+ * connections that were accepted all the same, and lets a debugger's port go, but a TAP stays taken (vmm_create() tries for an eighth of a second), and
  * with shared_memory the guest's memory is not free.
  *
  * The library's threads have the scheduling policy and the CPUs (affinity) of the thread that calls vmm_start(). Their stacks are of 128 KiB, in
@@ -234,7 +234,8 @@ enum vmm_hugepages {
  * VMM_SANDBOX_OFF. One that is built with AddressSanitizer must have that: its threads call sigaltstack().
  *
  * The log's sink (vmm_log_set_sink()) is called on such threads too: there it may write to what is open (write(), not send()), allocate
- * memory, take locks and look at the clock, but not, for some, open a file, call localtime() for the first time, or syslog().
+ * memory, take locks and look at the clock, but not open a file or use syslog(). A file that is opened to be read by its path is
+ * not found there (ENOENT), which is how libc does without those it looks for itself: messages in another language, the time zone.
  */
 enum vmm_sandbox {
 	VMM_SANDBOX_ON = 0, /* if vmm was built with filters and the kernel takes them */

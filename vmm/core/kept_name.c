@@ -174,7 +174,7 @@ void kept_name_remove(struct kept_name *kept)
 	if (kept->dir >= 0 && fstatat(kept->dir, kept->name, &now, AT_SYMLINK_NOFOLLOW) == 0 &&
 	    now.st_dev == kept->device && now.st_ino == kept->inode &&
 	    unlinkat(kept->dir, kept->name, 0) < 0)
-		log_warn("cannot remove '%s': %s", kept->name, strerror(errno));
+		log_warn("cannot remove socket '%s': %s", kept->name, strerror(errno));
 }
 
 void kept_name_close(struct kept_name *kept)

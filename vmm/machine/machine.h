@@ -370,7 +370,7 @@ int machine_dump_guest(struct machine *machine, int fd);
  */
 char *machine_read_kernel_log(struct machine *machine, unsigned int n);
 
-/* How long a vCPU has run, in ns. Returns 0, or -ENOENT while it does not. The owner's thread. */
+/* How long a vCPU has run, in ns. Returns 0, or -ENOENT while it does not. Any thread. */
 int machine_cpu_time(struct machine *machine, unsigned int cpu, uint64_t *ns);
 
 /* Of the file that the guest's memory is, when it is shared; else -1. The machine's. Any thread. */

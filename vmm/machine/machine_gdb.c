@@ -297,7 +297,6 @@ void machine_undo_gdb(struct machine *machine)
 	machine_end_gdb(machine);
 	if (gdb->started)
 		pthread_join(gdb->thread, NULL);
-	descriptor_hang_up(gdb->client);
 	/* Its port can be taken again, whoever has a copy. */
 	descriptor_hang_up(gdb->listener);
 	kept_name_remove(&gdb->made);

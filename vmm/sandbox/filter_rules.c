@@ -2,7 +2,7 @@
  * The rules of the filters (filter.h). Not a part of vmm: it runs when vmm is built, and prints what libseccomp makes of
  * them as C.
  *
- * What no rule allows is trapped. Calls that would widen what a thread can reach are in no rule: open, execve, fork, ptrace,
+ * What no rule allows is trapped. Calls that would widen what a thread can reach are allowed by no rule: open, execve, fork, ptrace,
  * memory that can be executed, sockets (but for guest's connections to unix sockets), signals to others.
  */
 #include <errno.h>
