@@ -92,28 +92,6 @@ void pump_close(struct pump *pump)
 	(void)pump;
 }
 
-/* As in text.c, whose other functions are the C library's here. */
-size_t text_len(const char *s)
-{
-	return strlen(s);
-}
-
-size_t text_append(char *buf, size_t size, size_t len, const char *s)
-{
-	while (*s && len + 1 < size)
-		buf[len++] = *s++;
-	buf[len] = '\0';
-	return len;
-}
-
-size_t text_append_number(char *buf, size_t size, size_t len, unsigned long n)
-{
-	(void)size;
-	(void)n;
-	buf[len] = '\0';
-	return len;
-}
-
 /* ---- the tests ---- */
 
 static char dir[] = "/tmp/guest_command.XXXXXX";
