@@ -129,4 +129,5 @@ enum outcome ring_wait(const struct device *d, unsigned int queue, uint64_t tick
 enum outcome exchange(struct device *d, unsigned int queue, const struct piece *pieces,
 		      unsigned int n);
 
-#define PATIENCE (10 * SECOND)
+/* Long, for what ends sooner where nothing is wrong; the machine under all this may stand still for a while. */
+#define PATIENCE (30 * SECOND)
