@@ -12,7 +12,7 @@
 enum port_state {
 	PORT_FREE,
 	PORT_TAKEN,
-	PORT_UNKNOWN, /* the host has no such family, or we may not */
+	PORT_UNKNOWN, /* the host has no such family, or no way out by it, or we may not */
 };
 
 static int port_bind(int fd, int family, in_port_t port)
@@ -27,6 +27,19 @@ static int port_bind(int fd, int family, in_port_t port)
 	return bind(fd, (struct sockaddr *)&v6, sizeof(v6));
 }
 
+/* Without a way out by IPv6, passt leaves that alone. No packet is sent. */
+static bool port_has_ipv6(void)
+{
+	struct sockaddr_in6 far = {
+		.sin6_family = AF_INET6, .sin6_port = 1, .sin6_addr.s6_addr = {0x20}};
+	int fd = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	bool has = connect(fd, (struct sockaddr *)&far, sizeof(far)) == 0;
+
+	if (fd >= 0)
+		close(fd);
+	return has;
+}
+
 /* With TCP an address may be taken over from connections that are over, with UDP it would be shared with who lives. */
 static enum port_state port_look(const struct passt_forward *f, int family)
 {
@@ -38,7 +51,7 @@ static enum port_state port_look(const struct passt_forward *f, int family)
 	if (!f->udp)
 		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 	if (port_bind(fd, family, htons(f->host)) == 0)
-		state = PORT_FREE;
+		state = family == AF_INET || port_has_ipv6() ? PORT_FREE : PORT_UNKNOWN;
 	else if (errno == EADDRINUSE)
 		state = PORT_TAKEN;
 	close(fd);

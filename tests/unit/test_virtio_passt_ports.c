@@ -1,6 +1,7 @@
 /* Ports of the host that are to be forwarded: free, in use with one family of addresses, in use with both. */
 #include <check.h>
 #include <errno.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -97,11 +98,43 @@ static bool has_ipv6(void)
 	return fd >= 0;
 }
 
+/* A network of its own for this test, which leads nowhere, or by IPv6 to a neighbour. */
+static bool enter_network(bool leads)
+{
+	if (unshare(CLONE_NEWNET) < 0 && unshare(CLONE_NEWUSER | CLONE_NEWNET) < 0) {
+		skip_note("no network of its own: %s", strerror(errno));
+		return false;
+	}
+	if (leads && system("ip link set lo up && ip -6 route add default dev lo") != 0) {
+		skip_note("no way out by IPv6 can be made");
+		return false;
+	}
+	return has_ipv6();
+}
+
 START_TEST(one_family)
 {
-	if (!has_ipv6())
+	if (!enter_network(true))
 		return;
 	check_half(&ways[_i], AF_INET, "in use with IPv4: only what comes by IPv6 is forwarded");
+	check_half(&ways[_i], AF_INET6, "in use with IPv6: only what comes by IPv4 is forwarded");
+}
+END_TEST
+
+/* passt takes no port with IPv6 then. */
+START_TEST(no_way_by_ipv6)
+{
+	uint16_t port = 0;
+	struct passt_forward forward;
+	int fd;
+
+	if (!enter_network(false))
+		return;
+	fd = occupy(&ways[_i], AF_INET, &port);
+	forward = forward_of(&ways[_i], port);
+	ck_assert_int_eq(passt_ports_check(&forward, 1), -EADDRINUSE);
+	ck_assert_uint_eq(n_lines, 1);
+	close(fd);
 	check_half(&ways[_i], AF_INET6, "in use with IPv6: only what comes by IPv4 is forwarded");
 }
 END_TEST
@@ -141,6 +174,7 @@ int main(void)
 
 	tcase_add_loop_test(tcase, free_port, 0, N_WAYS);
 	tcase_add_loop_test(tcase, one_family, 0, N_WAYS);
+	tcase_add_loop_test(tcase, no_way_by_ipv6, 0, N_WAYS);
 	tcase_add_loop_test(tcase, both_families, 0, N_WAYS);
 	suite_add_tcase(suite, tcase);
 	srunner_run_all(runner, CK_NORMAL);
