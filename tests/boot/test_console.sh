@@ -130,5 +130,6 @@ hvc=$(value hvc0) serial=$(value ttyS0)
 note "1000 lines by hvc0: ${hvc}0 ms; 100 by the serial port: ${serial}0 ms"
 measured 'hvc0 is three times as fast as the serial port' "${hvc:-no} and ${serial:-no} hundredths of a second" \
 	[ "$((${hvc:-9999} * 3))" -le "$((${serial:-0} * 10))" ]
+equal 'messages of a kernel that is to be quiet' '' "$(grep -a 'Linux version' "$tmp/hvc.out")"
 equal 'lines that arrived' 1100 "$(tr -d '\r' <"$tmp/hvc.out" | grep -cx 'a line of text .* if')"
 finish

@@ -46,7 +46,8 @@ bool machine_reset_was_announced(const struct machine *machine)
 
 /*
  * A virtio console works once its driver has been loaded, which in many kernels is a module. Until then the serial port
- * carries the messages, a panic's among them, unless nobody would see them; the kernel hands over without repeating any.
+ * carries the messages, a panic's among them, unless nobody would see them; the kernel hands over without repeating any. What makes it
+ * quiet must come first, or all that it has said by then is printed, with an exit for each byte.
  */
 static const char *machine_console_words(const struct machine_config *config)
 {
@@ -54,6 +55,8 @@ static const char *machine_console_words(const struct machine_config *config)
 		return "console=ttyS0";
 	if (config->console_out < 0 && config->console_socket < 0)
 		return "console=hvc0";
+	if (config->append && boot_has_word(config->append, "quiet", true))
+		return "console=hvc0 quiet earlycon=uart8250,io,0x3f8,115200";
 	return "console=hvc0 earlycon=uart8250,io,0x3f8,115200";
 }
 
