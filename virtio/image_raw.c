@@ -154,6 +154,16 @@ static int image_raw_measure_device(struct image_raw *raw)
 	return 0;
 }
 
+/* Nothing depends on it: whoever writes to the disk may have written that there. */
+static void image_raw_look(const struct image_raw *raw)
+{
+	char magic[4];
+
+	if (pread(raw->fd, magic, sizeof(magic), 0) == sizeof(magic) &&
+	    memcmp(magic, "QFI\xfb", sizeof(magic)) == 0)
+		log_warn("%s begins as a qcow2 image does; is 'format=qcow2' missing?", raw->name);
+}
+
 static int image_raw_measure(struct image_raw *raw, const struct stat *st, bool whole)
 {
 	uint64_t rest;
@@ -183,6 +193,9 @@ static int image_raw_measure(struct image_raw *raw, const struct stat *st, bool 
 		log_warn("%s: size is no multiple of 512; the guest does not see the last %" PRIu64
 			 " bytes, from byte %" PRIu64 " on",
 			 raw->name, rest, raw->image.size);
+	/* What is below another image has its format from there. */
+	if (!whole)
+		image_raw_look(raw);
 	return 0;
 }
 

@@ -109,6 +109,25 @@ START_TEST(raw)
 }
 END_TEST
 
+/* It may be what the guest wrote: a word, and it is used as it is. */
+START_TEST(raw_that_looks_like_qcow2)
+{
+	const struct image_config config = {.path = base_path, .overlay = _i};
+	int fd = open(base_path, O_WRONLY | O_CLOEXEC);
+	struct image *image;
+
+	memcpy(content, "QFI\xfb", 4);
+	ck_assert_int_eq(pwrite(fd, content, 4, 0), 4);
+	close(fd);
+	ck_assert_int_eq(image_open(&image, &config), 0);
+	ck_assert_uint_eq(n_lines, 1);
+	ck_assert_ptr_nonnull(strstr(line, "is 'format=qcow2' missing?"));
+	ck_assert_int_eq(image_pread(image, got, SIZE, 0), 0);
+	ck_assert_mem_eq(got, content, SIZE);
+	image->ops->close(image);
+}
+END_TEST
+
 /* What is written ends with the image (0), or is found again (1); the base is the same either way. */
 START_TEST(overlay)
 {
@@ -145,6 +164,7 @@ int main(void)
 	tcase_add_loop_test(tc, missing, 0, 2);
 	tcase_add_test(tc, backing_of_half_a_sector);
 	tcase_add_loop_test(tc, raw, 0, 2);
+	tcase_add_loop_test(tc, raw_that_looks_like_qcow2, 0, 2);
 	tcase_add_loop_test(tc, overlay, 0, 2);
 	suite_add_tcase(s, tc);
 	return run(s);
