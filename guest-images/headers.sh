@@ -6,16 +6,9 @@ set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-# fetch PACKAGE - unpacks it into the tree
-fetch() {
-	compgen -G "$images/cache/$1_*.deb" >/dev/null || {
-		say "downloading $1"
-		mkdir -p "$images/cache"
-		(cd "$scratch" && apt-get -qq -o APT::Sandbox::User=root download "$1" >&2) || die "cannot download $1"
-		mv "$scratch/$1"_*.deb "$images/cache/"
-	}
-	dpkg-deb --fsys-tarfile "$(compgen -G "$images/cache/$1_*.deb" | sort -V | tail -n 1)" |
-		tar -x -C "$tree" --exclude='./usr/share' --exclude='./usr/src/*/arch/[!x]*' ./usr
+# unpack DEB - into the tree
+unpack() {
+	dpkg-deb --fsys-tarfile "$1" | tar -x -C "$tree" --exclude='./usr/share' --exclude='./usr/src/*/arch/[!x]*' ./usr
 }
 
 [ $# = 1 ] || die "usage: headers.sh cloud|cloud-6.12|full|full-6.12|rt"
@@ -25,13 +18,16 @@ image=$images/headers-$1.tar
 fresh "$image" "$kernel/version" && exit 0
 need dpkg-deb:dpkg apt-cache:apt
 package=linux-headers-$(<"$kernel/version")
-needed=$(apt-cache show --no-all-versions "$package" 2>/dev/null | sed -n 's/^Depends: //p' | grep -oE 'linux-(headers-[^ ]*-common[^ ,]*|kbuild-[^ ,]*)') ||
-	die "apt does not know $package: it is of another version than the newest, or its lists are old"
 scratch_dir
 tree=$scratch/tree
 mkdir "$tree"
-for name in "$package" $needed; do
-	fetch "$name"
+deb=$(cached_package "$package") ||
+	die "is apt's newest kernel another one, or are its lists old? Without $kernel the newest is taken"
+unpack "$deb"
+needed=$(dpkg-deb -f "$deb" Depends | grep -oE 'linux-(headers-[^ ]*-common[^ ,]*|kbuild-[^ ,]*)')
+for name in $needed; do
+	deb=$(cached_package "$name")
+	unpack "$deb"
 done
 tar -C "$tree" --sort=name --owner=0 --group=0 -cf "$scratch/image" usr
 mv "$scratch/image" "$image"

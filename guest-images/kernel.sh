@@ -43,19 +43,6 @@ newest_package() {
 		sed -n 's/^ *Depends: \(linux-[a-z]*-[0-9].*\)/\1/p' | head -n 1
 }
 
-download() {
-	local package=$1 cache=$2
-	mkdir -p "$cache"
-	if ! compgen -G "$cache/${package}_*.deb" >/dev/null; then
-		say "downloading $package ($(apt-cache show --no-all-versions "$package" |
-			awk '/^Size:/ { print int($2 / 1000000) " MB" }'))"
-		(cd "$scratch" && apt-get -qq -o APT::Sandbox::User=root download "$package" >&2) ||
-			die "cannot download $package"
-		mv "$scratch/$package"_*.deb "$cache/"
-	fi
-	compgen -G "$cache/${package}_*.deb" | sort -V | tail -n 1
-}
-
 unpack() {
 	local deb=$1 tree=$scratch/tree out=$scratch/kernel version
 	mkdir "$tree" "$out"
@@ -106,7 +93,7 @@ if [ -z "$package" ] && [ "$(id -u)" = 0 ]; then
 	package=$(newest_package "$meta")
 fi
 [ -n "$package" ] || die "apt does not know $meta: run apt-get update, or look at its sources"
-deb=$(download "$package" "$images/cache")
+deb=$(cached_package "$package")
 if [ "$flavour" = small ]; then
 	build_small "$deb"
 else

@@ -88,6 +88,21 @@ scratch_dir() {
 	trap 'exit 143' TERM
 }
 
+# cached_package PACKAGE - the newest file of that package in the cache; without one it is downloaded. It comes there when it is whole, for
+# nobody would notice later that it is not.
+cached_package() {
+	local package=$1 cache=$images/cache
+	mkdir -p "$cache"
+	if ! compgen -G "$cache/${package}_*.deb" >/dev/null; then
+		say "downloading $package ($(apt-cache show --no-all-versions "$package" 2>/dev/null |
+			awk '/^Size:/ { print int($2 / 1000000 + 0.5) " MB" }'))"
+		(cd "$scratch" && apt-get -qq -o APT::Sandbox::User=root download "$package" >&2) ||
+			die "cannot download $package"
+		mv "$scratch/$package"_*.deb "$cache/"
+	fi
+	compgen -G "$cache/${package}_*.deb" | sort -V | tail -n 1
+}
+
 # kernel_of FLAVOUR - makes the kernel when it is not there, and sets $kernel to its directory
 kernel_of() {
 	"$guest_images/kernel.sh" "$1"

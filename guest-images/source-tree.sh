@@ -13,12 +13,9 @@ need git:git xz:xz-utils
 package=$(apt-cache depends --important linux-source | sed -n 's/^ *Depends: \(linux-source-[0-9].*\)/\1/p')
 [ -n "$package" ] || die "apt does not know linux-source: run apt-get update, or look at its sources"
 scratch_dir
-mkdir -p "$images/cache" "$scratch/out/tree"
-if ! compgen -G "$images/cache/${package}_*.deb" >/dev/null; then
-	say "downloading $package (140 MB)"
-	(cd "$images/cache" && apt-get -qq -o APT::Sandbox::User=root download "$package" >&2) || die "cannot download $package"
-fi
-dpkg-deb --fsys-tarfile "$images/cache/${package}"_*.deb | tar -xO --wildcards './usr/src/linux-source-*.tar.xz' |
+mkdir -p "$scratch/out/tree"
+deb=$(cached_package "$package")
+dpkg-deb --fsys-tarfile "$deb" | tar -xO --wildcards './usr/src/linux-source-*.tar.xz' |
 	tar -xJ -C "$scratch/out/tree" --strip-components=1 "$package"/{fs,kernel,mm,lib,include/linux}
 cd "$scratch/out"
 tar -C tree --sort=name --owner=0 --group=0 -cf tree.tar fs
