@@ -5,10 +5,24 @@
 #   config    its configuration
 #   version   its release name (uname -r)
 #   modules/  the tree of /lib/modules/VERSION, with modules.dep and modules.builtin
-# A kernel that is there already is kept; remove its directory to get a newer one.
+# A kernel that is there already, with all of that, is kept, however old it is; remove its directory to get a newer one. The small one is
+# built anew when kernel-small.config, of which it keeps a copy, has changed. What other recipes make out of a kernel they make anew when
+# the kernel or they themselves have changed.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+# is_kept - true when the kernel is there and needs no building
+is_kept() {
+	[[ -s $kernel/vmlinuz && -s $kernel/config && -s $kernel/version && -d $kernel/modules ]] || return 1
+	if [ "$flavour" != small ]; then
+		[ -e "$kernel/modules/modules.dep" ]
+	elif [ -e "$kernel/small.config" ]; then
+		cmp -s "$guest_images/kernel-small.config" "$kernel/small.config"
+	else # one of before there was a copy
+		[ ! "$guest_images/kernel-small.config" -nt "$kernel/version" ]
+	fi
+}
 
 usage() {
 	die "usage: kernel.sh cloud|cloud-5.10|cloud-6.12|full|full-6.12|rt|small"
@@ -60,7 +74,8 @@ build_small() {
 	need flex:flex bison:bison bc:bc /usr/include/libelf.h:libelf-dev make:make
 	mkdir "$out" "$out/modules" "$source"
 	dpkg-deb --fsys-tarfile "$deb" | tar -xO --wildcards './usr/src/linux-source-*.tar.xz' | tar -xJ -C "$source" --strip-components=1
-	cp "$guest_images/kernel-small.config" "$source/arch/x86/configs/small_defconfig"
+	cp "$guest_images/kernel-small.config" "$out/small.config"
+	cp "$out/small.config" "$source/arch/x86/configs/small_defconfig"
 	say 'building the small kernel'
 	{ make -C "$source" small_defconfig && make -C "$source" -j "$(nproc)" bzImage; } >"$scratch/log" 2>&1 ||
 		{ tail -n 30 "$scratch/log" >&2 && die 'the small kernel does not build'; }
@@ -83,7 +98,7 @@ esac
 
 one_at_a_time "kernel-$flavour"
 kernel=$images/kernel-$flavour
-fresh "$kernel/version" && exit 0
+is_kept && exit 0
 need "${image_tools[@]}"
 scratch_dir
 [ "$flavour" != cloud-5.10 ] || look_in bullseye
@@ -99,6 +114,7 @@ if [ "$flavour" = small ]; then
 else
 	unpack "$deb"
 fi
-rm -rf "$kernel"
+# Whatever interrupts this, there is never a part of a kernel.
+[ ! -e "$kernel" ] || mv "$kernel" "$scratch/old"
 mv "$scratch/kernel" "$kernel"
 say "$kernel is $(cat "$kernel/version")"
