@@ -70,9 +70,12 @@ unpack() {
 }
 
 build_small() {
-	local deb=$1 out=$scratch/kernel source=$scratch/source
+	local deb=$1 out=$scratch/kernel
 	need flex:flex bison:bison bc:bc /usr/include/libelf.h:libelf-dev make:make
-	mkdir "$out" "$out/modules" "$source"
+	source=$scratch/source
+	[[ $source != *[[:space:]:]* ]] || source=$(mktemp -d /var/tmp/vmm-kernel-XXXXXX) # Linux's makefile takes no such path
+	trap 'rm -rf "$scratch" "$source"' EXIT
+	mkdir -p "$out/modules" "$source"
 	dpkg-deb --fsys-tarfile "$deb" | tar -xO --wildcards './usr/src/linux-source-*.tar.xz' | tar -xJ -C "$source" --strip-components=1
 	cp "$guest_images/kernel-small.config" "$out/small.config"
 	cp "$out/small.config" "$source/arch/x86/configs/small_defconfig"

@@ -118,7 +118,7 @@ copy_modules() {
 	mkdir -p "$tree/modules" "$scratch/lib/modules"
 	ln -sfn "$kernel/modules" "$scratch/lib/modules/$version"
 	modprobe -d "$scratch" -C /dev/null -S "$version" --show-depends -a "$@" >"$scratch/depends"
-	while read -r path; do
+	while IFS= read -r path; do
 		name=$(basename "$path")
 		case $name in
 		*.xz) xz -dc "$path" >"$tree/modules/${name%.xz}" ;;
@@ -127,7 +127,7 @@ copy_modules() {
 		esac
 		name=${name%.xz}
 		echo "/modules/${name%.zst}"
-	done < <(sed -n 's/^insmod \([^ ]*\).*/\1/p' "$scratch/depends" | awk '!seen[$0]++') \
+	done < <(sed -nE 's/^insmod (.*\.ko(\.xz|\.zst)?)( .*)?$/\1/p' "$scratch/depends" | awk '!seen[$0]++') \
 		>"$tree/modules.list"
 }
 

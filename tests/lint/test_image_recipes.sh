@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# The image recipes: a download that is cut short, and what is there already. Nothing comes from the network: small
+# The image recipes: a download that is cut short, a path with a space, and what is there already. Nothing comes from the network: small
 # packages and a kernel of nothing stand for Debian's.
 set -euo pipefail
 # shellcheck source=tests/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 make_tmp
 umask 022 # dpkg-deb takes no other
-export VMM_IMAGES="$tmp/images"
+export VMM_IMAGES="$tmp/im ages"
 # shellcheck source=guest-images/lib.sh
 . "$repo/guest-images/lib.sh"
 for pair in "${image_tools[@]}" git:git dpkg-deb:dpkg; do
