@@ -142,6 +142,7 @@ START_TEST(no_permission_to_enter)
 	drop_root();
 	assert_refused(-EACCES, "Permission denied");
 	regain_root();
+	ck_assert_int_eq(chmod(dir, 0755), 0); /* for an ordinary user, who is to clean up */
 }
 END_TEST
 
