@@ -2,6 +2,7 @@
 #pragma once
 
 #include <fcntl.h>
+#include <sys/stat.h>
 
 #include "tests/unit/options_fixture.h"
 
@@ -9,6 +10,7 @@ static char dir[64];
 
 static inline void setup(void)
 {
+	umask(022); /* tests look at modes */
 	snprintf(dir, sizeof(dir), "/tmp/command-test-XXXXXX");
 	ck_assert_ptr_nonnull(mkdtemp(dir));
 	ck_assert_int_eq(chdir(dir), 0);

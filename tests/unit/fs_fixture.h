@@ -195,6 +195,7 @@ static inline int fs_open_device(bool keep)
 
 static inline void fs_setup(bool keep)
 {
+	umask(022); /* tests look at modes */
 	strcpy(fs_dir, "/tmp/test-fs-XXXXXX");
 	ck_assert_ptr_nonnull(mkdtemp(fs_dir));
 	device_prepare();
