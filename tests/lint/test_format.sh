@@ -7,5 +7,11 @@ if ! command -v clang-format >/dev/null || ! command -v shellcheck >/dev/null; t
 	echo 'skipped: clang-format and shellcheck are not both installed'
 	exit 77
 fi
-git ls-files '*.c' '*.h' | xargs clang-format --dry-run -Werror
-git ls-files '*.sh' .ci/run | xargs shellcheck -x -S warning
+# In a tree that is no clone, as a release's archive leaves it, everything but what was built.
+if [ -e .git ]; then
+	files=$(git ls-files)
+else
+	files=$(find . -type d \( -path './build*' -o -name CMakeFiles \) -prune -o -type f -printf '%P\n')
+fi
+grep '\.[ch]$' <<<"$files" | xargs -d '\n' clang-format --dry-run -Werror
+grep -e '\.sh$' -e '^\.ci/run$' <<<"$files" | xargs -d '\n' shellcheck -x -S warning
