@@ -205,7 +205,8 @@ static int tap_set_header(struct tap *tap)
 			be->offloads = tries[i];
 	}
 	be->offloads_on = be->offloads;
-	return net_backend_set_offloads(be, 0);
+	err = net_backend_set_offloads(be, 0);
+	return err < 0 ? tap_refuse(tap, err, strerror(-err)) : 0;
 }
 
 /*

@@ -1,7 +1,25 @@
 /* The TAP backend: attaching to interfaces of a network namespace of its own, and what is refused. */
 #include "tests/unit/tap_open_fixture.h"
 
+#include <stdarg.h>
 #include <sys/wait.h>
+
+static bool offloads_stay; /* those of the interface, once they are on */
+
+/* In place of the one of libc. */
+int ioctl(int fd, unsigned long request, ...)
+{
+	va_list args;
+	unsigned long arg;
+
+	va_start(args, request);
+	arg = va_arg(args, unsigned long);
+	va_end(args);
+	if (request != TUNSETOFFLOAD || arg != 0 || !offloads_stay)
+		return (int)syscall(SYS_ioctl, fd, request, arg);
+	errno = EIO;
+	return -1;
+}
 
 static void expect_refused(const char *name, int err, const char *line)
 {
@@ -63,6 +81,14 @@ START_TEST(test_missing)
 		       "cannot attach to TAP 'no%d': no such interface; make one with: ip tuntap "
 		       "add dev no%d mode tap user $USER && ip link set no%d up");
 	ck_assert_uint_eq(if_nametoindex("no0"), 0);
+}
+END_TEST
+
+START_TEST(test_offloads_stay)
+{
+	tap_make("ts", IFF_TAP | IFF_NO_PI);
+	offloads_stay = true;
+	expect_refused("ts", -EIO, "cannot attach to TAP 'ts': Input/output error");
 }
 END_TEST
 
@@ -289,6 +315,7 @@ int main(void)
 	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, test_open);
 	tcase_add_test(tc, test_missing);
+	tcase_add_test(tc, test_offloads_stay);
 	tcase_add_test(tc, test_bad_name);
 	tcase_add_test(tc, test_not_a_tap);
 	tcase_add_loop_test(tc, test_busy, 0, 2);
