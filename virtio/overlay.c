@@ -249,8 +249,10 @@ static int overlay_open_kept(struct overlay *o, const struct overlay_config *con
 		return ret;
 	}
 	ret = overlay_file_load(o->fd, &o->bitmap);
-	if (ret < 0)
+	if (ret < 0) {
 		log_error("cannot read overlay '%s': %s", config->path, strerror(-ret));
+		kept_name_remove(&o->made);
+	}
 	return ret;
 }
 

@@ -1,4 +1,7 @@
-/* virtio/overlay: a start that opens the file of a machine which is about to end. This program brings its own fcntl(). */
+/*
+ * virtio/overlay: a start that opens the file of a machine which is about to end, and one that cannot read its own. This program brings
+ * its own fcntl() and lseek().
+ */
 #include <stdarg.h>
 #include <sys/syscall.h>
 
@@ -30,6 +33,16 @@ int fcntl(int fd, int cmd, ...)
 	if (cmd == F_OFD_SETLK)
 		end_other();
 	return (int)syscall(SYS_fcntl, fd, cmd, arg);
+}
+
+static bool cannot_seek; /* for data */
+
+off_t lseek(int fd, off_t offset, int whence)
+{
+	if (whence != SEEK_DATA || !cannot_seek)
+		return syscall(SYS_lseek, fd, offset, whence);
+	errno = EIO;
+	return -1;
 }
 
 static struct image *open_over(struct file_image *base)
@@ -77,6 +90,32 @@ START_TEST(removed_file_is_made_again)
 }
 END_TEST
 
+/* A file that this start has made goes; one that was there before stays. */
+START_TEST(unreadable_file)
+{
+	struct file_image first;
+	struct overlay_config config = {
+		.base_name = base_path,
+		.path = top_path,
+	};
+	char data[512] = "x";
+	struct image *top;
+
+	if (_i) {
+		top = open_over(&first);
+		ck_assert_int_eq(image_write(top, data, sizeof(data), 0), 0);
+		top->ops->close(top);
+	}
+	config.base = file_image_open(&first, base_path, 0);
+	cannot_seek = true;
+	ck_assert_int_eq(overlay_open(&top, &config), -EIO);
+	ck_assert_uint_eq(n_lines, 1);
+	ck_assert_ptr_nonnull(strstr(line, "cannot read overlay"));
+	ck_assert(first.closed);
+	ck_assert_int_eq(access(top_path, F_OK), _i ? 0 : -1);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("virtio/overlay_race");
@@ -84,6 +123,7 @@ int main(void)
 
 	tcase_add_checked_fixture(tc, make_base, teardown);
 	tcase_add_test(tc, removed_file_is_made_again);
+	tcase_add_loop_test(tc, unreadable_file, 0, 2);
 	suite_add_tcase(s, tc);
 	return run(s);
 }
