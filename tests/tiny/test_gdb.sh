@@ -146,6 +146,19 @@ debug 'kill'
 ends 'kill at the first instruction' 0
 grep -q '"reason":"debugger","status":0' "$tmp/events" || fail "the event of kill: $(tail -n 1 "$tmp/events")"
 
+# A shortage of the host's is told once, and over some time later.
+start
+prlimit --pid "$pid" --nofile=3:
+debug 'kill' &
+debugger=$!
+wait_until 10 grep -q 'gdb has to wait: Too many open files' "$tmp/vmm.err" || fail "a shortage: vmm says $(<"$tmp/vmm.err")"
+sleep 0.5
+prlimit --pid "$pid" --nofile=256:
+wait "$debugger"
+said 'after a shortage' 'killed'
+[ "$(grep -c 'gdb has to wait' "$tmp/vmm.err")" = 1 ] || fail "a shortage: vmm says $(<"$tmp/vmm.err")"
+ends 'after a shortage' 0
+
 # The machine ends while it stands.
 start --gdb "$socket,wait" --timeout 0.5
 ends 'timeout before a debugger came' 124

@@ -86,10 +86,15 @@ static void machine_gdb_accept(struct machine_gdb *gdb)
 {
 	gdb->client = accept4(gdb->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	gdb->lost = false;
-	if (gdb->client >= 0)
+	if (gdb->client >= 0) {
+		gdb->short_of = false;
 		gdb_server_connect(&gdb->server);
-	else if (errno != EAGAIN && errno != ECONNABORTED)
+	} else if (errno != EAGAIN && errno != ECONNABORTED) {
+		if (!gdb->short_of)
+			log_warn("gdb has to wait: %s", strerror(errno));
+		gdb->short_of = true;
 		poll(NULL, 0, MACHINE_GDB_RETRY_MS);
+	}
 }
 
 static void machine_gdb_receive(struct machine_gdb *gdb)

@@ -65,8 +65,9 @@ struct machine_gdb {
 	/* any thread */
 	_Atomic bool ending;
 	/* of the thread vmm-gdb; until start the owner's */
-	int client; /* -1: none */
-	bool lost;  /* it takes nothing */
+	int client;    /* -1: none */
+	bool lost;     /* it takes nothing */
+	bool short_of; /* something of the host's that a client needs; said */
 	struct gdb_server server;
 	bool standing;				/* we pause all vCPUs */
 	enum gdb_point kinds[VCPU_DEBUG_SLOTS]; /* as which gdb knows the slots */
