@@ -214,7 +214,7 @@ if [ "$(id -u)" = 0 ]; then
 	[ ! -e "$tmp/theirs/sock" ] || grep -q "^vmm: cannot remove '$tmp/theirs/sock': Permission denied$" "$tmp/err" ||
 		fail "a socket that is left: $(<"$tmp/err")"
 	expect 0 "--vsock, another's directory" "$vmm" --kernel "$guests/hello.bz64" --vsock "cid=3,socket=$tmp/theirs/vsock"
-	[ ! -e "$tmp/theirs/vsock" ] || grep -q "^vmm: cannot remove socket 'vsock': Permission denied$" "$tmp/err" ||
+	[ ! -e "$tmp/theirs/vsock" ] || grep -q "^vmm: cannot remove '$tmp/theirs/vsock': Permission denied$" "$tmp/err" ||
 		fail "a socket of --vsock that is left: $(<"$tmp/err")"
 	rm -rf "$tmp/theirs"
 fi

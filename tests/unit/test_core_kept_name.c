@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "vmm/core/kept_name.h"
+#include "vmm/core/log.h"
 
 static char dir[] = "/tmp/kept_name.XXXXXX";
 static char path[64];
@@ -66,6 +67,58 @@ START_TEST(test_relative)
 	kept_name_remove(&kept);
 	ck_assert_int_lt(access(path, F_OK), 0);
 	kept_name_close(&kept);
+}
+END_TEST
+
+static int stat_error, unlink_error; /* 0: none */
+static char said[256];
+
+int fstatat(int at, const char *restrict name, struct stat *restrict st, int flags)
+{
+	errno = stat_error;
+	return stat_error ? -1 : (int)syscall(SYS_newfstatat, at, name, st, flags);
+}
+
+int unlinkat(int at, const char *name, int flags)
+{
+	errno = unlink_error;
+	return unlink_error ? -1 : (int)syscall(SYS_unlinkat, at, name, flags);
+}
+
+static void on_log(void *arg, int level, const char *line)
+{
+	ck_assert_ptr_null(arg);
+	ck_assert_int_eq(level, LOG_LEVEL_WARN);
+	ck_assert_str_eq(said, ""); /* once */
+	snprintf(said, sizeof(said), "%s", line);
+}
+
+/* It is said which file stays, unless there is none. */
+START_TEST(test_what_stays_is_named)
+{
+	static const struct {
+		int stat, unlink;
+		const char *why;
+	} cases[] = {{EIO, 0, "Input/output error"},
+		     {EACCES, 0, "Permission denied"},
+		     {0, EROFS, "Read-only file system"},
+		     {ENOENT, 0, NULL},
+		     {0, ENOENT, NULL}};
+	char line[256] = "";
+	struct kept_name kept;
+
+	log_set_sink(on_log, NULL);
+	ck_assert_int_eq(kept_name_open(&kept, path, &made), 0);
+	stat_error = cases[_i].stat;
+	unlink_error = cases[_i].unlink;
+	kept_name_remove(&kept);
+	if (cases[_i].why)
+		snprintf(line, sizeof(line), "cannot remove '%s': %s", path, cases[_i].why);
+	ck_assert_str_eq(said, line);
+	stat_error = unlink_error = 0;
+	kept_name_remove(&kept);
+	kept_name_close(&kept);
+	ck_assert_int_eq(rmdir(dir), 0);
 }
 END_TEST
 
@@ -292,6 +345,7 @@ int main(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, test_removed);
 	tcase_add_test(tc, test_relative);
+	tcase_add_loop_test(tc, test_what_stays_is_named, 0, 5);
 	tcase_add_test(tc, test_somebody_else_s_file_stays);
 	tcase_add_test(tc, test_no_directory);
 	tcase_add_test(tc, test_directories);

@@ -301,9 +301,13 @@ void host_console_end(const struct host_console *host)
 {
 	struct stat st;
 
+	if (!host->bound)
+		return;
 	/* Somebody may have put something else there. */
-	if (host->bound && fstatat(host->dir, console_base(host), &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-	    st.st_dev == host->device && st.st_ino == host->inode &&
-	    unlinkat(host->dir, console_base(host), 0) < 0)
+	if (fstatat(host->dir, console_base(host), &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	    (st.st_dev != host->device || st.st_ino != host->inode ||
+	     unlinkat(host->dir, console_base(host), 0) == 0))
+		return;
+	if (errno != ENOENT)
 		report("cannot remove '%s': %s", host->path, strerror(errno));
 }

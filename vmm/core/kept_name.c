@@ -23,24 +23,33 @@ char *kept_name_directory(const char *path)
 	return slash == path ? strdup("/") : strndup(path, (size_t)(slash - path));
 }
 
-int kept_name_open(struct kept_name *kept, const char *path, const struct stat *file)
+static const char *kept_name_last(const char *path)
 {
 	const char *slash = strrchr(path, '/');
-	char *dir = kept_name_directory(path), *name = strdup(slash ? slash + 1 : path);
+
+	return slash ? slash + 1 : path;
+}
+
+int kept_name_open(struct kept_name *kept, const char *path, const struct stat *file)
+{
+	char *dir = kept_name_directory(path), *copy = strdup(path);
 	int fd = -1, err = -ENOMEM;
 
 	*kept = (struct kept_name)KEPT_NAME_NONE;
-	if (dir && name) {
+	if (dir && copy) {
 		fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
 		err = fd < 0 ? -errno : 0;
 	}
 	free(dir);
 	if (err < 0) {
-		free(name);
+		free(copy);
 		return err;
 	}
-	*kept = (struct kept_name){
-		.dir = fd, .name = name, .device = file->st_dev, .inode = file->st_ino};
+	*kept = (struct kept_name){.dir = fd,
+				   .path = copy,
+				   .name = kept_name_last(copy),
+				   .device = file->st_dev,
+				   .inode = file->st_ino};
 	return 0;
 }
 
@@ -71,8 +80,7 @@ static struct sockaddr_un kept_name_own_address(const struct kept_name *kept, co
 						const char *own)
 {
 	struct sockaddr_un addr = {.sun_family = AF_UNIX};
-	const char *slash = strrchr(path, '/');
-	int len = slash ? (int)(slash + 1 - path) : 0;
+	int len = (int)(kept_name_last(path) - path);
 
 	if ((size_t)snprintf(addr.sun_path, sizeof(addr.sun_path), "%.*s%s", len, path, own) >=
 	    sizeof(addr.sun_path))
@@ -171,16 +179,20 @@ void kept_name_remove(struct kept_name *kept)
 {
 	struct stat now;
 
-	if (kept->dir >= 0 && fstatat(kept->dir, kept->name, &now, AT_SYMLINK_NOFOLLOW) == 0 &&
-	    now.st_dev == kept->device && now.st_ino == kept->inode &&
-	    unlinkat(kept->dir, kept->name, 0) < 0)
-		log_warn("cannot remove socket '%s': %s", kept->name, strerror(errno));
+	if (kept->dir < 0)
+		return;
+	if (fstatat(kept->dir, kept->name, &now, AT_SYMLINK_NOFOLLOW) == 0 &&
+	    (now.st_dev != kept->device || now.st_ino != kept->inode ||
+	     unlinkat(kept->dir, kept->name, 0) == 0))
+		return;
+	if (errno != ENOENT)
+		log_warn("cannot remove '%s': %s", kept->path, strerror(errno));
 }
 
 void kept_name_close(struct kept_name *kept)
 {
 	if (kept->dir >= 0)
 		close(kept->dir);
-	free(kept->name);
+	free(kept->path);
 	*kept = (struct kept_name)KEPT_NAME_NONE;
 }

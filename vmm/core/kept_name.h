@@ -9,8 +9,9 @@
 #include <sys/stat.h>
 
 struct kept_name {
-	int dir; /* O_PATH; -1: nothing is kept */
-	char *name;
+	int dir;	  /* O_PATH; -1: nothing is kept */
+	char *path;	  /* as it was given: what it leads to may change */
+	const char *name; /* its last part */
 	/* of the file: somebody may put another one there */
 	dev_t device;
 	ino_t inode;
