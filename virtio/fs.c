@@ -155,6 +155,8 @@ static int virtio_fs_open(struct virtio_fs *fs, const char *path, struct statx *
 
 	fs->root = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	err = fs->root < 0 ? -errno : fs_stat_get(fs->root, st);
+	if (err == 0)
+		err = fs_stat_is_kernels_own(fs->root);
 	if (err < 0) {
 		log_error("cannot open %s: %s", fs->name, strerror(-err));
 		return err;
@@ -164,7 +166,7 @@ static int virtio_fs_open(struct virtio_fs *fs, const char *path, struct statx *
 		err = -errno;
 		log_error("cannot share %s without " VIRTIO_FS_PROC ": %s", fs->name,
 			  strerror(-err));
-	} else if (fs_stat_is_kernels_own(fs->root)) {
+	} else if (err > 0) {
 		err = -EINVAL;
 		log_error("cannot share %s: it is a view into this host's kernel", fs->name);
 	}

@@ -135,7 +135,7 @@ static int fs_nodes_find_again(struct fs_nodes *nodes, struct fs_node *node)
 		return fd == -ENOENT || fd == -ENOTDIR ? -ESTALE : fd;
 	if (fs_stat_get(fd, &st) < 0 || !fs_nodes_is(node, &st) ||
 	    (node->dev != nodes->nodes[node->parent].dev &&
-	     fs_stat_is_kernels_own(fd) != node->sealed)) {
+	     (fs_stat_is_kernels_own(fd) != 0) != node->sealed)) {
 		close(fd);
 		return -ESTALE;
 	}

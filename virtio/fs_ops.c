@@ -156,7 +156,7 @@ int fs_learn(struct virtio_fs *fs, uint64_t parent, const char *name, int fd, ui
 
 	/* What is mounted on a file is another file system too. */
 	if (id == 0 && fs_stat_dev(&st) != fs_nodes_get(&fs->nodes, parent)->dev) {
-		sealed = fs_stat_is_kernels_own(fd);
+		sealed = fs_stat_is_kernels_own(fd) != 0;
 		if (!sealed && S_ISDIR(st.stx_mode))
 			fs_sync_also(fs, fd, fs_stat_dev(&st));
 	}

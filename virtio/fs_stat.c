@@ -82,22 +82,20 @@ dev_t fs_stat_dev(const struct statx *st)
 	return (dev_t)st->stx_dev_major << 32 | st->stx_dev_minor;
 }
 
-/* otherwise: what is said of a file system whose type cannot be told. */
-static bool fs_stat_is_one_of(int fd, const uint32_t *types, size_t n, bool otherwise)
+static int fs_stat_is_one_of(int fd, const uint32_t *types, size_t n)
 {
 	struct statfs st;
 
 	if (fstatfs(fd, &st) < 0)
-		return otherwise;
+		return -errno;
 	while (n > 0 && (uint32_t)st.f_type != types[n - 1])
 		n--;
 	return n > 0;
 }
 
-#define IS_ONE_OF(fd, types, otherwise)                                                            \
-	fs_stat_is_one_of(fd, types, sizeof(types) / sizeof((types)[0]), otherwise)
+#define IS_ONE_OF(fd, types) fs_stat_is_one_of(fd, types, sizeof(types) / sizeof((types)[0]))
 
-bool fs_stat_is_kernels_own(int fd)
+int fs_stat_is_kernels_own(int fd)
 {
 	static const uint32_t types[] = {
 		PROC_SUPER_MAGIC,     SYSFS_MAGIC,	    CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC,
@@ -108,7 +106,7 @@ bool fs_stat_is_kernels_own(int fd)
 		FS_MAGIC_CONFIGFS,    FS_MAGIC_MQUEUE,	    FS_MAGIC_FUSECTL,	FS_MAGIC_SECRET,
 		FS_MAGIC_NFSD,	      FS_MAGIC_RPC_PIPEFS,  FS_MAGIC_FUNCTIONFS};
 
-	return IS_ONE_OF(fd, types, true);
+	return IS_ONE_OF(fd, types);
 }
 
 bool fs_stat_flushes(int fd)
@@ -117,7 +115,7 @@ bool fs_stat_flushes(int fd)
 					 CIFS_SUPER_MAGIC, CEPH_SUPER_MAGIC, FUSE_SUPER_MAGIC,
 					 AFS_FS_MAGIC,	   V9FS_MAGIC};
 
-	return IS_ONE_OF(fd, types, true);
+	return IS_ONE_OF(fd, types) != 0;
 }
 
 /* In a name there blanks, and some others, are a backslash and three octal digits. */
@@ -156,5 +154,5 @@ bool fs_stat_is_in_memory(int fd)
 {
 	static const uint32_t types[] = {TMPFS_MAGIC, RAMFS_MAGIC};
 
-	return IS_ONE_OF(fd, types, false);
+	return IS_ONE_OF(fd, types) > 0;
 }

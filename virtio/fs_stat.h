@@ -14,10 +14,10 @@ int fs_stat_on(int fd, uint64_t mount, struct statx *st);
 /* Tells file systems apart; no number of the kernel's. */
 dev_t fs_stat_dev(const struct statx *st);
 
-/* Whether it is on a file system through which the host's kernel is looked into, or spoken to. */
-bool fs_stat_is_kernels_own(int fd);
+/* Whether it is on a file system through which the host's kernel is looked into, or spoken to; or negative errno: it may be. */
+int fs_stat_is_kernels_own(int fd);
 
-/* Whether it is on one where a write may fail when its file is closed. */
+/* Whether it is on one where a write may fail when its file is closed, or that cannot be told. */
 bool fs_stat_flushes(int fd);
 
 /* Whether something is mounted below the directory, or that cannot be told. */

@@ -3,9 +3,20 @@
 
 #include <sys/mount.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/un.h>
+#include <sys/vfs.h>
 #include <sys/xattr.h>
+
+static bool type_unknown; /* of file systems */
+
+/* In place of the one of libc. */
+int fstatfs(int fd, struct statfs *st)
+{
+	errno = EIO;
+	return type_unknown ? -1 : (int)syscall(SYS_fstatfs, fd, st);
+}
 
 static void setup(void)
 {
@@ -366,6 +377,20 @@ START_TEST(attributes_of_open_files)
 }
 END_TEST
 
+/* What may be a view into the kernel is not shown, and why that is not known is said. */
+START_TEST(a_file_system_that_does_not_answer)
+{
+	struct virtio_fs other;
+	struct virtio_fs_options options = {.loop = &fix.loop, .path = fs_dir, .tag = "t"};
+
+	n_lines = 0;
+	type_unknown = true;
+	ck_assert_int_eq(virtio_fs_init(&other, &options), -EIO);
+	type_unknown = false;
+	ck_assert_uint_eq(n_lines, 1);
+}
+END_TEST
+
 /* A view into this host's kernel would show vmm itself. */
 START_TEST(the_kernels_own_file_systems_are_empty)
 {
@@ -444,6 +469,7 @@ static Suite *fs_suite(void)
 	tcase_add_test(tc, nothing_is_written);
 	tcase_add_test(tc, attributes_that_a_guest_may_see);
 	tcase_add_test(tc, attributes_of_open_files);
+	tcase_add_test(tc, a_file_system_that_does_not_answer);
 	tcase_add_test(tc, the_kernels_own_file_systems_are_empty);
 	tcase_add_test(tc, a_reset_closes_all);
 	suite_add_tcase(s, tc);
