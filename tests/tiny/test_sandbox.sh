@@ -165,6 +165,13 @@ if [ "$(id -u)" = 0 ]; then
 	bad "not '1:4294967295'" --user 1:4294967295
 	bad "not 'nobody:nogroup'" --user nobody:nogroup
 	bad 'sandbox off' --user nobody --sandbox off
+	if command -v strace >/dev/null; then
+		status=0
+		strace -qq -o "$tmp/trace" -P /etc/passwd -e inject=openat:error=EMFILE \
+			"$vmm" "${hello[@]}" --user nobody </dev/null >/dev/null 2>"$tmp/err" || status=$?
+		[ "$status" = 125 ] && [ "$(<"$tmp/err")" = "vmm: cannot open '/etc/passwd': Too many open files" ] ||
+			fail "a file of users that cannot be opened: status $status, $(<"$tmp/err")"
+	fi
 fi
 
 # What ends with the machine is removed in the sandbox too: the names of sockets, and an overlay that was never written.

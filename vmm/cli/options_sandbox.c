@@ -13,6 +13,8 @@
 /* 2^32 - 1 stands for no user. */
 #define MAX_ID 0xfffffffeu
 
+#define USERS "/etc/passwd"
+
 int option_sandbox(struct options *o, char *value)
 {
 	static const char *const names[] = {[VMM_SANDBOX_ON] = "on",
@@ -28,22 +30,21 @@ int option_sandbox(struct options *o, char *value)
 	return -EINVAL;
 }
 
-/* Read from the file, so that a static program needs no other libraries of the host. */
+/* Read from the file, so that a static program needs no other libraries of the host. Returns 0, -ENOENT, or why it cannot be opened. */
 static int option_user_by_name(struct options *o, const char *name)
 {
-	FILE *file = fopen("/etc/passwd", "re");
-	const struct passwd *entry = NULL;
+	FILE *file = fopen(USERS, "re");
+	const struct passwd *entry;
 
-	while (file && (entry = fgetpwent(file))) {
-		if (strcmp(entry->pw_name, name) == 0)
-			break;
-	}
+	if (!file)
+		return -errno;
+	while ((entry = fgetpwent(file)) && strcmp(entry->pw_name, name) != 0)
+		;
 	if (entry) {
 		o->uid = entry->pw_uid;
 		o->gid = entry->pw_gid;
 	}
-	if (file)
-		fclose(file);
+	fclose(file);
 	return entry ? 0 : -ENOENT;
 }
 
@@ -51,23 +52,29 @@ int option_user(struct options *o, char *value)
 {
 	char *colon = strchr(value, ':');
 	uint64_t uid, gid;
+	int err = -ENOENT;
 
 	o->change_user = true;
 	if (geteuid() != 0) {
 		report("--user needs root rights");
 		return -EINVAL;
 	}
-	if (!colon && option_user_by_name(o, value) == 0)
-		return 0;
 	if (colon)
 		*colon = '\0';
+	else
+		err = option_user_by_name(o, value);
+	if (err == 0)
+		return 0;
 	if (value_number(value, 0, MAX_ID, &uid) < 0 ||
 	    value_number(colon ? colon + 1 : value, 0, MAX_ID, &gid) < 0) {
 		if (colon)
 			*colon = ':'; /* all of it is shown */
-		report("--user takes the name of a user in /etc/passwd, or numbers as UID[:GID]; "
-		       "not '%s'",
-		       value);
+		if (err != -ENOENT)
+			report("cannot open '" USERS "': %s", strerror(-err));
+		else
+			report("--user takes the name of a user in " USERS
+			       ", or numbers as UID[:GID]; not '%s'",
+			       value);
 		return -EINVAL;
 	}
 	o->uid = (uint32_t)uid;
