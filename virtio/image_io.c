@@ -77,10 +77,21 @@ int image_pread(struct image *image, void *buf, size_t len, uint64_t offset)
 	return 0;
 }
 
+int image_file_lock(int fd, short type)
+{
+	struct flock whole = {.l_type = type, .l_whence = SEEK_SET};
+	int ret;
+
+	do {
+		ret = fcntl(fd, F_OFD_SETLK, &whole);
+	} while (ret < 0 && errno == EINTR);
+	if (ret == 0)
+		return 0;
+	return errno == EAGAIN || errno == EACCES ? -EBUSY : -errno;
+}
+
 void image_file_close(int fd)
 {
-	struct flock whole = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
-
-	fcntl(fd, F_OFD_SETLK, &whole); /* of a file without a lock: nothing */
+	image_file_lock(fd, F_UNLCK); /* of a file without a lock: nothing */
 	close(fd);
 }

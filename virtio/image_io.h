@@ -17,5 +17,8 @@ int image_pread(struct image *image, void *buf, size_t len, uint64_t offset);
 int image_file_pread(int fd, void *buf, size_t len, uint64_t offset);
 int image_file_pwrite(int fd, const void *buf, size_t len, uint64_t offset);
 
+/* Locks the whole file, or unlocks it, for as long as it is open: F_RDLCK, F_WRLCK or F_UNLCK. Returns 0, -EBUSY or another negative errno. */
+int image_file_lock(int fd, short type);
+
 /* Unlocks the file and closes it. A ring of io_uring that had it keeps it for a moment, and its lock with it. */
 void image_file_close(int fd);

@@ -109,22 +109,19 @@ static int image_raw_open_path(struct image_raw *raw, const char *path, struct s
 /* A file system that cannot lock must not keep a VM from starting, but its user should know. */
 static int image_raw_lock(struct image_raw *raw)
 {
-	struct flock whole = {
-		.l_type = raw->image.readonly ? F_RDLCK : F_WRLCK,
-		.l_whence = SEEK_SET,
-	};
+	int err = image_file_lock(raw->fd, raw->image.readonly ? F_RDLCK : F_WRLCK);
 
-	if (fcntl(raw->fd, F_OFD_SETLK, &whole) == 0)
+	if (err == 0)
 		return 0;
-	if (errno != EAGAIN && errno != EACCES) {
+	if (err != -EBUSY) {
 		log_warn("%s cannot be locked (%s): nothing keeps others from writing to it",
-			 raw->name, strerror(errno));
+			 raw->name, strerror(-err));
 		return 0;
 	}
 	log_error("%s is in use (locked) by another program or another disk of this one; only "
 		  "readers can share it",
 		  raw->name);
-	return -EBUSY;
+	return err;
 }
 
 static bool image_raw_power_of_two(uint32_t n)

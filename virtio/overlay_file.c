@@ -150,14 +150,14 @@ static int overlay_file_refuse(const char *path, int err, const char *why)
 
 static int overlay_file_lock(int fd, const char *path)
 {
-	struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	int err = image_file_lock(fd, F_WRLCK);
 
-	if (fcntl(fd, F_OFD_SETLK, &whole) == 0)
-		return 0;
-	if (errno == EAGAIN || errno == EACCES)
-		return overlay_file_refuse(path, -EBUSY, OVERLAY_IN_USE);
-	log_warn("overlay '%s' cannot be locked (%s): nothing keeps others from writing to it",
-		 path, strerror(errno));
+	if (err == -EBUSY)
+		return overlay_file_refuse(path, err, OVERLAY_IN_USE);
+	if (err < 0)
+		log_warn("overlay '%s' cannot be locked (%s): nothing keeps others from writing to "
+			 "it",
+			 path, strerror(-err));
 	return 0;
 }
 

@@ -169,14 +169,13 @@ static int qcow2_refuse(const char *path, int err, const char *why)
 
 static int qcow2_lock(struct qcow2 *q, const char *path)
 {
-	struct flock whole = {.l_type = F_RDLCK, .l_whence = SEEK_SET};
+	int err = image_file_lock(q->fd, F_RDLCK);
 
-	if (fcntl(q->fd, F_OFD_SETLK, &whole) == 0)
-		return 0;
-	if (errno == EAGAIN || errno == EACCES)
-		return qcow2_refuse(path, -EBUSY, "another program is writing to it (locked)");
-	log_warn("disk '%s' cannot be locked (%s): nothing keeps others from writing to it", path,
-		 strerror(errno));
+	if (err == -EBUSY)
+		return qcow2_refuse(path, err, "another program is writing to it (locked)");
+	if (err < 0)
+		log_warn("disk '%s' cannot be locked (%s): nothing keeps others from writing to it",
+			 path, strerror(-err));
 	return 0;
 }
 

@@ -19,6 +19,7 @@ static struct faults {
 	int fail_with;
 	int sync_fails_with; /* once */
 	int lock_fails_with;
+	unsigned int locks_interrupted;
 	/* counted */
 	unsigned int transfers, syncs;
 	size_t bytes;
@@ -103,9 +104,13 @@ int fcntl(int fd, int command, ...)
 	va_start(ap, command);
 	arg = va_arg(ap, long);
 	va_end(ap);
-	if (command != F_OFD_SETLK || faults.lock_fails_with == 0)
-		return (int)syscall(SYS_fcntl, fd, command, arg);
 	errno = faults.lock_fails_with;
+	if (command == F_OFD_SETLK && faults.locks_interrupted > 0) {
+		faults.locks_interrupted--;
+		errno = EINTR;
+	} else if (command != F_OFD_SETLK || faults.lock_fails_with == 0) {
+		return (int)syscall(SYS_fcntl, fd, command, arg);
+	}
 	return -1;
 }
 
@@ -283,6 +288,19 @@ START_TEST(lock_held_as_some_systems_say_it)
 }
 END_TEST
 
+START_TEST(interrupted_lock_is_asked_for_again)
+{
+	struct disk other;
+
+	disk_close(&disk);
+	faults.locks_interrupted = 2;
+	ck_assert_int_eq(try_open(&disk, false), 0);
+	ck_assert_uint_eq(n_lines, 0);
+	ck_assert_uint_eq(faults.locks_interrupted, 0);
+	ck_assert_int_eq(try_open(&other, false), -EBUSY);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("virtio_disk_faults");
@@ -298,6 +316,7 @@ int main(void)
 	tcase_add_test(tc, overlay_without_room_for_its_books);
 	tcase_add_loop_test(tc, failed_flush_is_never_forgotten, 0, 3);
 	tcase_add_loop_test(tc, file_system_without_locks, 0, 4);
+	tcase_add_test(tc, interrupted_lock_is_asked_for_again);
 	tcase_add_test(tc, lock_held_as_some_systems_say_it);
 	suite_add_tcase(s, tc);
 	return run(s);
