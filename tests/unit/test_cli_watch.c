@@ -2,8 +2,10 @@
 #include "tests/unit/folder_fixture.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 
 #include "vmm/cli/boot_watch.h"
 #include "vmm/cli/console_tail.h"
@@ -112,6 +114,18 @@ START_TEST(quoting)
 }
 END_TEST
 
+static unsigned int polls_interrupted;
+static int poll_error; /* 0: none */
+
+/* In place of the one of libc. */
+int poll(struct pollfd *fds, nfds_t n, int timeout)
+{
+	errno = polls_interrupted > 0 ? EINTR : poll_error;
+	if (polls_interrupted > 0)
+		polls_interrupted--;
+	return errno ? -1 : (int)syscall(SYS_poll, fds, n, timeout);
+}
+
 static void read_events(char *text, size_t size)
 {
 	int fd = open("events", O_RDONLY | O_CLOEXEC);
@@ -150,6 +164,31 @@ START_TEST(event_lines)
 
 	ck_assert_int_eq(events_open(&events, NULL), 0);
 	events_tell(&events, 0, "none", "%s", "");
+}
+END_TEST
+
+static void tell_one(void *arg)
+{
+	events_tell(arg, 0, "one", "%s", "");
+}
+
+/* A signal is no reason to end, and others are named. */
+START_TEST(events_after_a_failed_poll)
+{
+	struct events events;
+	char text[4096];
+
+	ck_assert_int_eq(events_open(&events, "events"), 0);
+	polls_interrupted = 2;
+	capture(STDERR_FILENO, said, sizeof(said), tell_one, &events);
+	ck_assert_str_eq(said, "");
+	read_events(text, sizeof(text));
+	ck_assert_ptr_nonnull(strstr(text, "\"event\":\"one\"}\n"));
+	poll_error = ENOMEM;
+	capture(STDERR_FILENO, said, sizeof(said), tell_one, &events);
+	poll_error = 0;
+	ck_assert_str_eq(said, "vmm: cannot write to --events: Cannot allocate memory\n");
+	ck_assert_int_eq(events.fd, -1);
 }
 END_TEST
 
@@ -355,6 +394,7 @@ int main(void)
 	tcase_add_test(tc, last_lines);
 	tcase_add_loop_test(tc, quoting, 0, COUNT(quotes));
 	tcase_add_test(tc, event_lines);
+	tcase_add_test(tc, events_after_a_failed_poll);
 	tcase_add_test(tc, events_that_nobody_reads);
 	tcase_add_loop_test(tc, boot_silence, 0, COUNT(silences));
 	tcase_add_test(tc, boot_words);

@@ -75,10 +75,12 @@ int events_open(struct events *events, const char *what)
 static ssize_t events_try(int fd, const char *line, size_t len)
 {
 	struct pollfd pfd = {.fd = fd, .events = POLLOUT};
+	int ready = poll(&pfd, 1, 0);
 
-	if (poll(&pfd, 1, 0) > 0)
+	if (ready > 0)
 		return write(fd, line, len);
-	errno = EAGAIN;
+	if (ready == 0)
+		errno = EAGAIN;
 	return -1;
 }
 
@@ -91,7 +93,9 @@ static void events_write(struct events *events, const char *line, size_t len)
 	if (events->fresh && ftruncate(events->fd, 0) == 0)
 		events->fresh = false;
 	/* What a file has no room for is an error at the second try. */
-	while ((n = events_try(events->fd, line, len)) >= 0) {
+	while ((n = events_try(events->fd, line, len)) >= 0 || errno == EINTR) {
+		if (n < 0)
+			continue;
 		line += n;
 		len -= (size_t)n;
 		if (len == 0)
