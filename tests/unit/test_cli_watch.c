@@ -3,8 +3,10 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <stdarg.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 
 #include "vmm/cli/boot_watch.h"
@@ -164,6 +166,57 @@ START_TEST(event_lines)
 
 	ck_assert_int_eq(events_open(&events, NULL), 0);
 	events_tell(&events, 0, "none", "%s", "");
+}
+END_TEST
+
+static unsigned int locks_interrupted;
+static int stat_error; /* 0: none */
+
+int fcntl(int fd, int command, ...)
+{
+	va_list args;
+	long arg;
+
+	va_start(args, command);
+	arg = va_arg(args, long);
+	va_end(args);
+	if (command != F_OFD_SETLK || locks_interrupted == 0)
+		return (int)syscall(SYS_fcntl, fd, command, arg);
+	locks_interrupted--;
+	errno = EINTR;
+	return -1;
+}
+
+int stat(const char *restrict path, struct stat *restrict st)
+{
+	errno = stat_error;
+	return stat_error ? -1 : (int)syscall(SYS_newfstatat, AT_FDCWD, path, st, 0);
+}
+
+static void open_events(void *arg)
+{
+	struct events *events = arg;
+
+	ck_assert_int_eq(events_open(events, "events"), -EBUSY);
+	ck_assert_int_eq(events->fd, -1);
+}
+
+/* One that is locked says so, and nothing else does. */
+START_TEST(events_that_are_not_ours)
+{
+	struct events events, others;
+
+	stat_error = EIO;
+	capture(STDERR_FILENO, said, sizeof(said), open_events, &events);
+	stat_error = 0;
+	ck_assert_str_eq(said, "vmm: cannot open 'events' for --events: Input/output error\n");
+	locks_interrupted = 2;
+	ck_assert_int_eq(events_open(&events, "events"), 0);
+	ck_assert_uint_eq(locks_interrupted, 0);
+	capture(STDERR_FILENO, said, sizeof(said), open_events, &others);
+	ck_assert_str_eq(said, "vmm: cannot open 'events' for --events: it is in use (locked) by "
+			       "another program\n");
+	events_close(&events);
 }
 END_TEST
 
@@ -394,6 +447,7 @@ int main(void)
 	tcase_add_test(tc, last_lines);
 	tcase_add_loop_test(tc, quoting, 0, COUNT(quotes));
 	tcase_add_test(tc, event_lines);
+	tcase_add_test(tc, events_that_are_not_ours);
 	tcase_add_test(tc, events_after_a_failed_poll);
 	tcase_add_test(tc, events_that_nobody_reads);
 	tcase_add_loop_test(tc, boot_silence, 0, COUNT(silences));

@@ -147,7 +147,7 @@ static int dump_replace(const char *path, const struct stat *old, const void *by
 }
 
 static int dump_replace_real(const char *path, const struct stat *old, const void *bytes,
-			     size_t len, bool *locked)
+			     size_t len, const char **why)
 {
 	char *real = realpath(path, NULL); /* the file behind a symbolic link */
 	int fd, err;
@@ -156,8 +156,9 @@ static int dump_replace_real(const char *path, const struct stat *old, const voi
 		return -errno;
 	fd = open(real, O_WRONLY | O_CLOEXEC | O_NONBLOCK);
 	err = fd < 0 ? -errno : 0;
-	*locked = fd >= 0 && made_lock(fd, real) < 0;
-	if (err == 0 && !*locked)
+	if (fd >= 0)
+		*why = made_lock(fd, real);
+	if (err == 0 && !*why)
 		err = dump_replace(real, old, bytes, len);
 	if (fd >= 0)
 		close(fd);
@@ -178,8 +179,7 @@ static int dump_to_device(const char *path, const void *bytes, size_t len)
 
 static int dump_bytes(const struct options *options, const void *bytes, size_t len)
 {
-	const char *path = options->dump_dtb, *why;
-	bool locked = false;
+	const char *path = options->dump_dtb, *why = NULL;
 	struct stat st;
 	int err;
 
@@ -192,11 +192,11 @@ static int dump_bytes(const struct options *options, const void *bytes, size_t l
 	else if (S_ISBLK(st.st_mode))
 		return dump_refuse(path, EINVAL, "it is a block device");
 	else if (S_ISREG(st.st_mode))
-		err = dump_replace_real(path, &st, bytes, len, &locked);
+		err = dump_replace_real(path, &st, bytes, len, &why);
 	else
 		err = dump_to_device(path, bytes, len);
-	if (locked)
-		return dump_refuse(path, EBUSY, MADE_IN_USE);
+	if (why)
+		return dump_refuse(path, EBUSY, why);
 	return err < 0 ? dump_refuse(path, -err, named_why(path, err)) : 0;
 }
 
@@ -243,8 +243,8 @@ int dump_check_console(const struct options *options, int fd, const char *path)
 	/* A console written into what the machine is made of would destroy it. */
 	if (dump_is_part(&st, options))
 		why = DUMP_IS_PART;
-	else if (fd != STDOUT_FILENO && made_lock(fd, path) < 0)
-		why = MADE_IN_USE;
+	else if (fd != STDOUT_FILENO)
+		why = made_lock(fd, path);
 	return why ? dump_refuse_as("console to", path, EBUSY, why) : 0;
 }
 
@@ -278,8 +278,8 @@ int dump_open_guest(struct options *options)
 	/* A pipe is opened only if somebody reads. */
 	options->config.dump_fd = fd;
 	why = dump_is_unfit(options);
-	if (!why && made_lock(fd, path) < 0)
-		why = MADE_IN_USE;
+	if (!why)
+		why = made_lock(fd, path);
 	if (why)
 		return dump_refuse_as("a dump of the guest to", path, EINVAL, why);
 	return 0;

@@ -31,6 +31,7 @@ int events_open(struct events *events, const char *what)
 	/* O_NONBLOCK: a pipe that nobody reads is an error, not something to wait for. */
 	const int flags = O_WRONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
 	uint64_t number;
+	const char *why;
 	struct stat st;
 	int err;
 
@@ -60,8 +61,9 @@ int events_open(struct events *events, const char *what)
 		report("cannot open '%s' for --events: %s", what, named_why(what, err));
 		return err;
 	}
-	if (made_lock(events->fd, what) < 0) {
-		report("cannot open '%s' for --events: " MADE_IN_USE, what);
+	why = made_lock(events->fd, what);
+	if (why) {
+		report("cannot open '%s' for --events: %s", what, why);
 		close(events->fd);
 		events->fd = -1;
 		return -EBUSY;

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stddef.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -88,19 +89,25 @@ static void made_forget(const char *path)
 	}
 }
 
-int made_lock(int fd, const char *path)
+const char *made_lock(int fd, const char *path)
 {
 	struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	const char *why = "it is in use (locked) by another program";
 	struct stat st, named;
+	int ret;
 
 	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
-		return 0;
-	if (fcntl(fd, F_OFD_SETLK, &whole) < 0 && (errno == EAGAIN || errno == EACCES)) {
-		made_forget(path);
-		return -EBUSY;
+		return NULL;
+	do {
+		ret = fcntl(fd, F_OFD_SETLK, &whole);
+	} while (ret < 0 && errno == EINTR);
+	if (ret == 0 || (errno != EAGAIN && errno != EACCES)) {
+		ret = stat(path, &named);
+		if (ret == 0 && named.st_dev == st.st_dev && named.st_ino == st.st_ino)
+			return NULL;
+		if (ret < 0 && errno != ENOENT)
+			why = strerror(errno);
 	}
-	if (stat(path, &named) == 0 && named.st_dev == st.st_dev && named.st_ino == st.st_ino)
-		return 0;
 	made_forget(path);
-	return -EBUSY;
+	return why;
 }

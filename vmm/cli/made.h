@@ -18,15 +18,12 @@ int made_open(const char *path, int flags, mode_t mode);
 /*
  * Locks what is open there, for as long as it is, as disks are, so that nothing is written into another machine's disk, console, dump or
  * events, nor into this one's. path is the name that it was opened by: a file that another start has taken, or removed again, meanwhile is not
- * ours to remove. Returns 0, also for what is no regular file or cannot be locked, or -EBUSY.
+ * ours to remove. Returns NULL, also for what is no regular file or cannot be locked, or why not.
  */
-int made_lock(int fd, const char *path);
+const char *made_lock(int fd, const char *path);
 
 /* Whether made_open() has made the file of that path, by the same pointer. */
 bool made_has(const char *path);
-
-/* What is said of a file that another program has locked. */
-#define MADE_IN_USE "it is in use (locked) by another program"
 
 /* There is no machine: removes them. */
 void made_abandon(void);
