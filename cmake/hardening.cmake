@@ -22,7 +22,7 @@ if(NOT VMM_SANITIZE)
 endif()
 
 # A shadow stack (CET), where the C library's own start files allow one: with others the program cannot have it.
-set(CMAKE_REQUIRED_FLAGS -fcf-protection=full)
+set(CMAKE_REQUIRED_FLAGS "-fno-lto -fcf-protection=full")
 set(CMAKE_REQUIRED_LINK_OPTIONS -Wl,-z,cet-report=error)
 check_c_source_compiles("int main(void) { return 0; }" VMM_HAVE_CET)
 unset(CMAKE_REQUIRED_FLAGS)
