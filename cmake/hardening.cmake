@@ -16,9 +16,13 @@ if(NOT VMM_SANITIZE)
 	if(VMM_HAVE_ZERO_INIT)
 		target_compile_options(project_options INTERFACE -ftrivial-auto-var-init=zero)
 	endif()
-	# The C library's functions look at the size of what they write to; without an optimizer they cannot.
-	target_compile_options(project_options INTERFACE $<$<NOT:$<CONFIG:Debug>>:-U_FORTIFY_SOURCE>
-		$<$<NOT:$<CONFIG:Debug>>:-D_FORTIFY_SOURCE=2>)
+	# The C library's functions look at the size of what they write to; without an optimizer they cannot. A distribution that has
+	# flags of its own may ask for more.
+	string(TOUPPER "${CMAKE_BUILD_TYPE}" type)
+	if(NOT "${CMAKE_C_FLAGS} ${CMAKE_C_FLAGS_${type}}" MATCHES "-D *_FORTIFY_SOURCE")
+		target_compile_options(project_options INTERFACE $<$<NOT:$<CONFIG:Debug>>:-U_FORTIFY_SOURCE>
+			$<$<NOT:$<CONFIG:Debug>>:-D_FORTIFY_SOURCE=2>)
+	endif()
 endif()
 
 # A shadow stack (CET), where the C library's own start files allow one: with others the program cannot have it.
