@@ -9,6 +9,7 @@ if(NOT VMM_DPKG_SHLIBDEPS OR VMM_STATIC OR VMM_SANITIZE OR VMM_COVERAGE)
 endif()
 
 set(debian ${CMAKE_SOURCE_DIR}/packaging/debian)
+set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${debian}/changelog)
 file(READ ${debian}/changelog changelog)
 string(REGEX MATCH "^vmm \\(([0-9.]+)-([^)]+)\\)" head "${changelog}")
 set(upstream ${CMAKE_MATCH_1})

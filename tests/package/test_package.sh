@@ -82,6 +82,12 @@ else
 	note 'not root: the packages are not installed'
 fi
 
+# A new entry of the changelog is another version for those who only build again.
+{ sed 's/vmm1)/vmm2)/' "$two/packaging/debian/changelog" && echo && cat "$repo/packaging/debian/changelog"; } >"$tmp/changelog"
+cp "$tmp/changelog" "$two/packaging/debian/changelog"
+cmake --build "$tmp/out" >/dev/null && (cd "$tmp/out" && cpack -G DEB >/dev/null)
+[ -e "$(echo "$tmp"/out/vmm_*vmm2_*.deb)" ] || fail 'packages have the version of an older changelog'
+
 # Everything goes where its user says.
 cmake -S "$two" -B "$tmp/out" -DCMAKE_INSTALL_LIBDIR=lib64 -DCMAKE_INSTALL_MANDIR=/man -DCMAKE_INSTALL_BINDIR=/opt/bin \
 	-DVMM_SYSTEMD_DIR=/etc/systemd/system >/dev/null
