@@ -72,11 +72,12 @@ __attribute__((format(printf, 2, 0))) static void log_format(char line[LOG_LINE_
 	whole[0] = '\0';
 	vsnprintf(whole, sizeof(whole), fmt, ap);
 	len = strlen(whole);
-	if (len < LOG_LINE_MAX)
-		memcpy(line, whole, len + 1);
-	else
-		snprintf(line, LOG_LINE_MAX, "%.*s" LOG_GAP "%s", (int)head, whole,
-			 &whole[len - tail]);
+	if (len >= LOG_LINE_MAX) {
+		memcpy(&whole[head], LOG_GAP, strlen(LOG_GAP));
+		memmove(&whole[LOG_LINE_MAX - 1 - tail], &whole[len - tail], tail + 1);
+		len = LOG_LINE_MAX - 1;
+	}
+	memcpy(line, whole, len + 1);
 }
 
 /* A file's name may hold anything; a message is one line, and does not steer a terminal. */
