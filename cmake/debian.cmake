@@ -8,7 +8,7 @@ if(NOT VMM_DPKG_SHLIBDEPS OR VMM_STATIC OR VMM_SANITIZE OR VMM_COVERAGE)
 	return()
 endif()
 
-set(debian ${CMAKE_SOURCE_DIR}/packaging/debian)
+set(debian ${PROJECT_SOURCE_DIR}/packaging/debian)
 set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${debian}/changelog)
 file(READ ${debian}/changelog changelog)
 string(REGEX MATCH "^vmm \\(([0-9.]+)-([^)]+)\\)" head "${changelog}")
@@ -23,12 +23,12 @@ endif()
 execute_process(COMMAND date -u -d ${date} +%s OUTPUT_VARIABLE VMM_PACKAGE_TIME OUTPUT_STRIP_TRAILING_WHITESPACE)
 
 # What packages have in a form of their own.
-set(made ${CMAKE_BINARY_DIR}/packaging)
+set(made ${PROJECT_BINARY_DIR}/packaging)
 # vmm_packed(OUTPUT INPUT) - the file, packed
 function(vmm_packed output input)
 	add_custom_command(OUTPUT ${made}/${output} COMMAND sh -c "gzip -9nc '${input}' >'${made}/${output}'" DEPENDS ${input} VERBATIM)
 endfunction()
-vmm_packed(vmm.1.gz ${CMAKE_SOURCE_DIR}/docs/vmm.1)
+vmm_packed(vmm.1.gz ${PROJECT_SOURCE_DIR}/docs/vmm.1)
 vmm_packed(changelog.Debian.gz ${debian}/changelog)
 add_custom_command(OUTPUT ${made}/libvmm.a
 	COMMAND ${CMAKE_OBJCOPY} -D --strip-debug -R .comment $<TARGET_FILE:libvmm> ${made}/libvmm.a DEPENDS libvmm VERBATIM)

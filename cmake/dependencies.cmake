@@ -4,7 +4,9 @@
 # tens of kilobytes at every start. Those that few guests need are loaded when they are needed.
 option(VMM_SHARED_LIBS "Use shared libraries for all but what has no other" OFF)
 add_library(vmm_dependencies INTERFACE)
-target_link_libraries(vmm_dependencies INTERFACE Threads::Threads)
+# Not Threads::Threads, which another project that takes this one in does not see.
+target_compile_options(vmm_dependencies INTERFACE -pthread)
+target_link_libraries(vmm_dependencies INTERFACE -pthread)
 set(VMM_LIBS "-pthread")
 set(VMM_SUMMARY "")
 
