@@ -43,7 +43,7 @@ endfunction()
 vmm_package_install(vmm ${made}/vmm.1.gz share/man/man1)
 # Where cross compilers find it.
 set(libdir lib/${CMAKE_LIBRARY_ARCHITECTURE})
-vmm_pc(/usr/${libdir} /usr/include ${made}/vmm.pc)
+vmm_pc(/usr /usr/${libdir} /usr/include /usr/${libdir}/pkgconfig ${made}/vmm.pc)
 vmm_package_install(libvmm-dev ${made}/libvmm.a ${libdir})
 install(FILES ${made}/vmm.pc DESTINATION ${libdir}/pkgconfig COMPONENT debian_libvmm-dev EXCLUDE_FROM_ALL)
 

@@ -16,14 +16,20 @@ install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR} COMPONENT plain)
 
 install(TARGETS libvmm ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT plain)
 install(FILES vmm/api/vmm.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/vmm COMPONENT development)
-# vmm_pc(LIBDIR INCLUDEDIR OUTPUT) - its folders are named from its own place, so that an installed tree may be moved, or lie in a DESTDIR
-function(vmm_pc libdir includedir output)
-	file(RELATIVE_PATH VMM_PC_LIBDIR ${libdir}/pkgconfig ${libdir})
-	file(RELATIVE_PATH VMM_PC_INCLUDEDIR ${libdir}/pkgconfig ${includedir})
+# vmm_pc(PREFIX LIBDIR INCLUDEDIR PLACE OUTPUT) - its folders are named from its own place, so that an installed tree may be moved, or
+# lie in a DESTDIR
+function(vmm_pc prefix libdir includedir place output)
+	file(RELATIVE_PATH VMM_PC_PREFIX ${place} ${prefix})
+	file(RELATIVE_PATH VMM_PC_LIBDIR ${place} ${libdir})
+	file(RELATIVE_PATH VMM_PC_INCLUDEDIR ${place} ${includedir})
 	configure_file(${PROJECT_SOURCE_DIR}/vmm/api/vmm.pc.in ${output} @ONLY)
 endfunction()
-vmm_pc(${CMAKE_INSTALL_FULL_LIBDIR} ${CMAKE_INSTALL_FULL_INCLUDEDIR} ${CMAKE_ARCHIVE_OUTPUT_DIRECTORY}/vmm.pc)
-install(FILES ${CMAKE_ARCHIVE_OUTPUT_DIRECTORY}/vmm.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig COMPONENT plain)
+set(pc ${PROJECT_BINARY_DIR}/packaging/installed/vmm.pc)
+vmm_pc(${CMAKE_INSTALL_PREFIX} ${CMAKE_INSTALL_FULL_LIBDIR} ${CMAKE_INSTALL_FULL_INCLUDEDIR} ${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig ${pc})
+# for those who use the library where it was built
+set(lib ${CMAKE_ARCHIVE_OUTPUT_DIRECTORY})
+vmm_pc(${PROJECT_BINARY_DIR} ${lib} ${PROJECT_BINARY_DIR}/include ${lib} ${lib}/vmm.pc)
+install(FILES ${pc} DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig COMPONENT plain)
 
 # systemd finds programs by name in the usual folders, so that the unit holds wherever a package puts it.
 set(VMM_SYSTEMD_DIR lib/systemd/system CACHE STRING "Where systemd's units go: below the prefix, or absolute")

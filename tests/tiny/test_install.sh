@@ -43,6 +43,14 @@ installed "$tmp/usr"
 (umask 077 && DESTDIR=$tmp/stage cmake --install "$build" --prefix /opt/vmm >"$tmp/log") || fail 'not installed into a DESTDIR'
 installed "$tmp/stage/opt/vmm"
 
+# Where it was built, the library can be used as it is.
+folder() {
+	realpath -- "$(pkg-config "--variable=$1" vmm)"
+}
+export PKG_CONFIG_PATH=$build/lib
+[ "$(folder prefix) $(folder libdir)" = "$build $build/lib" ] || fail "vmm.pc of the build is of $(folder prefix), $(folder libdir)"
+cmp "$(folder includedir)/vmm/vmm.h" "$repo/vmm/api/vmm.h" || fail 'vmm.pc of the build has no header'
+
 # The source tree is not looked at from here on.
 cd "$tmp"
 expect 0 'the installed program' "$tmp/usr/bin/vmm" --version
@@ -59,6 +67,7 @@ grep -q vmm_create example/example.c || fail 'README.md has no program'
 # Where the library was moved after it was installed, too.
 for root in "$tmp/usr" "$tmp/stage/opt/vmm"; do
 	export PKG_CONFIG_PATH=$root/$libdir/pkgconfig
+	[ "$(folder prefix)" = "$root" ] || fail "vmm.pc has the prefix $(folder prefix)"
 	read -ra flags < <(pkg-config --cflags --libs --static vmm)
 	cc -Wall -Wextra -Werror example/example.c "${flags[@]}" -o example/example || fail "README.md's program does not build with $root"
 	(cd example && ./example </dev/null) >out 2>err || fail "README.md's program: $(head -n 3 err)"
