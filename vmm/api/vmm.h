@@ -20,6 +20,8 @@
  * its own threads, which the program need not handle and should not send to them. A program whose files have a limit (RLIMIT_FSIZE)
  * ignores SIGXFSZ, or vmm_create() with an overlay and vmm_dump_guest() may end it where they would return -EFBIG.
  *
+ * Linking: a shared object that libvmm.a is part of does not show the library's functions. It exports those of its own that call them.
+ *
  * Errors: functions return 0 or a negative errno. The reason, with the name of the file or option at fault, is
  * logged as one line (vmm_log_set_sink()) by the time the function returns. Not logged is what says no more than that something is not
  * there, yet: -EAGAIN, -ETIMEDOUT, and -ENOENT of a vCPU. Pointers are not NULL unless it is said what that means.
