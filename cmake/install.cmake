@@ -1,5 +1,18 @@
 # What `cmake --install` puts where: GNUInstallDirs' variables choose the folders, DESTDIR and --prefix the root. A
 # component is what a package may want alone.
+
+# Folders for everybody, whatever the umask, but as they are where they are there.
+function(vmm_folders component)
+	install(CODE "set(folders \"${ARGN}\")" COMPONENT ${component})
+	install(SCRIPT ${PROJECT_SOURCE_DIR}/cmake/folders.cmake COMPONENT ${component})
+endfunction()
+set(data ${CMAKE_INSTALL_DATADIR})
+set(VMM_SYSTEMD_DIR lib/systemd/system CACHE STRING "Where systemd's units go: below the prefix, or absolute")
+vmm_folders(program ${CMAKE_INSTALL_BINDIR} ${data}/bash-completion/completions ${data}/zsh/site-functions
+	${data}/fish/vendor_completions.d ${CMAKE_INSTALL_DOCDIR}/docs ${VMM_SYSTEMD_DIR})
+vmm_folders(plain ${CMAKE_INSTALL_MANDIR}/man1 ${CMAKE_INSTALL_DOCDIR} ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+vmm_folders(development ${CMAKE_INSTALL_INCLUDEDIR}/vmm)
+
 install(TARGETS vmm RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT program)
 # Where each shell looks by itself, below /usr or /usr/local.
 install(FILES vmm/cli/completions/vmm.bash DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions RENAME vmm COMPONENT program)
@@ -32,7 +45,6 @@ vmm_pc(${PROJECT_BINARY_DIR} ${lib} ${PROJECT_BINARY_DIR}/include ${lib} ${lib}/
 install(FILES ${pc} DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig COMPONENT plain)
 
 # systemd finds programs by name in the usual folders, so that the unit holds wherever a package puts it.
-set(VMM_SYSTEMD_DIR lib/systemd/system CACHE STRING "Where systemd's units go: below the prefix, or absolute")
 set(VMM_UNIT_PROGRAM vmm)
 if(NOT CMAKE_INSTALL_FULL_BINDIR MATCHES "^/usr(/local)?/bin$")
 	set(VMM_UNIT_PROGRAM ${CMAKE_INSTALL_FULL_BINDIR}/vmm)

@@ -19,6 +19,7 @@ installed() {
 	(cd "$1" && find . -type f -printf '%P\n' | sort) >"$tmp/found"
 	diff <(cut -d ' ' -f 1 "$tmp/parts" | sort) "$tmp/found" >"$tmp/diff" || fail "other files: $(cat "$tmp/diff")"
 	[ -z "$(find "$1" -perm /022 -not -type l)" ] || fail 'others may write to what is installed'
+	[ -z "$(find "$1" -type d -not -perm -755)" ] || fail "not for everybody: $(find "$1" -type d -not -perm -755 | head -n 3)"
 }
 
 sed 's/#.*//; /^ *$/d' >"$tmp/parts" <<'PARTS'
