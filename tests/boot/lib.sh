@@ -99,7 +99,7 @@ longer() {
 
 run_in_lab() {
 	local options
-	longer --timeout 280 "$@"
+	longer --timeout 560 "$@"
 	export BOOT_TEST_INSIDE=yes
 	local status=0
 	"$repo/tests/lab/run.sh" "${options[@]}" -- "$0" "$build" </dev/null || status=$?

@@ -5,7 +5,7 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 # shellcheck source=tests/boot/lib_kaslr.sh
 . "$here/lib_kaslr.sh"
-enter_lab cloud cloud-6.12 -- --timeout 560
+enter_lab cloud cloud-6.12
 
 columns=(unpack kernel-cache kaslr pages given memory CPUs words)
 values=('on off' 'on off' 'on off' 'thp off 2M' 'prefault later' 'shared private' '2 1' 'built-in none')

@@ -35,7 +35,7 @@ prepare() {
 	[ "$base" -nt "$here/test_fio.sh" ] || make_or_skip make_base
 }
 
-enter_lab cloud -- --timeout $((280 + loops * 30))
+enter_lab cloud -- --timeout $((560 + loops * 30))
 files=$tmp/files
 mount_ext4 "$files" 250M || skip 'mounting a file system needs root rights and a loop device'
 truncate -s 32M "$files"/{raw,direct,base} "$tmp/memory"

@@ -8,7 +8,7 @@ set -euo pipefail
 for tool in gdb as ld; do
 	command -v $tool >/dev/null || skip "$tool is not installed (Debian: gdb, binutils)"
 done
-enter_lab cloud -- --cpus 2 --timeout 560
+enter_lab cloud -- --cpus 2
 export HOME=$tmp # no settings of whoever runs the test
 socket=$tmp/gdb.sock
 

@@ -4,7 +4,7 @@
 set -euo pipefail
 # shellcheck source=tests/boot/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-enter_lab cloud -- --timeout $((280 + ${KILL_ROUNDS-0} * 15))
+enter_lab cloud -- --timeout $((560 + ${KILL_ROUNDS-0} * 15))
 words=cryptomgr.notests # which is half of a boot
 
 records=$stage/records

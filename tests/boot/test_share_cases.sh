@@ -7,7 +7,7 @@ set -euo pipefail
 . "$here/lib_command.sh"
 # shellcheck source=tests/boot/lib_share_cases.sh
 . "$here/lib_share_cases.sh"
-enter_lab cloud -- --timeout 560
+enter_lab cloud
 begin_cases
 
 compare cloud auto

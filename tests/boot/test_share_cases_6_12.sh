@@ -7,7 +7,7 @@ set -euo pipefail
 . "$here/lib_command.sh"
 # shellcheck source=tests/boot/lib_share_cases.sh
 . "$here/lib_share_cases.sh"
-enter_lab cloud-6.12 -- --timeout 560
+enter_lab cloud-6.12
 begin_cases
 
 compare cloud-6.12 auto

@@ -13,7 +13,7 @@ prepare_more() {
 	gcc=$(tar -xOf "$VMM_IMAGES/headers-cloud.tar" --wildcards "usr/src/*/.kernelvariables" | grep -o -m 1 "gcc-[0-9]*")
 	command -v "$gcc" >/dev/null || skip "no $gcc, which the kernel was built with"
 }
-enter_lab cloud -- --timeout 560
+enter_lab cloud
 begin_command
 
 place=$(mktemp -d /var/tmp/share-XXXXXX) # not in /dev/shm, which is the guest's own
