@@ -27,7 +27,10 @@ static int port_bind(int fd, int family, in_port_t port)
 	return bind(fd, (struct sockaddr *)&v6, sizeof(v6));
 }
 
-/* Without a way out by IPv6, passt leaves that alone. No packet is sent. */
+/*
+ * Without a way out by IPv6, passt leaves that alone; newer ones are content with a neighbour, of which nobody can tell here. No packet is
+ * sent.
+ */
 static bool port_has_ipv6(void)
 {
 	struct sockaddr_in6 far = {

@@ -69,7 +69,7 @@ extern "C" {
 #define VMM_MAX_CID	       UINT32_C(0xfffffffe)
 #define VMM_MIN_MEMORY	       (UINT64_C(2) << 20)
 
-/* Images are never examined to find out their format. */
+/* Images are never examined to find out their format. A raw one that begins as a qcow2 image does is used as it is, with a warning. */
 enum vmm_disk_format {
 	VMM_DISK_RAW,
 	VMM_DISK_QCOW2, /* read-only, or under an overlay; else -EINVAL */
