@@ -21,10 +21,10 @@ package=linux-headers-$(<"$kernel/version")
 scratch_dir
 tree=$scratch/tree
 mkdir "$tree"
-deb=$(cached_package "$package") ||
-	die "is apt's newest kernel another one, or are its lists old? Without $kernel the newest is taken"
+deb=$(cached_package "$package")
 unpack "$deb"
-needed=$(dpkg-deb -f "$deb" Depends | grep -oE 'linux-(headers-[^ ]*-common[^ ,]*|kbuild-[^ ,]*)')
+needed=$(dpkg-deb -f "$deb" Depends | grep -oE 'linux-(headers-[^ ]*-common[^ ,]*|kbuild-[^ ,]*)') ||
+	die "$deb names no common headers"
 for name in $needed; do
 	deb=$(cached_package "$name")
 	unpack "$deb"

@@ -97,7 +97,7 @@ cached_package() {
 		say "downloading $package ($(apt-cache show --no-all-versions "$package" 2>/dev/null |
 			awk '/^Size:/ { print int($2 / 1000000 + 0.5) " MB" }'))"
 		(cd "$scratch" && apt-get -qq -o APT::Sandbox::User=root download "$package" >&2) ||
-			die "cannot download $package"
+			die "cannot download $package: run apt-get update; if apt knows a newer kernel only, remove $images/kernel-* to have that"
 		mv "$scratch/$package"_*.deb "$cache/"
 	fi
 	compgen -G "$cache/${package}_*.deb" | sort -V | tail -n 1
