@@ -7,7 +7,7 @@ if ! command -v clang-format >/dev/null || ! command -v shellcheck >/dev/null; t
 	echo 'skipped: clang-format and shellcheck are not both installed'
 	exit 77
 fi
-# In a tree that is no clone, as a release's archive leaves it, everything but what was built.
+# In a tree that is no clone, as a release's archive leaves it, everything but what was built in build*.
 if [ -e .git ]; then
 	files=$(git ls-files)
 else

@@ -16,7 +16,7 @@ mkdir "$tmp/parent"
 cat >"$tmp/parent/CMakeLists.txt" <<PARENT
 cmake_minimum_required(VERSION 3.16)
 project(parent LANGUAGES C)
-add_subdirectory($repo vmm EXCLUDE_FROM_ALL)
+add_subdirectory("$repo" vmm)
 add_executable(parent parent.c)
 target_link_libraries(parent PRIVATE libvmm)
 add_library(plugin SHARED plugin.c)
@@ -26,10 +26,10 @@ awk '/^```/ {inside = $0 == "```c"; next} inside' "$repo/README.md" >"$tmp/paren
 sed 's/int main(/int plugin_main(/' "$tmp/parent/parent.c" >"$tmp/parent/plugin.c"
 
 generator=() type=() single=-DCMAKE_BUILD_TYPE=RelWithDebInfo
-if command -v ninja >/dev/null; then
+if command -v ninja >/dev/null && cmake --help | grep -qF 'Ninja Multi-Config'; then
 	generator=(-G 'Ninja Multi-Config') type=(--config RelWithDebInfo) single=
 else
-	note 'no ninja: one configuration'
+	note 'no ninja, or a CMake before 3.17: one configuration'
 fi
 out=$tmp/with,comma
 cmake -S "$tmp/parent" -B "$out" "${generator[@]}" $single -DVMM_WERROR=ON -DCMAKE_EXPORT_COMPILE_COMMANDS=ON \

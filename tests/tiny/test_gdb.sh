@@ -147,7 +147,7 @@ ends 'kill at the first instruction' 0
 grep -q '"reason":"debugger","status":0' "$tmp/events" || fail "the event of kill: $(tail -n 1 "$tmp/events")"
 
 # A shortage of the host's is told once, and over some time later.
-start
+start --timeout 60
 prlimit --pid "$pid" --nofile=3:
 debug 'kill' &
 debugger=$!

@@ -49,7 +49,7 @@ folder() {
 	realpath -- "$(pkg-config "--variable=$1" vmm)"
 }
 export PKG_CONFIG_PATH=$build/lib
-[ "$(folder prefix) $(folder libdir)" = "$build $build/lib" ] || fail "vmm.pc of the build is of $(folder prefix), $(folder libdir)"
+[ "$(folder prefix) $(folder libdir)" = "$(realpath "$build") $(realpath "$build/lib")" ] || fail "vmm.pc of the build is of $(folder prefix), $(folder libdir)"
 cmp "$(folder includedir)/vmm/vmm.h" "$repo/vmm/api/vmm.h" || fail 'vmm.pc of the build has no header'
 
 # The source tree is not looked at from here on.
@@ -68,7 +68,7 @@ grep -q vmm_create example/example.c || fail 'README.md has no program'
 # Where the library was moved after it was installed, too.
 for root in "$tmp/usr" "$tmp/stage/opt/vmm"; do
 	export PKG_CONFIG_PATH=$root/$libdir/pkgconfig
-	[ "$(folder prefix)" = "$root" ] || fail "vmm.pc has the prefix $(folder prefix)"
+	[ "$(folder prefix)" = "$(realpath "$root")" ] || fail "vmm.pc has the prefix $(folder prefix)"
 	read -ra flags < <(pkg-config --cflags --libs --static vmm)
 	cc -Wall -Wextra -Werror example/example.c "${flags[@]}" -o example/example || fail "README.md's program does not build with $root"
 	(cd example && ./example </dev/null) >out 2>err || fail "README.md's program: $(head -n 3 err)"
