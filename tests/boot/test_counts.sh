@@ -41,13 +41,13 @@ start_gated counted '
 	done
 ' --disk "$tmp/memory" --disk "$files/cached" --disk "$files/direct,direct" --timeout 200
 
-# counts - sets $exits and $others to what that machine has had until now: system calls that move the data of a single
-# request are not in it; those of io_uring, which move a batch's, are
+# counts - sets $exits and $others to what that machine has had until now: the host's own interrupts are not in it, which come with time,
+# nor are system calls that move the data of a single request; those of io_uring, which move a batch's, are
 counts() {
-	local file
+	local directory
 	exits=0
-	for file in "$counters/$pid-"*/exits; do
-		exits=$((exits + $(<"$file")))
+	for directory in "$counters/$pid-"*/; do
+		exits=$((exits + $(<"$directory/exits") - $(<"$directory/irq_exits")))
 	done
 	others=$(awk '
 		FILENAME ~ /comm$/ { split(FILENAME, part, "/"); ours[part[5]]; next }
@@ -57,8 +57,8 @@ counts() {
 	' "/proc/$pid/task"/*/comm $calls/hist)
 }
 
-# count NAME DISK KIND ENGINE - the least of some rounds, for a clock's interrupts are the machine's own; more of them only while
-# it is too much. How often threads wait for each other depends on when they run.
+# count NAME DISK KIND ENGINE - the least of some rounds; more of them only while it is too much. How often threads wait for each other
+# depends on when they run.
 count() {
 	local number exits0 others0 least_exits=$((requests * 9)) least_others=$((requests * 9)) all=''
 	local most=$((requests * most / 100))
