@@ -38,7 +38,8 @@ function(vmm_pc prefix libdir includedir place output)
 	configure_file(${PROJECT_SOURCE_DIR}/vmm/api/vmm.pc.in ${output} @ONLY)
 endfunction()
 set(pc ${PROJECT_BINARY_DIR}/packaging/installed/vmm.pc)
-vmm_pc("${CMAKE_INSTALL_PREFIX}" ${CMAKE_INSTALL_FULL_LIBDIR} ${CMAKE_INSTALL_FULL_INCLUDEDIR} ${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig ${pc})
+get_filename_component(prefix "${CMAKE_INSTALL_PREFIX}/" ABSOLUTE) # it may be empty
+vmm_pc(${prefix} ${CMAKE_INSTALL_FULL_LIBDIR} ${CMAKE_INSTALL_FULL_INCLUDEDIR} ${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig ${pc})
 # for those who use the library where it was built
 set(lib ${CMAKE_ARCHIVE_OUTPUT_DIRECTORY})
 vmm_pc(${PROJECT_BINARY_DIR} ${lib} ${PROJECT_BINARY_DIR}/include ${lib} ${lib}/vmm.pc)
