@@ -16,7 +16,8 @@
 #define FS_ANSWER (DEV_BUFFERS + FS_ROOM)
 
 static struct virtio_fs fs;
-static char fs_dir[64];
+static char fs_made[32]; /* by the test, and removed at its end */
+static char fs_dir[64];	 /* what is shared; that, but for a test of another */
 static uint64_t fs_unique;
 static uint32_t fs_user; /* who asks */
 
@@ -196,8 +197,9 @@ static inline int fs_open_device(bool keep)
 static inline void fs_setup(bool keep)
 {
 	umask(022); /* tests look at modes */
-	strcpy(fs_dir, "/tmp/test-fs-XXXXXX");
-	ck_assert_ptr_nonnull(mkdtemp(fs_dir));
+	strcpy(fs_made, "/tmp/test-fs-XXXXXX");
+	ck_assert_ptr_nonnull(mkdtemp(fs_made));
+	strcpy(fs_dir, fs_made);
 	device_prepare();
 	ck_assert_int_eq(fs_open_device(keep), 0);
 	device_attach(&fs.dev);
@@ -211,5 +213,5 @@ static inline void fs_teardown(void)
 	device_detach();
 	virtio_fs_fini(&fs);
 	device_finish();
-	nftw(fs_dir, fs_remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	nftw(fs_made, fs_remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
