@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <poll.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -12,7 +13,7 @@
 
 /*
  * What poll() calls writable takes so much without waiting: a pipe PIPE_BUF; a pty, whose buffer grows in steps of
- * 256 bytes, this with each newline made two, and a serial terminal more.
+ * 256 bytes, this, and a serial terminal more. A newline, which becomes two bytes, asks for room anew: one after other bytes may wait.
  */
 #define TTY_CHUNK 64
 
@@ -74,6 +75,18 @@ static int hostfd_poll(const struct hostfd *host, short events)
 	return events == POLLOUT && host->tty && pfd.revents == POLLHUP ? -EAGAIN : 0;
 }
 
+static size_t hostfd_tty_chunk(const char *buf, size_t len)
+{
+	const char *newline;
+
+	if (len > TTY_CHUNK)
+		len = TTY_CHUNK;
+	newline = memchr(buf, '\n', len);
+	if (!newline)
+		return len;
+	return newline == buf ? 1 : (size_t)(newline - buf);
+}
+
 /* Other names of EAGAIN, and interrupted calls, are all "later". */
 static ssize_t hostfd_result(ssize_t n)
 {
@@ -103,8 +116,8 @@ ssize_t hostfd_write(const struct hostfd *host, const void *buf, size_t len)
 		return hostfd_result(send(host->fd, buf, len, MSG_DONTWAIT | MSG_NOSIGNAL));
 	if (host->kind == HOSTFD_POLLED && len > PIPE_BUF)
 		len = PIPE_BUF;
-	if (host->kind == HOSTFD_POLLED_TTY && len > TTY_CHUNK)
-		len = TTY_CHUNK;
+	if (host->kind == HOSTFD_POLLED_TTY)
+		len = hostfd_tty_chunk(buf, len);
 	return hostfd_result(write(host->fd, buf, len));
 }
 

@@ -409,48 +409,6 @@ START_TEST(test_flush_without_loop)
 }
 END_TEST
 
-/* ---- descriptors ---- */
-
-START_TEST(test_descriptor_kinds)
-{
-	struct hostfd host;
-	int fds[2], master, slave;
-
-	ck_assert_int_eq(hostfd_open(&host, 999, O_RDONLY), -EBADF);
-	/* Neither file, pipe, socket nor terminal: polled, and written in pieces that a pipe would take. */
-	ck_assert_int_eq(hostfd_open(&host, open("/dev/null", O_RDWR), O_WRONLY), 0);
-	ck_assert_int_eq(host.kind, HOSTFD_POLLED);
-	ck_assert_int_eq(hostfd_write(&host, rig.data, 10000), 4096);
-	ck_assert_int_eq(hostfd_read(&host, rig.got, 100), 0);
-	hostfd_close(&host);
-	ck_assert_int_eq(hostfd_open(&host, make_file(), O_WRONLY), 0);
-	ck_assert_int_eq(host.kind, HOSTFD_PLAIN);
-	hostfd_close(&host);
-	make_sockets(SOCK_STREAM, fds);
-	ck_assert_int_eq(hostfd_open(&host, fds[0], O_RDONLY), 0);
-	ck_assert_int_eq(host.kind, HOSTFD_SOCKET);
-	ck_assert_int_eq(hostfd_read(&host, rig.got, 100), -EAGAIN);
-	hostfd_close(&host);
-	make_pipe(fds);
-	ck_assert_int_eq(hostfd_open(&host, fds[0], O_RDONLY), 0);
-	ck_assert_int_eq(host.kind, HOSTFD_PLAIN);
-	ck_assert(!host.tty);
-	ck_assert_int_eq(hostfd_read(&host, rig.got, 100), -EAGAIN);
-	hostfd_close(&host);
-	/* A pty's master side is not reopened: that would be another pty. */
-	make_pty(&master, &slave);
-	ck_assert_int_eq(hostfd_open(&host, master, O_WRONLY), 0);
-	ck_assert_int_eq(host.kind, HOSTFD_POLLED_TTY);
-	ck_assert(host.tty);
-	ck_assert_int_eq(hostfd_read(&host, rig.got, 100), -EAGAIN);
-	ck_assert_int_eq(hostfd_write(&host, rig.data, 1000), 64);
-	hostfd_close(&host);
-	ck_assert_int_eq(hostfd_open(&host, slave, O_RDONLY), 0);
-	ck_assert_int_eq(host.kind, HOSTFD_PLAIN);
-	hostfd_close(&host);
-}
-END_TEST
-
 /* ---- life ---- */
 
 START_TEST(test_never_started)
@@ -506,7 +464,6 @@ int main(void)
 	tcase_add_test(tc, test_flush_waits_for_a_slow_reader);
 	tcase_add_test(tc, test_flush_without_loop);
 	tc = add_case(suite, "descriptors");
-	tcase_add_test(tc, test_descriptor_kinds);
 	tc = add_case(suite, "life");
 	tcase_add_test(tc, test_never_started);
 	tcase_add_test(tc, test_init_fails_cleanly);
