@@ -55,7 +55,7 @@ static void *report_to_nobody(void *arg)
 	return NULL;
 }
 
-/* Somebody waits with a line that nobody takes; a line of the library's log is lost then, and keeps nobody. */
+/* Somebody waits with a line that nobody takes; a line of the library's log is lost then, and keeps nobody. Nor is who passes on output kept. */
 START_TEST(log_does_not_wait)
 {
 	int saved = dup(STDERR_FILENO), null = open("/dev/null", O_WRONLY), pair[2];
@@ -67,6 +67,7 @@ START_TEST(log_does_not_wait)
 	ck_assert_int_eq(pipe(pair), 0);
 	ck_assert_int_ge(dup2(pair[1], STDERR_FILENO), 0);
 	memset(text, 'x', 500);
+	report_status_end();
 	ck_assert_int_eq(pthread_create(&thread, NULL, report_to_nobody, text), 0);
 	/* until the pipe is full */
 	for (ioctl(pair[0], FIONREAD, &now); now == 0 || now != before;
@@ -74,6 +75,7 @@ START_TEST(log_does_not_wait)
 		before = now;
 		nanosleep(&moment, NULL);
 	}
+	report_status_end();
 	dup2(null, STDERR_FILENO);
 	report_log(NULL, 0, "a line");
 	while (read(pair[0], got, sizeof(got)) == (ssize_t)sizeof(got))
@@ -84,6 +86,29 @@ START_TEST(log_does_not_wait)
 	close(null);
 	close(pair[0]);
 	close(pair[1]);
+}
+END_TEST
+
+/* A terminal is called writable long before it takes a whole line. */
+START_TEST(log_of_a_terminal_that_nobody_reads)
+{
+	int saved = dup(STDERR_FILENO), far = posix_openpt(O_RDWR | O_NOCTTY), near;
+	char text[100], got[200];
+
+	ck_assert_int_eq(unlockpt(far), 0);
+	near = open(ptsname(far), O_RDWR | O_NOCTTY);
+	ck_assert_int_ge(dup2(near, STDERR_FILENO), 0);
+	memset(text, 'x', sizeof(text));
+	text[sizeof(text) - 1 - (unsigned int)_i] = '\0';
+	for (int i = 0; i < 2000; i++)
+		report_log(NULL, 0, text);
+	dup2(saved, STDERR_FILENO);
+	close(saved);
+	/* What fits is there. */
+	ck_assert_int_eq(read(far, got, sizeof(got)) > 50, 1);
+	ck_assert(memmem(got, sizeof(got), "xxxxxxxxxx", 10));
+	close(near);
+	close(far);
 }
 END_TEST
 
@@ -144,6 +169,7 @@ int main(void)
 	tcase_add_loop_test(tc, suggests, 0, COUNT(words));
 	tcase_add_test(tc, says_what_was_meant);
 	tcase_add_test(tc, log_does_not_wait);
+	tcase_add_loop_test(tc, log_of_a_terminal_that_nobody_reads, 0, 8);
 	tcase_add_loop_test(tc, message, 0, COUNT(messages));
 	suite_add_tcase(s, tc);
 	runner = srunner_create(s);

@@ -183,6 +183,10 @@ END_TEST
 
 /* ---- stderr ---- */
 
+#define LONG                                                                                       \
+	"................................................................"                         \
+	"................................................................"
+
 /* Logs one line with stderr at fd to_write; what arrives at to_read is in text. */
 static void log_through(int to_write, int to_read, char *text, size_t size)
 {
@@ -239,6 +243,32 @@ START_TEST(test_stderr_terminal)
 }
 END_TEST
 
+/* A terminal is called writable long before it takes a whole line. Lines of several lengths, for what is left at last differs. */
+START_TEST(test_stderr_terminal_that_nobody_reads)
+{
+	int near = posix_openpt(O_RDWR | O_NOCTTY), far;
+	char text[4096];
+
+	ck_assert_int_eq(unlockpt(near), 0);
+	far = open(ptsname(near), O_RDWR | O_NOCTTY);
+	ck_assert_int_ge(far, 0);
+	for (int i = 0; i < 2000; i++) {
+		int saved = dup(STDERR_FILENO);
+
+		ck_assert_int_ge(dup2(far, STDERR_FILENO), 0);
+		log_set_sink(NULL, NULL);
+		log_error("the guest's driver broke the protocol %.*s", 90 + _i, LONG);
+		ck_assert_int_ge(dup2(saved, STDERR_FILENO), 0);
+		close(saved);
+	}
+	/* What fits is there. */
+	ck_assert_int_gt(read(near, text, sizeof(text)), 40);
+	ck_assert_int_eq(strncmp(text, "vmm: the guest's", 16), 0);
+	close(far);
+	close(near);
+}
+END_TEST
+
 static Suite *suite(void)
 {
 	Suite *s = suite_create("core/log");
@@ -253,6 +283,7 @@ static Suite *suite(void)
 	tcase_add_test(tc, test_limit_many_threads);
 	tcase_add_test(tc, test_stderr);
 	tcase_add_loop_test(tc, test_stderr_terminal, 0, 2);
+	tcase_add_loop_test(tc, test_stderr_terminal_that_nobody_reads, 0, 8);
 	suite_add_tcase(s, tc);
 	return s;
 }

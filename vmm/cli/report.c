@@ -3,6 +3,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +15,7 @@
 #define REPORT_LINE   9216	/* bytes; two names of files, as long as they can be */
 #define REPORT_STATUS 79	/* columns */
 #define REPORT_MOMENT 10000000L /* ns */
+#define REPORT_CHUNK  64
 
 size_t report_character(const char *text)
 {
@@ -54,8 +56,8 @@ void report_clean(char *line)
 /* stderr is one for the whole program. */
 static struct {
 	pthread_mutex_t lock;
-	size_t status; /* columns that the line of what we are at takes; 0: there is none */
-	bool over;     /* nor will there be */
+	size_t status;	  /* columns that the line of what we are at takes; 0: there is none */
+	atomic_bool over; /* nor will there be */
 } report_terminal = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 /* Whether it can do more than write lines. */
@@ -71,21 +73,37 @@ bool report_is_terminal(void)
 	return report_is_able() && isatty(STDERR_FILENO);
 }
 
-static void report_write(const char *text, size_t len)
+/*
+ * The lock is held. For who must not wait, what does not fit is dropped: a pipe takes a line of the log whole, a terminal takes
+ * a little, and a newline only if nothing comes before it, once poll() calls them writable.
+ */
+static void report_write(const char *text, size_t len, bool wait)
 {
-	ssize_t n = write(STDERR_FILENO, text, len);
+	bool terminal = !wait && isatty(STDERR_FILENO);
+	struct pollfd fd = {.fd = STDERR_FILENO, .events = POLLOUT};
+	size_t chunk;
+	ssize_t n;
 
-	(void)n;
+	for (; len > 0; text += n, len -= (size_t)n) {
+		chunk = !terminal ? len : len > REPORT_CHUNK ? REPORT_CHUNK : len > 1 ? len - 1 : 1;
+		if (!wait && (poll(&fd, 1, 0) != 1 || !(fd.revents & POLLOUT)))
+			break;
+		n = write(STDERR_FILENO, text, chunk);
+		if (n <= 0)
+			break;
+	}
 }
 
 /* The lock is held. */
-static void report_wipe(void)
+static void report_wipe(bool wait)
 {
 	char text[REPORT_STATUS + 8];
 
 	if (report_terminal.status > 0)
-		report_write(text, (size_t)snprintf(text, sizeof(text), "\r%*s\r",
-						    (int)report_terminal.status, ""));
+		report_write(text,
+			     (size_t)snprintf(text, sizeof(text), "\r%*s\r",
+					      (int)report_terminal.status, ""),
+			     wait);
 	report_terminal.status = 0;
 }
 
@@ -121,8 +139,8 @@ static void report_line(const char *line, bool wait)
 		       terminal && !(mode.c_oflag & OPOST) ? "\r" : "");
 	if (!report_lock(wait))
 		return;
-	report_wipe();
-	report_write(text, (size_t)len);
+	report_wipe(wait);
+	report_write(text, (size_t)len, wait);
 	pthread_mutex_unlock(&report_terminal.lock);
 }
 
@@ -140,12 +158,9 @@ void report(const char *fmt, ...)
 
 void report_log(void *arg, int level, const char *line)
 {
-	struct pollfd fd = {.fd = STDERR_FILENO, .events = POLLOUT};
-
 	(void)arg;
 	(void)level;
-	if (poll(&fd, 1, 0) == 1)
-		report_line(line, false);
+	report_line(line, false);
 }
 
 bool report_status(const char *fmt, ...)
@@ -163,7 +178,7 @@ bool report_status(const char *fmt, ...)
 	pthread_mutex_lock(&report_terminal.lock);
 	if (!report_terminal.over) {
 		len = snprintf(text, sizeof(text), "\r%-*s\r", (int)report_terminal.status, line);
-		report_write(text, (size_t)len);
+		report_write(text, (size_t)len, true);
 		report_terminal.status = strlen(line);
 	}
 	pthread_mutex_unlock(&report_terminal.lock);
@@ -172,8 +187,11 @@ bool report_status(const char *fmt, ...)
 
 void report_status_end(void)
 {
+	/* Who passes on what a command writes comes here each time, and must not wait for who waits for stderr. */
+	if (report_terminal.over)
+		return;
 	pthread_mutex_lock(&report_terminal.lock);
-	report_wipe();
+	report_wipe(true);
 	report_terminal.over = true;
 	pthread_mutex_unlock(&report_terminal.lock);
 }

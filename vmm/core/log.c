@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -16,6 +17,7 @@
 /* Room for two names of files, as long as they can be. */
 #define LOG_WHOLE_MAX 9216
 #define LOG_GAP	      "[...]"
+#define LOG_TTY_CHUNK 64
 
 static _Atomic int log_threshold = LOG_LEVEL_WARN;
 static log_sink_fn *log_sink;
@@ -32,33 +34,49 @@ void log_set_sink(log_sink_fn *sink, void *arg)
 	log_sink_arg = arg;
 }
 
-/* Without output processing a newline alone does not return to the first column. */
-static bool log_terminal_is_raw(void)
-{
-	struct termios t;
-
-	return tcgetattr(STDERR_FILENO, &t) == 0 && !(t.c_oflag & OPOST);
-}
+/* One line of it after the other; who holds it never waits. */
+static pthread_mutex_t log_stderr_lock = PTHREAD_MUTEX_INITIALIZER;
 
 /*
  * A guest can cause lines, and nobody may be reading them: a thread that serves it must not wait for that. What does
- * not fit is dropped. (A line is shorter than PIPE_BUF, so a pipe that polls writable takes it whole.)
+ * not fit is dropped. What poll() calls writable takes a line whole if it is a pipe, for a line is shorter than PIPE_BUF;
+ * a terminal takes so much, and a newline only if nothing comes before it (devices/hostfd.c).
  */
-static void log_to_stderr(const char *line)
+static void log_write(const char *text, size_t len, bool terminal)
 {
 	struct pollfd fd = {.fd = STDERR_FILENO, .events = POLLOUT};
-	char text[LOG_LINE_MAX + sizeof("vmm: \r\n")];
-	sigset_t old;
-	int len;
+	size_t chunk;
 	ssize_t n;
 
-	if (poll(&fd, 1, 0) != 1)
-		return;
-	len = snprintf(text, sizeof(text), "vmm: %s%s\n", line, log_terminal_is_raw() ? "\r" : "");
-	/* Nor may the thread be ended because nobody does any more. */
+	for (; len > 0; text += n, len -= (size_t)n) {
+		chunk = !terminal	      ? len
+			: len > LOG_TTY_CHUNK ? LOG_TTY_CHUNK
+			: len > 1	      ? len - 1
+					      : 1;
+		if (poll(&fd, 1, 0) != 1 || !(fd.revents & POLLOUT))
+			break;
+		n = write(STDERR_FILENO, text, chunk);
+		if (n <= 0)
+			break;
+	}
+}
+
+static void log_to_stderr(const char *line)
+{
+	char text[LOG_LINE_MAX + sizeof("vmm: \r\n")];
+	struct termios t;
+	bool terminal = tcgetattr(STDERR_FILENO, &t) == 0;
+	sigset_t old;
+	int len;
+
+	/* Without output processing a newline alone does not return to the first column. */
+	len = snprintf(text, sizeof(text), "vmm: %s%s\n", line,
+		       terminal && !(t.c_oflag & OPOST) ? "\r" : "");
+	/* Nor may the thread be ended because nobody reads any more. */
 	sigpipe_hold(&old);
-	n = write(STDERR_FILENO, text, (size_t)len);
-	(void)n;
+	pthread_mutex_lock(&log_stderr_lock);
+	log_write(text, (size_t)len, terminal);
+	pthread_mutex_unlock(&log_stderr_lock);
 	sigpipe_release(&old);
 }
 
