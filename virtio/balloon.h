@@ -77,7 +77,7 @@ struct virtio_balloon {
 	unsigned int stats_queue;
 	/* the loop's own lock */
 	struct evloop_task stats_task;
-	/* under stats_lock, a leaf lock */
+	/* under stats_lock, which is taken before the loop's lock alone */
 	pthread_mutex_t stats_lock;
 	pthread_cond_t stats_came;
 	bool stats_running;    /* a driver that knows of statistics is there */

@@ -4,7 +4,7 @@
  * Devices hand their requests to a struct disk_queue (disk_queue.h), which does not wait; the functions here are what its
  * threads call.
  *
- * Owner: whoever calls disk_open(). Threads: disk_open(), disk_resized() and disk_close() by the owner; disk_execute() and what
+ * Owner: whoever calls disk_open(). Threads: disk_open() and disk_close() by the owner, disk_resized() on the main loop; disk_execute() and what
  * it is made of by any number of threads at once. They block on the host's storage: never call them on a vCPU thread, which
  * has disk_try().
  */

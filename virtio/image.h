@@ -7,7 +7,8 @@
  *
  * Owner: the disk, which opens and closes it. Threads: every operation may be called by several threads at once,
  * for different or overlapping ranges; images keep their books with atomics or locks of their own, and hold no lock during
- * I/O. Operations marked "blocks" may wait for storage and are called on worker threads alone.
+ * I/O. Operations marked "blocks" may wait for storage and are called on worker threads; flush also on the
+ * I/O thread where the file never waits, and resize on the main loop.
  */
 #pragma once
 

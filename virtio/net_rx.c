@@ -120,9 +120,12 @@ static ssize_t net_rx_read(struct net_rx *rx)
 	unsigned int active = atomic_load(&rx->active);
 	ssize_t n;
 
+	/* The driver has turned the queue off: what a backend says to a read then is not that it has gone. */
+	if (!(active & 1))
+		return 0;
 	iov[rx->window.n_iov] = (struct iovec){.iov_base = rx->spill, .iov_len = sizeof(rx->spill)};
 	n = rx->backend->ops->read(rx->backend, rx->pair, iov, rx->window.n_iov + 1);
-	/* A queue that the driver turns off meanwhile fails too; when it is turned on again there is a kick. */
+	/* Nor if it does so meanwhile; when the queue is turned on again there is a kick. */
 	return n < 0 && atomic_load(&rx->active) != active ? 0 : n;
 }
 

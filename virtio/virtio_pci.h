@@ -11,7 +11,7 @@
  * The reset. Its end is there to be read (4.1.4.3.2 has drivers wait for status 0), and what a driver that does not look writes
  * meanwhile waits for it: those of NetBSD and OVMF go on at once.
  *
- * Threads: registers are accessed on vCPU threads under the lock. The device calls back from its loop thread.
+ * Threads: registers are accessed on vCPU threads under the lock. The device calls back as virtio_regs.h says.
  * Lock order: pci_bus.lock, then virtio_pci.regs.lock, then msix.lock and virtio_device.config_lock. Start and stop are
  * posted to the device's loop; a kick may be served at once, with no lock of ours. So the bus does what the window in
  * configuration space (4.1.4.9) asks for after it has let go of its lock.

@@ -7,9 +7,10 @@
  *
  * Owner: the transport. Device and memory are borrowed.
  *
- * Threads: registers are accessed on vCPU threads, the device calls back from its loops. All calls are made under
- * the lock, but for init, fini and the three that say otherwise. The lock is taken before those of the device and of
- * the interrupt, and never held while the device works: start and stop are posted to its loop.
+ * Threads: registers are accessed on vCPU threads; the device calls back from its loops, from a vCPU that serves a kick itself, and from
+ * threads of the program that change its configuration. All calls are made under the lock, but for init, fini and the three that say
+ * otherwise. The lock is taken after the device's serve_lock, before its other locks and those of the interrupt, and never held while the
+ * device works: start and stop are posted to its loop.
  */
 #pragma once
 

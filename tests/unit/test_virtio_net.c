@@ -252,6 +252,43 @@ START_TEST(test_stale_frames)
 }
 END_TEST
 
+static struct net_fixture *reader_of;
+static int n_reads;
+
+/* The driver turns the queue off while a packet is read; from then on the backend has none. */
+static ssize_t read_and_turn_off(struct net_backend *backend, unsigned int pair,
+				 const struct iovec *iov, unsigned int n_iov)
+{
+	(void)backend;
+	(void)pair;
+	if (n_reads++ > 0)
+		return -EBADFD;
+	net_rx_set_active(&reader_of->net.pair[0].rx, false);
+	memset(iov[0].iov_base, 0, iov[0].iov_len);
+	return n_iov > 0 ? (ssize_t)iov[0].iov_len : 0;
+}
+
+/* Nothing is read then, so that a backend that says no more than that is not taken for one that has gone. */
+START_TEST(test_turned_off_in_a_batch)
+{
+	struct net_fixture *f = net_open(NET_MERGE);
+	struct net_backend_ops ops = *f->tap.be.ops;
+
+	net_reset(f);
+	net_start(f, NET_MERGE, 256);
+	ops.read = read_and_turn_off;
+	f->tap.be.ops = &ops;
+	reader_of = f;
+	n_reads = 0;
+	for (int i = 0; i < 4; i++)
+		ck_assert(net_post(f, 1500, 0));
+	net_kick(f, 0);
+	ck_assert_int_eq(n_reads, 1);
+	ck_assert_uint_eq(f->log_lines, 0);
+	net_close(f);
+}
+END_TEST
+
 /* The loop on its own thread, both directions at once, with resets in between. */
 static void echo_once(struct net_fixture *f, uint32_t seed)
 {
@@ -396,6 +433,7 @@ int main(void)
 	tcase_add_test(tc, test_announce_after_link);
 	tcase_add_test(tc, test_offloads_refused);
 	tcase_add_test(tc, test_stale_frames);
+	tcase_add_test(tc, test_turned_off_in_a_batch);
 	tcase_add_test(tc, test_threads);
 	tcase_add_loop_test(tc, test_stress, 0, 2);
 	suite_add_tcase(suite, tc);

@@ -98,7 +98,7 @@ void evloop_timer_cancel(struct evloop *loop, struct evloop_timer *timer);
 void evloop_post(struct evloop *loop, struct evloop_task *task);
 
 /* Any thread. Runs fn on the loop thread and waits until it returned; when the loop does not run, or this is its
- * thread, calls fn directly. */
+ * thread, calls fn directly. Not while another thread stops the loop. */
 void evloop_call(struct evloop *loop, void (*fn)(void *arg), void *arg);
 
 /* What the thread does again and again: waits for events, a task or the next timer, and serves them. A loop that was not

@@ -2,8 +2,8 @@
  * A machine under gdb: what machine_gdb*.c share. machine_gdb.c has the socket and the thread, machine_gdb_run.c stops the vCPUs and lets
  * them run, machine_gdb_points.c has breakpoints and memory.
  *
- * The thread vmm-gdb waits for the debugger's packets and for vCPUs that have stopped (KVM_EXIT_DEBUG). It alone does the vCPUs' system
- * calls, while all are paused (vcpu_pause.h); a vCPU's thread does no more than tell it. So a guest's own breakpoints, which have to be
+ * The thread vmm-gdb waits for the debugger's packets and for vCPUs that have stopped (KVM_EXIT_DEBUG). It does its system calls on
+ * the vCPUs while all are paused (vcpu_pause.h); a vCPU's thread reads its own place and whether there is a breakpoint, and tells it. So a guest's own breakpoints, which have to be
  * told from the debugger's, pause the machine for a moment; they come to us while there is a breakpoint of the debugger or a step.
  *
  * Owner: the machine. Threads: see each group of fields.
