@@ -82,7 +82,8 @@ static void virtio_blk_complete(struct virtio_blk_queue *queue, struct virtio_bl
 		virtio_blk_publish(queue);
 }
 
-static void virtio_blk_report(struct virtio_blk_queue *queue, const struct disk_io *io, int err)
+static void __attribute__((cold))
+virtio_blk_report(struct virtio_blk_queue *queue, const struct disk_io *io, int err)
 {
 	static const char *const names[] = {[DISK_READ] = "read",
 					    [DISK_WRITE] = "write",
@@ -426,8 +427,8 @@ void virtio_blk_queue_quiesce(struct virtio_blk_queue *queue)
 	disk_queue_cancel(&queue->io);
 }
 
-int virtio_blk_queue_init(struct virtio_blk_queue *queue, struct virtio_blk *blk,
-			  unsigned int index)
+int __attribute__((cold))
+virtio_blk_queue_init(struct virtio_blk_queue *queue, struct virtio_blk *blk, unsigned int index)
 {
 	size_t n = blk->dev.queue_size;
 	int err;

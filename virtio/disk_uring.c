@@ -135,7 +135,7 @@ static int disk_uring_init_ring(struct disk_uring *uring, struct io_uring_params
 	return err;
 }
 
-struct disk_uring *disk_uring_new(struct disk_queue *queue)
+struct disk_uring *__attribute__((cold)) disk_uring_new(struct disk_queue *queue)
 {
 	struct disk_uring *uring = calloc(1, sizeof(*uring));
 	struct io_uring_params params;
@@ -257,7 +257,7 @@ void disk_uring_run(struct disk_uring *uring)
 	}
 }
 
-void disk_uring_free(struct disk_uring *uring)
+void __attribute__((cold)) disk_uring_free(struct disk_uring *uring)
 {
 	struct io_uring_cqe *cqe;
 

@@ -66,7 +66,7 @@ static void evloop_on_wake(void *arg, uint32_t events)
 	evloop_run_tasks(loop);
 }
 
-int evloop_init(struct evloop *loop)
+int __attribute__((cold)) evloop_init(struct evloop *loop)
 {
 	int err;
 
@@ -278,7 +278,7 @@ static void evloop_on_call(void *arg)
 	pthread_mutex_unlock(&call->lock);
 }
 
-void evloop_call(struct evloop *loop, void (*fn)(void *arg), void *arg)
+void __attribute__((cold)) evloop_call(struct evloop *loop, void (*fn)(void *arg), void *arg)
 {
 	struct evloop_call call = {.fn = fn,
 				   .arg = arg,
@@ -299,7 +299,7 @@ void evloop_call(struct evloop *loop, void (*fn)(void *arg), void *arg)
 	pthread_cond_destroy(&call.cond);
 }
 
-void evloop_stop(struct evloop *loop)
+void __attribute__((cold)) evloop_stop(struct evloop *loop)
 {
 	if (!loop->running)
 		return;

@@ -201,8 +201,9 @@ static int vcpu_set_signal_mask(struct vcpu *vcpu)
 
 /* ---- life ---- */
 
-int vcpu_init(struct vcpu *vcpu, struct vm *vm, unsigned int index, unsigned int n_vcpus,
-	      const struct kvm_cpuid2 *cpuid, const struct vcpu_host *host)
+int __attribute__((cold))
+vcpu_init(struct vcpu *vcpu, struct vm *vm, unsigned int index, unsigned int n_vcpus,
+	  const struct kvm_cpuid2 *cpuid, const struct vcpu_host *host)
 {
 	int err;
 
@@ -231,7 +232,7 @@ int vcpu_init(struct vcpu *vcpu, struct vm *vm, unsigned int index, unsigned int
 	return err;
 }
 
-int vcpu_start(struct vcpu *vcpu, const struct thread_rights *rights)
+int __attribute__((cold)) vcpu_start(struct vcpu *vcpu, const struct thread_rights *rights)
 {
 	char name[16];
 	int err;
