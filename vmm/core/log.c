@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <pthread.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -34,13 +33,10 @@ void log_set_sink(log_sink_fn *sink, void *arg)
 	log_sink_arg = arg;
 }
 
-/* One line of it after the other; who holds it never waits. */
-static pthread_mutex_t log_stderr_lock = PTHREAD_MUTEX_INITIALIZER;
-
 /*
  * A guest can cause lines, and nobody may be reading them: a thread that serves it must not wait for that. What does
  * not fit is dropped. What poll() calls writable takes a line whole if it is a pipe, for a line is shorter than PIPE_BUF;
- * a terminal takes so much, and a newline only if nothing comes before it (devices/hostfd.c).
+ * a terminal takes so much, and a newline only if nothing comes before it (devices/hostfd.c); there lines of several threads may mix.
  */
 static void log_write(const char *text, size_t len, bool terminal)
 {
@@ -74,9 +70,7 @@ static void log_to_stderr(const char *line)
 		       terminal && !(t.c_oflag & OPOST) ? "\r" : "");
 	/* Nor may the thread be ended because nobody reads any more. */
 	sigpipe_hold(&old);
-	pthread_mutex_lock(&log_stderr_lock);
 	log_write(text, (size_t)len, terminal);
-	pthread_mutex_unlock(&log_stderr_lock);
 	sigpipe_release(&old);
 }
 
