@@ -3,6 +3,7 @@
 #   fact NAME VALUE                         about the machine, the programs and the command
 #   case CASE UNIT lower|higher TITLE       what is measured, and which is better
 #   run CASE ROUND PEER VALUE SPIN          one value; SPIN is the time of a fixed loop just before, 0 where that says nothing
+#   begin RUN ROUND PEER                    a run has begun; only while a group is measured
 #   fail RUN ROUND PEER WHY                 a run that gave no values
 #   missing PEER WHY                        a peer that is not measured at all
 #
@@ -43,7 +44,14 @@ add_run() {
 
 # describe CASE UNIT lower|higher TITLE
 describe() {
-	note case "$@"
+	has case "$@" || note case "$@"
+}
+
+# has KIND WORD... - an earlier machine, that hung, may have noted that
+has() {
+	local line
+	printf -v line '%s\t' "$@"
+	grep -qsxF -e "${line%?}" "$data/$group.tsv"
 }
 
 # ---- rounds ----
@@ -67,6 +75,8 @@ record() {
 one_run() {
 	local run=$1 peer=$2 spin=0 why=''
 	[ "${failed[$run $peer]-0}" -lt 3 ] || return 0
+	! has begin "$run" "$round" "$peer" || return 0
+	note begin "$run" "$round" "$peer"
 	if "${group}_measure" "$run" "$peer"; then
 		failed[$run $peer]=0
 	else
