@@ -162,21 +162,17 @@ static void vmmio_queue_write(struct virtio_regs *regs, uint64_t offset, uint32_
 
 	if (!queue)
 		return;
-	switch (offset) {
-	case VIRTIO_MMIO_QUEUE_NUM:
+	if (offset == VIRTIO_MMIO_QUEUE_NUM)
 		virtio_regs_set_queue_size(regs, queue, value);
-		break;
+	switch (offset & ~UINT64_C(4)) {
 	case VIRTIO_MMIO_QUEUE_DESC_LOW:
-	case VIRTIO_MMIO_QUEUE_DESC_HIGH:
-		virtio_regs_set_half(&queue->desc, offset == VIRTIO_MMIO_QUEUE_DESC_HIGH, value);
+		virtio_regs_set_half(&queue->desc, offset, value);
 		break;
 	case VIRTIO_MMIO_QUEUE_AVAIL_LOW:
-	case VIRTIO_MMIO_QUEUE_AVAIL_HIGH:
-		virtio_regs_set_half(&queue->avail, offset == VIRTIO_MMIO_QUEUE_AVAIL_HIGH, value);
+		virtio_regs_set_half(&queue->avail, offset, value);
 		break;
 	case VIRTIO_MMIO_QUEUE_USED_LOW:
-	case VIRTIO_MMIO_QUEUE_USED_HIGH:
-		virtio_regs_set_half(&queue->used, offset == VIRTIO_MMIO_QUEUE_USED_HIGH, value);
+		virtio_regs_set_half(&queue->used, offset, value);
 		break;
 	}
 }

@@ -79,15 +79,14 @@ static uint64_t vpci_queue_read(struct virtio_pci *vpci, uint64_t offset)
 		return q->enabled;
 	case VIRTIO_PCI_COMMON_Q_NOFF:
 		return vpci->regs.state.queue_select;
+	}
+	switch (offset & ~UINT64_C(4)) {
 	case VIRTIO_PCI_COMMON_Q_DESCLO:
-	case VIRTIO_PCI_COMMON_Q_DESCHI:
-		return virtio_regs_half(q->desc, offset == VIRTIO_PCI_COMMON_Q_DESCHI);
+		return virtio_regs_half(q->desc, offset);
 	case VIRTIO_PCI_COMMON_Q_AVAILLO:
-	case VIRTIO_PCI_COMMON_Q_AVAILHI:
-		return virtio_regs_half(q->avail, offset == VIRTIO_PCI_COMMON_Q_AVAILHI);
+		return virtio_regs_half(q->avail, offset);
 	case VIRTIO_PCI_COMMON_Q_USEDLO:
-	case VIRTIO_PCI_COMMON_Q_USEDHI:
-		return virtio_regs_half(q->used, offset == VIRTIO_PCI_COMMON_Q_USEDHI);
+		return virtio_regs_half(q->used, offset);
 	default:
 		return 0;
 	}
@@ -142,21 +141,20 @@ static void vpci_queue_write(struct virtio_pci *vpci, uint64_t offset, uint32_t 
 	switch (offset) {
 	case VIRTIO_PCI_COMMON_Q_SIZE:
 		virtio_regs_set_queue_size(&vpci->regs, q, value);
-		break;
+		return;
 	case VIRTIO_PCI_COMMON_Q_ENABLE:
 		q->enabled = value == 1;
-		break;
+		return;
+	}
+	switch (offset & ~UINT64_C(4)) {
 	case VIRTIO_PCI_COMMON_Q_DESCLO:
-	case VIRTIO_PCI_COMMON_Q_DESCHI:
-		virtio_regs_set_half(&q->desc, offset == VIRTIO_PCI_COMMON_Q_DESCHI, value);
+		virtio_regs_set_half(&q->desc, offset, value);
 		break;
 	case VIRTIO_PCI_COMMON_Q_AVAILLO:
-	case VIRTIO_PCI_COMMON_Q_AVAILHI:
-		virtio_regs_set_half(&q->avail, offset == VIRTIO_PCI_COMMON_Q_AVAILHI, value);
+		virtio_regs_set_half(&q->avail, offset, value);
 		break;
 	case VIRTIO_PCI_COMMON_Q_USEDLO:
-	case VIRTIO_PCI_COMMON_Q_USEDHI:
-		virtio_regs_set_half(&q->used, offset == VIRTIO_PCI_COMMON_Q_USEDHI, value);
+		virtio_regs_set_half(&q->used, offset, value);
 		break;
 	}
 }

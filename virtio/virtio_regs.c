@@ -13,14 +13,14 @@ uint32_t virtio_regs_device_features(const struct virtio_regs *regs)
 {
 	uint32_t select = regs->state.device_feature_select;
 
-	return select < 2 ? virtio_regs_half(regs->dev->features, select) : 0;
+	return select < 2 ? virtio_regs_half(regs->dev->features, 4 * select) : 0;
 }
 
 uint32_t virtio_regs_driver_features(const struct virtio_regs *regs)
 {
 	uint32_t select = regs->state.driver_feature_select;
 
-	return select < 2 ? virtio_regs_half(regs->state.driver_features, select) : 0;
+	return select < 2 ? virtio_regs_half(regs->state.driver_features, 4 * select) : 0;
 }
 
 void virtio_regs_write_features(struct virtio_regs *regs, uint32_t value)
@@ -29,7 +29,7 @@ void virtio_regs_write_features(struct virtio_regs *regs, uint32_t value)
 
 	/* 3.1.1: the set is fixed once the device has accepted it */
 	if (s->driver_feature_select < 2 && !(s->status & VIRTIO_CONFIG_S_FEATURES_OK))
-		virtio_regs_set_half(&s->driver_features, s->driver_feature_select, value);
+		virtio_regs_set_half(&s->driver_features, 4 * s->driver_feature_select, value);
 }
 
 static bool regs_features_acceptable(const struct virtio_regs *regs)

@@ -18,6 +18,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "virtio/virtio.h"
 
@@ -93,16 +94,13 @@ void virtio_regs_on_stopped(struct virtio_regs *regs);
 
 void virtio_regs_fini(struct virtio_regs *regs);
 
-/* A register of 64 bits that is accessed in halves. */
-static inline void virtio_regs_set_half(uint64_t *value, bool high, uint32_t half)
+/* A register of 64 bits that is accessed in halves, the upper one at offset 4. It is little endian, as is every host that vmm runs on. */
+static inline void virtio_regs_set_half(uint64_t *value, uint64_t offset, uint32_t half)
 {
-	if (high)
-		*value = (*value & 0xffffffff) | (uint64_t)half << 32;
-	else
-		*value = (*value & ~UINT64_C(0xffffffff)) | half;
+	memcpy((char *)value + (offset & 4), &half, sizeof(half));
 }
 
-static inline uint32_t virtio_regs_half(uint64_t value, bool high)
+static inline uint32_t virtio_regs_half(uint64_t value, uint64_t offset)
 {
-	return (uint32_t)(high ? value >> 32 : value);
+	return (uint32_t)(value >> 8 * (offset & 4));
 }
