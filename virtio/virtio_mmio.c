@@ -87,12 +87,6 @@ static void vmmio_cleared(void *arg)
 	vmmio_acknowledge(vmmio, UINT32_MAX);
 }
 
-static void vmmio_write_status(struct virtio_mmio *vmmio, uint32_t value)
-{
-	virtio_regs_write_status(&vmmio->regs, (uint8_t)value);
-	virtio_regs_await_reset(&vmmio->regs);
-}
-
 static void vmmio_on_needs_reset(void *arg)
 {
 	struct virtio_mmio *vmmio = arg;
@@ -147,13 +141,17 @@ static uint32_t vmmio_reg_read(struct virtio_mmio *vmmio, uint64_t offset)
 	}
 }
 
-/* Before DRIVER_OK a driver may take a queue back; afterwards only the reset does. */
+/* A driver may take a queue back at any time. After DRIVER_OK it cannot give one, not even one that it took: only the reset begins anew. */
 static void vmmio_write_ready(struct virtio_regs *regs, uint32_t value)
 {
 	struct virtq_config *queue = virtio_regs_queue(regs);
 
-	if (queue && !(regs->state.status & VIRTIO_CONFIG_S_DRIVER_OK) && value <= 1)
-		queue->enabled = value == 1;
+	if (!queue)
+		return;
+	if (value == 0)
+		virtio_regs_take_queue(regs, queue);
+	else if (value == 1 && !(regs->state.status & VIRTIO_CONFIG_S_DRIVER_OK))
+		queue->enabled = true;
 }
 
 static void vmmio_queue_write(struct virtio_regs *regs, uint64_t offset, uint32_t value)
@@ -181,8 +179,10 @@ static void vmmio_reg_write(struct virtio_mmio *vmmio, uint64_t offset, uint32_t
 {
 	struct virtio_regs *regs = &vmmio->regs;
 
-	if (regs->resetting)
+	/* What comes during another vCPU's reset is lost with the rest; while one takes a queue, it waits. */
+	if (regs->resetting && !regs->taken)
 		return;
+	virtio_regs_await_reset(regs);
 	switch (offset) {
 	case VIRTIO_MMIO_DEVICE_FEATURES_SEL:
 		regs->state.device_feature_select = value;
@@ -200,11 +200,12 @@ static void vmmio_reg_write(struct virtio_mmio *vmmio, uint64_t offset, uint32_t
 		vmmio_write_ready(regs, value);
 		break;
 	case VIRTIO_MMIO_STATUS:
-		vmmio_write_status(vmmio, value);
+		virtio_regs_write_status(regs, (uint8_t)value);
 		break;
 	default:
 		vmmio_queue_write(regs, offset, value);
 	}
+	virtio_regs_await_reset(regs);
 }
 
 uint64_t virtio_mmio_read(void *arg, uint64_t offset, unsigned int width)

@@ -50,6 +50,16 @@ static void regs_clear(struct virtio_regs *regs)
 	regs->ops->cleared(regs->arg);
 }
 
+/* The device has no queue any more. */
+static void regs_stopped(struct virtio_regs *regs)
+{
+	if (regs->taken)
+		regs->taken->enabled = false;
+	else
+		regs_clear(regs);
+	regs->taken = NULL;
+}
+
 static void regs_set_live(struct virtio_regs *regs, bool live)
 {
 	regs->live = live;
@@ -57,15 +67,28 @@ static void regs_set_live(struct virtio_regs *regs, bool live)
 	regs->ops->live_changed(regs->arg);
 }
 
-void virtio_regs_reset(struct virtio_regs *regs)
+/* What the device has to do for it ends in virtio_regs_on_stopped(). */
+static void regs_stop(struct virtio_regs *regs, struct virtq_config *taken)
 {
+	regs->taken = taken;
 	if (!regs->live) {
-		regs_clear(regs);
+		regs_stopped(regs);
 		return;
 	}
 	regs->resetting = true;
 	regs_set_live(regs, false);
 	virtio_device_stop(regs->dev);
+}
+
+void virtio_regs_reset(struct virtio_regs *regs)
+{
+	regs_stop(regs, NULL);
+}
+
+void virtio_regs_take_queue(struct virtio_regs *regs, struct virtq_config *queue)
+{
+	if (queue->enabled)
+		regs_stop(regs, queue);
 }
 
 void virtio_regs_await_reset(struct virtio_regs *regs)
@@ -184,7 +207,7 @@ void virtio_regs_on_stopped(struct virtio_regs *regs)
 {
 	pthread_mutex_lock(&regs->lock);
 	regs->resetting = false;
-	regs_clear(regs);
+	regs_stopped(regs);
 	pthread_cond_broadcast(&regs->reset_done);
 	pthread_mutex_unlock(&regs->lock);
 }

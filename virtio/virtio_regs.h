@@ -51,8 +51,10 @@ struct virtio_regs {
 	pthread_mutex_t lock;
 	/* under lock */
 	struct virtio_regs_state state;
-	bool live;		   /* DRIVER_OK was seen; the device has the queues */
-	bool resetting;		   /* from the driver's reset until the device has let go */
+	bool live;	/* DRIVER_OK was seen; the device has the queues */
+	bool resetting; /* from the driver's reset until the device has let go */
+	/* meanwhile: the queue that the driver takes back, if that is all it does */
+	struct virtq_config *taken;
 	pthread_cond_t reset_done; /* with lock */
 	/* any thread */
 	_Atomic bool listens;  /* copy of live */
@@ -71,7 +73,13 @@ void virtio_regs_write_features(struct virtio_regs *regs, uint32_t value);
 /* 0 begins the reset: it is complete once status reads 0. */
 void virtio_regs_write_status(struct virtio_regs *regs, uint8_t value);
 void virtio_regs_reset(struct virtio_regs *regs);
-/* Returns once a reset that has begun is complete, which takes no longer than the requests in flight. The lock is let go meanwhile. */
+/*
+ * The driver takes a queue back (4.2.2.2). One of a live device is enabled until the device has let go, as in a reset: of all
+ * its queues, which rest until the driver resets it. For a driver takes them one after the other, and then resets; none is
+ * known that goes on with the rest, and devices have queues that work for each other.
+ */
+void virtio_regs_take_queue(struct virtio_regs *regs, struct virtq_config *queue);
+/* Returns once a reset that has begun is complete, or a queue taken, which takes no longer than the requests in flight. The lock is let go meanwhile. */
 void virtio_regs_await_reset(struct virtio_regs *regs);
 
 /* The selected queue; NULL when there is none. */

@@ -131,7 +131,7 @@ START_TEST(test_queue_registers)
 	ck_assert_uint_eq(get(VIRTIO_MMIO_STATUS), S_DRIVER_OK);
 	ck_assert_uint_eq(fake.dev.queue[0].size, 16);
 	set(VIRTIO_MMIO_QUEUE_SEL, 0);
-	set(VIRTIO_MMIO_QUEUE_READY, 0);
+	set(VIRTIO_MMIO_QUEUE_READY, 2);
 	set(VIRTIO_MMIO_QUEUE_NUM, 8);
 	ck_assert_uint_eq(get(VIRTIO_MMIO_QUEUE_READY), 1);
 	ck_assert_uint_eq(vmmio.regs.state.queue[0].size, 16);
