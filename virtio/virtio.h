@@ -36,7 +36,7 @@ struct virtio_device_ops {
 	/* The queue's loop, before its first kick. True: others wait for kick_fd and serve the queue, until quiesce gets it
 	 * back from them; kick is not called for it. NULL: no queue is given away. */
 	bool (*delegate)(struct virtio_device *dev, unsigned int queue);
-	/* A vCPU thread. virtio_device_interrupt_fd(queue) may return something else from now on. NULL: nobody asks. */
+	/* A vCPU thread, also while no driver has the queue. virtio_device_interrupt_fd(queue) may return something else from now on. NULL: nobody asks. */
 	void (*interrupt_moved)(struct virtio_device *dev, unsigned int queue);
 	/* The queue's loop; under the queue's lock, if it is served inline. The driver kicked this queue, which is enabled.
 	 * Serve it, with a bound, or ask to be called again with virtio_device_rekick(). */

@@ -263,14 +263,14 @@ static int vpci_interrupt_fd(void *arg, unsigned int queue)
 		       atomic_load_explicit(&vpci->queue_vector[queue], memory_order_relaxed));
 }
 
-/* Which vector a queue has does not change while the device has the queue. */
+/* A queue may get another vector meanwhile: either this sees it, or whoever asks for its eventfd then sees what msix.c did before. */
 static void vpci_vector_moved(void *arg, unsigned int vector)
 {
 	struct virtio_pci *vpci = arg;
 	struct virtio_device *dev = vpci->regs.dev;
 
 	for (unsigned int i = 0; i < dev->n_queues && dev->ops->interrupt_moved; i++) {
-		if (atomic_load_explicit(&vpci->queue_vector[i], memory_order_relaxed) == vector)
+		if (atomic_load(&vpci->queue_vector[i]) == vector)
 			dev->ops->interrupt_moved(dev, i);
 	}
 }

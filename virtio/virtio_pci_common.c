@@ -49,7 +49,7 @@ static void vpci_set_vector(_Atomic uint16_t *live, uint16_t *reg, uint16_t vect
 {
 	/* 4.1.5.1.2.1: a vector that cannot be mapped reads back as NO_VECTOR */
 	*reg = vector < vpci->msix.n_vectors ? vector : VIRTIO_MSI_NO_VECTOR;
-	atomic_store_explicit(live, *reg, memory_order_relaxed);
+	atomic_store(live, *reg); /* pairs with the load in vpci_vector_moved() */
 }
 
 /* 4.1.4.3.1 and 2.4: state after reset. */
@@ -121,15 +121,20 @@ uint64_t virtio_pci_common_read(struct virtio_pci *vpci, uint64_t offset)
 	}
 }
 
-/* 4.1.4.3.2 has a queue enabled last, but the drivers of Windows and NetBSD choose its vector after that. */
+/*
+ * 4.1.4.3.2 has a queue enabled last, but the drivers of Windows and NetBSD choose its vector after that, and a driver may change or
+ * withdraw it at any time (4.1.5.1.2.1). An interrupt that is on its way may still take the old one.
+ */
 static void vpci_queue_set_vector(struct virtio_pci *vpci, uint16_t value)
 {
 	uint32_t queue = vpci->regs.state.queue_select;
+	struct virtio_device *dev = vpci->regs.dev;
 
-	if (virtio_regs_queue(&vpci->regs) &&
-	    !(vpci->regs.state.status & VIRTIO_CONFIG_S_DRIVER_OK))
-		vpci_set_vector(&vpci->queue_vector[queue], &vpci->vectors.queue[queue], value,
-				vpci);
+	if (!virtio_regs_queue(&vpci->regs))
+		return;
+	vpci_set_vector(&vpci->queue_vector[queue], &vpci->vectors.queue[queue], value, vpci);
+	if (dev->ops->interrupt_moved)
+		dev->ops->interrupt_moved(dev, queue);
 }
 
 static void vpci_queue_write(struct virtio_pci *vpci, uint64_t offset, uint32_t value)
@@ -198,9 +203,7 @@ void virtio_pci_common_write(struct virtio_pci *vpci, uint64_t offset, unsigned 
 		virtio_regs_write_features(&vpci->regs, value);
 		break;
 	case VIRTIO_PCI_COMMON_MSIX:
-		if (!(s->status & VIRTIO_CONFIG_S_DRIVER_OK))
-			vpci_set_vector(&vpci->config_vector, &vpci->vectors.config,
-					(uint16_t)value, vpci);
+		vpci_set_vector(&vpci->config_vector, &vpci->vectors.config, (uint16_t)value, vpci);
 		break;
 	case VIRTIO_PCI_COMMON_STATUS:
 		virtio_regs_write_status(&vpci->regs, (uint8_t)value);

@@ -289,6 +289,47 @@ START_TEST(test_no_vector_and_isr)
 }
 END_TEST
 
+static unsigned int serve_by(unsigned int queue, unsigned int vector)
+{
+	unsigned int before = atomic_load(&fix.signals[vector]);
+
+	fix_send(queue);
+	fix_kick(queue);
+	return atomic_load(&fix.signals[vector]) - before;
+}
+
+/* 4.1.5.1.2.1: while the device runs, a driver takes its vectors away and gives others; who holds a queue's eventfd hears of it. */
+START_TEST(test_vectors_change)
+{
+	struct virtio_device *dev = &fix.fake.dev;
+	unsigned int moves;
+
+	fix_go();
+	ck_assert_uint_eq(serve_by(1, 2), 1);
+	moves = fix.fake.moves[1];
+	fix_select(1);
+	fix_set_common(VIRTIO_PCI_COMMON_Q_MSIX, 2, VIRTIO_MSI_NO_VECTOR);
+	ck_assert_uint_eq(fix_common(VIRTIO_PCI_COMMON_Q_MSIX, 2), VIRTIO_MSI_NO_VECTOR);
+	ck_assert_uint_eq(fix.fake.moves[1], moves + 1);
+	ck_assert_int_eq(virtio_device_interrupt_fd(dev, 1), -1);
+	ck_assert_uint_eq(serve_by(1, 2), 0);
+	ck_assert_uint_eq(virtq_driver_n_used(&fix.drv[1]), 2);
+	fix_select(1);
+	fix_set_common(VIRTIO_PCI_COMMON_Q_MSIX, 2, 1); /* with queue 0 */
+	ck_assert_uint_eq(fix.fake.moves[1], moves + 2);
+	ck_assert_int_eq(virtio_device_interrupt_fd(dev, 1), FIX_FD + 1);
+	ck_assert_uint_eq(serve_by(1, 1), 1);
+	ck_assert_uint_eq(serve_by(0, 1), 1);
+	fix_set_common(VIRTIO_PCI_COMMON_MSIX, 2, VIRTIO_MSI_NO_VECTOR);
+	ck_assert_uint_eq(fix_common(VIRTIO_PCI_COMMON_MSIX, 2), VIRTIO_MSI_NO_VECTOR);
+	virtio_device_config_set(dev, 0, "T", 1);
+	ck_assert_uint_eq(fix.signals[0], 0);
+	fix_set_common(VIRTIO_PCI_COMMON_MSIX, 2, 0);
+	virtio_device_config_set(dev, 0, "t", 1);
+	ck_assert_uint_eq(fix.signals[0], 1);
+}
+END_TEST
+
 /* An interrupt of a masked vector waits in the pending bits, which the BAR shows. */
 START_TEST(test_masked)
 {
@@ -370,6 +411,7 @@ int main(void)
 	tcase_add_test(tc, test_shared_vector);
 	tcase_add_test(tc, test_no_vector_and_isr);
 	tcase_add_test(tc, test_config_changed_before);
+	tcase_add_test(tc, test_vectors_change);
 	tcase_add_test(tc, test_masked);
 	tcase_add_test(tc, test_interrupt_fd);
 	suite_add_tcase(s, tc);

@@ -37,12 +37,11 @@ static void msix_update_state(struct msix *msix, unsigned int vector)
 	uint32_t old;
 
 	if (deaf || msix->ops.route(msix->ops.arg, vector, e->address, e->data) < 0) {
-		atomic_fetch_or_explicit(&msix->state[vector], MSIX_STATE_DEAF,
-					 memory_order_relaxed);
+		atomic_fetch_or(&msix->state[vector], MSIX_STATE_DEAF);
 		return;
 	}
 	/* release: the route is there before a thread in msix_raise() sees the vector awake (acquire) */
-	old = atomic_exchange_explicit(&msix->state[vector], 0, memory_order_acq_rel);
+	old = atomic_exchange(&msix->state[vector], 0);
 	if (old & MSIX_STATE_PENDING)
 		msix->ops.signal(msix->ops.arg, vector);
 }
@@ -58,8 +57,8 @@ int msix_fd(struct msix *msix, unsigned int vector)
 {
 	if (vector >= msix->n_vectors || !msix->ops.fd)
 		return -1;
-	/* acquire: pairs with the release in msix_update_state(), as in msix_raise() */
-	if (atomic_load_explicit(&msix->state[vector], memory_order_acquire) & MSIX_STATE_DEAF)
+	/* As in msix_raise(); and in one order with what those who watch store before they ask and load when they are told. */
+	if (atomic_load(&msix->state[vector]) & MSIX_STATE_DEAF)
 		return -1;
 	return msix->ops.fd(msix->ops.arg, vector);
 }

@@ -91,7 +91,7 @@ static void try_zero(struct device *d, unsigned int queue)
 /* ---- after DRIVER_OK ---- */
 
 struct seen {
-	uint64_t size, desc, avail, used, enabled, vector;
+	uint64_t size, desc, avail, used, enabled;
 };
 
 static struct seen look(const struct device *d)
@@ -100,14 +100,13 @@ static struct seen look(const struct device *d)
 			     .desc = mem_read(d->regs + VIRTIO_PCI_COMMON_Q_DESCLO, 8),
 			     .avail = mem_read(d->regs + VIRTIO_PCI_COMMON_Q_AVAILLO, 8),
 			     .used = mem_read(d->regs + VIRTIO_PCI_COMMON_Q_USEDLO, 8),
-			     .enabled = mem_read(d->regs + VIRTIO_PCI_COMMON_Q_ENABLE, 2),
-			     .vector = mem_read(d->regs + VIRTIO_PCI_COMMON_Q_MSIX, 2)};
+			     .enabled = mem_read(d->regs + VIRTIO_PCI_COMMON_Q_ENABLE, 2)};
 }
 
 static bool same(const struct seen *a, const struct seen *b)
 {
 	return a->size == b->size && a->desc == b->desc && a->avail == b->avail &&
-	       a->used == b->used && a->enabled == b->enabled && a->vector == b->vector;
+	       a->used == b->used && a->enabled == b->enabled;
 }
 
 static void scribble_queue(const struct device *d)
