@@ -160,6 +160,7 @@ static void vmmio_queue_write(struct virtio_regs *regs, uint64_t offset, uint32_
 
 	if (!queue)
 		return;
+	/* Not to be read back: one that is no power of two is kept, and found at DRIVER_OK, or the driver would believe in it. */
 	if (offset == VIRTIO_MMIO_QUEUE_NUM)
 		virtio_regs_set_queue_size(regs, queue, value);
 	switch (offset & ~UINT64_C(4)) {

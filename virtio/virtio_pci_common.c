@@ -145,7 +145,9 @@ static void vpci_queue_write(struct virtio_pci *vpci, uint64_t offset, uint32_t 
 		return;
 	switch (offset) {
 	case VIRTIO_PCI_COMMON_Q_SIZE:
-		virtio_regs_set_queue_size(&vpci->regs, q, value);
+		/* 4.1.4.3.1: what the driver reads back is 0 or a power of two. */
+		if ((value & (value - 1)) == 0)
+			virtio_regs_set_queue_size(&vpci->regs, q, value);
 		return;
 	case VIRTIO_PCI_COMMON_Q_ENABLE:
 		q->enabled = value == 1;
