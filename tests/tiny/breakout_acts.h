@@ -252,6 +252,12 @@ static const struct act {
 	{NOBODY, "ioctl", SYS_ioctl, {-1, BLKZEROOUT, PTR(page)}},
 	{NOBODY, "unknown", 0x3fff, {0}},
 	/* What differs from an allowed call in one thing only. */
+	{WRITE, "openat", SYS_openat, {0, PTR("breakout"), O_WRONLY}},
+	{WRITE, "openat", SYS_openat, {0, PTR("breakout"), O_RDWR}},
+	{WRITE, "openat", SYS_openat, {0, PTR("breakout"), O_CREAT, 0600}},
+	{WRITE, "openat", SYS_openat, {0, PTR("breakout"), O_TRUNC}},
+	{NOBODY, "openat", SYS_openat, {AT_FDCWD, PTR("/tmp/breakout"), O_CREAT, 0600}},
+	{NOBODY, "openat", SYS_openat, {AT_FDCWD, PTR("/tmp/breakout"), O_TRUNC}},
 	{NOBODY, "socket", SYS_socket, {AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0}},
 };
 
