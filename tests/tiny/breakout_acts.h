@@ -67,6 +67,7 @@ static const struct act {
 	{NOBODY, "fork", SYS_fork, {0}},
 	{NOBODY, "vfork", SYS_vfork, {0}},
 	{NOBODY, "clone", SYS_clone, {SIGCHLD}},
+	{NOBODY, "clone", SYS_clone, {CLONE_VM | CLONE_SIGHAND | CLONE_THREAD | CLONE_NEWUSER}},
 	{NOBODY, "socket", SYS_socket, {AF_INET, SOCK_STREAM, 0}},
 	{NOBODY, "socket", SYS_socket, {AF_UNIX, SOCK_DGRAM, 0}},
 	{NOBODY, "socket", SYS_socket, {AF_NETLINK, SOCK_RAW, 0}},
@@ -259,6 +260,15 @@ static const struct act {
 	{NOBODY, "openat", SYS_openat, {AT_FDCWD, PTR("/tmp/breakout"), O_CREAT, 0600}},
 	{NOBODY, "openat", SYS_openat, {AT_FDCWD, PTR("/tmp/breakout"), O_TRUNC}},
 	{NOBODY, "socket", SYS_socket, {AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0}},
+	{NOBODY, "utimensat", SYS_utimensat, {AT_FDCWD, PTR("/tmp/breakout"), 0, 0}},
+	/* A thread has its handlers in common with others: without CLONE_SIGHAND the kernel makes none. */
+	{NOBODY, "clone", SYS_clone, {CLONE_THREAD | CLONE_PTRACE}},
+	{NOBODY, "clone", SYS_clone, {CLONE_THREAD | CLONE_NEWNS}},
+	{NOBODY, "clone", SYS_clone, {CLONE_THREAD | CLONE_NEWCGROUP}},
+	{NOBODY, "clone", SYS_clone, {CLONE_THREAD | CLONE_NEWUTS}},
+	{NOBODY, "clone", SYS_clone, {CLONE_THREAD | CLONE_NEWIPC}},
+	{NOBODY, "clone", SYS_clone, {CLONE_THREAD | CLONE_NEWPID}},
+	{NOBODY, "clone", SYS_clone, {CLONE_THREAD | CLONE_NEWNET}},
 };
 
 #define N_ACTS (sizeof(acts) / sizeof(acts[0]))
