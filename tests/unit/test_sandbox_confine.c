@@ -4,12 +4,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
-#include <linux/filter.h>
 #include <linux/landlock.h>
-#include <linux/seccomp.h>
 #include <sched.h>
 #include <signal.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +20,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tests/unit/confine_fixture.h"
 #include "tests/unit/skip.h"
 #include "vmm/core/kept_name.h"
 #include "vmm/core/log.h"
@@ -47,44 +45,6 @@ static void teardown(void)
 {
 	unlink(path);
 	rmdir(dir);
-}
-
-/* Runs fn in a child; what it returns is its status. */
-static int in_child(int (*fn)(void))
-{
-	pid_t pid = fork();
-	int status;
-
-	if (pid == 0)
-		_exit(fn());
-	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
-	ck_assert_msg(WIFEXITED(status), "signal %d", WTERMSIG(status));
-	return WEXITSTATUS(status);
-}
-
-#define EXPECT(condition)                                                                          \
-	do {                                                                                       \
-		if (!(condition)) {                                                                \
-			fprintf(stderr, "line %d: %s: errno %d\n", __LINE__, #condition, errno);   \
-			return 1;                                                                  \
-		}                                                                                  \
-	} while (0)
-
-static bool holds(const struct confine_result *result, const char *layer)
-{
-	return strstr(result->held, layer) != NULL;
-}
-
-#define OWNERS (1u << CAP_CHOWN | 1u << CAP_FOWNER | 1u << CAP_DAC_OVERRIDE)
-
-/* What the calling thread may do, of the first 32. */
-static struct __user_cap_data_struct rights(void)
-{
-	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-	struct __user_cap_data_struct caps[2] = {{0}};
-
-	syscall(SYS_capget, &header, caps);
-	return caps[0];
 }
 
 /* lacking: what the host's root has not, as in a container. */
@@ -244,20 +204,6 @@ START_TEST(test_connects)
 	ck_assert_int_eq(in_child(child_connects), 0);
 }
 END_TEST
-
-/* From now on every call of that number fails with EPERM. */
-static int forbid(unsigned int call)
-{
-	struct sock_filter code[] = {
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 0, 1),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
-	struct sock_fprog program = {.len = sizeof(code) / sizeof(code[0]), .filter = code};
-
-	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-	return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program);
-}
 
 /* The root cannot be exchanged at the last moment: names mean what they did, also those that begin in the working directory. */
 static int child_keeps_its_root(void)

@@ -1,0 +1,289 @@
+/* What of directories that are shared with a guest is left to a process that has given up all else; each in a child. */
+#include <check.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/landlock.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "tests/unit/confine_fixture.h"
+#include "tests/unit/run_suite.h"
+#include "tests/unit/skip.h"
+#include "vmm/sandbox/confine.h"
+
+#define CUT_OFF "without a way up"
+#define SAFE	((unsigned long)(ST_NOSUID | ST_NODEV | ST_NOEXEC))
+
+static char dir[] = "/tmp/trees.XXXXXX";
+
+/* All that there may be below it, with each directory after what it has. */
+static const char *const names[] = {
+	"read/file", "read/new",  "read/below",	   "none (deleted)", "read",
+	"write/new", "write/dir", "write/special", "write/file",     "write/below",
+	"write",     "none/file", "none",
+};
+
+static int in_dir(const char *name, char *path, size_t size)
+{
+	return snprintf(path, size, "%s/%s", dir, name);
+}
+
+static void make_dir(const char *name)
+{
+	char path[64];
+
+	in_dir(name, path, sizeof(path));
+	ck_assert_int_eq(mkdir(path, 0755), 0);
+}
+
+/* Nothing that could run. */
+static int make_file(const char *name)
+{
+	char path[64];
+	int fd;
+
+	in_dir(name, path, sizeof(path));
+	fd = open(path, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0755);
+	return fd < 0 || write(fd, "text", 4) != 4 || close(fd) < 0 ? -1 : 0;
+}
+
+static int open_dir(const char *name)
+{
+	char path[64];
+
+	in_dir(name, path, sizeof(path));
+	return open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+}
+
+static void setup(void)
+{
+	memcpy(&dir[sizeof(dir) - 7], "XXXXXX", 6);
+	ck_assert_ptr_nonnull(mkdtemp(dir));
+	make_dir("read");
+	make_dir("read/below");
+	make_dir("write");
+	make_dir("write/below");
+	make_dir("none");
+	ck_assert_int_eq(make_file("read/file") | make_file("write/file") | make_file("none/file"),
+			 0);
+}
+
+static void teardown(void)
+{
+	char path[64];
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		in_dir(names[i], path, sizeof(path));
+		remove(path);
+	}
+	rmdir(dir);
+}
+
+static struct confine_tree reads = {.read = true}, writes = {.read = true, .write = true}, neither;
+static struct confine_result result;
+
+/* Lets go of everything else. */
+static int confine_trees(void)
+{
+	static const struct confine_tree *const trees[] = {&reads, &writes, &neither};
+	struct confine_options options = {.trees = trees, .n_trees = 3};
+
+	reads.fd = open_dir("read");
+	writes.fd = open_dir("write");
+	neither.fd = open_dir("none");
+	EXPECT(reads.fd >= 0 && writes.fd >= 0 && neither.fd >= 0);
+	EXPECT(confine_process(&options, &result) == 0);
+	return 0;
+}
+
+static bool has_landlock(void)
+{
+	return syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION) > 0;
+}
+
+/* Linux 5.12 */
+static bool has_attributes(void)
+{
+	return syscall(SYS_mount_setattr, -1, "", 0, NULL, 0) == 0 || errno != ENOSYS;
+}
+
+static bool refused(int ret)
+{
+	return ret < 0 && (errno == EROFS || errno == EACCES);
+}
+
+/* What either layer keeps, alone or with the other. */
+static int read_one_is_only_read(void)
+{
+	EXPECT(openat(reads.fd, "file", O_RDONLY | O_CLOEXEC) >= 0);
+	EXPECT(refused(openat(reads.fd, "file", O_WRONLY | O_CLOEXEC)));
+	EXPECT(refused(openat(reads.fd, "file", O_RDWR | O_CLOEXEC)));
+	EXPECT(refused(openat(reads.fd, "new", O_CREAT | O_WRONLY | O_CLOEXEC, 0600)));
+	EXPECT(refused(mkdirat(reads.fd, "new", 0700)));
+	EXPECT(refused(unlinkat(reads.fd, "file", 0)));
+	EXPECT(openat(writes.fd, "file", O_RDWR | O_CLOEXEC) >= 0);
+	EXPECT(openat(writes.fd, "new", O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600) >= 0);
+	EXPECT(mkdirat(writes.fd, "dir", 0700) == 0);
+	EXPECT(mknodat(writes.fd, "dir/fifo", S_IFIFO | 0600, 0) == 0);
+	EXPECT(unlinkat(writes.fd, "dir/fifo", 0) == 0);
+	return 0;
+}
+
+static int child_has_both(void)
+{
+	EXPECT(confine_trees() == 0);
+	if (!holds(&result, "Landlock") && (!holds(&result, CUT_OFF) || !has_attributes()))
+		return 77;
+	return read_one_is_only_read();
+}
+
+START_TEST(test_reads_only)
+{
+	int status = in_child(child_has_both);
+
+	if (status == 77)
+		skip_note("that a tree is read only takes Landlock or Linux 5.12");
+	else
+		ck_assert_int_eq(status, 0);
+}
+END_TEST
+
+/* With mounts alone. */
+static int child_without_landlock(void)
+{
+	struct statvfs fs;
+
+	EXPECT(forbid(SYS_landlock_create_ruleset) == 0);
+	EXPECT(confine_trees() == 0);
+	EXPECT(!holds(&result, "Landlock"));
+	if (!holds(&result, CUT_OFF))
+		return 77;
+	EXPECT(openat(reads.fd, "file", O_WRONLY | O_CLOEXEC) < 0 && errno == EROFS);
+	EXPECT(fstatvfs(reads.fd, &fs) == 0);
+	EXPECT((fs.f_flag & (SAFE | ST_RDONLY)) == (SAFE | ST_RDONLY));
+	EXPECT(fstatvfs(writes.fd, &fs) == 0);
+	EXPECT((fs.f_flag & (SAFE | ST_RDONLY)) == SAFE);
+	return read_one_is_only_read();
+}
+
+START_TEST(test_mounts)
+{
+	int status = has_attributes() ? in_child(child_without_landlock) : 77;
+
+	if (status == 77)
+		skip_note("attributes of mounts take Linux 5.12, and a mount namespace");
+	else
+		ck_assert_int_eq(status, 0);
+}
+END_TEST
+
+/* With Landlock alone. */
+static int child_without_mounts(void)
+{
+	EXPECT(forbid(SYS_open_tree) == 0);
+	EXPECT(confine_trees() == 0);
+	EXPECT(!holds(&result, CUT_OFF) && holds(&result, "Landlock"));
+	EXPECT(openat(reads.fd, "file", O_WRONLY | O_CLOEXEC) < 0 && errno == EACCES);
+	EXPECT(openat(neither.fd, "file", O_RDONLY | O_CLOEXEC) < 0 && errno == EACCES);
+	/* It would be no program. */
+	EXPECT(syscall(SYS_execveat, reads.fd, "file", NULL, NULL, 0) < 0 && errno == EACCES);
+	EXPECT(syscall(SYS_execveat, writes.fd, "file", NULL, NULL, 0) < 0 && errno == EACCES);
+	/* Without it the first would be made, and the second refused with EPERM. */
+	EXPECT(mknodat(writes.fd, "special", S_IFCHR | 0600, makedev(0, 0)) < 0 && errno == EACCES);
+	EXPECT(mknodat(writes.fd, "special", S_IFBLK | 0600, makedev(7, 0)) < 0 && errno == EACCES);
+	return read_one_is_only_read();
+}
+
+START_TEST(test_landlock)
+{
+	if (has_landlock())
+		ck_assert_int_eq(in_child(child_without_mounts), 0);
+	else
+		skip_note("no Landlock here");
+}
+END_TEST
+
+/* A file system that others have mounted in a tree has no more rights than the tree. */
+static int child_with_mounts_below(void)
+{
+	static const char *const below[] = {"read/below", "write/below"};
+	struct statvfs fs;
+	char path[64];
+	int fd;
+
+	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+		return 77;
+	for (int i = 0; i < 2; i++) {
+		in_dir(below[i], path, sizeof(path));
+		EXPECT(mount("none", path, "tmpfs", 0, "size=64k") == 0);
+	}
+	EXPECT(make_file("read/below/file") == 0 && make_file("write/below/file") == 0);
+	EXPECT(forbid(SYS_landlock_create_ruleset) == 0);
+	EXPECT(confine_trees() == 0 && holds(&result, CUT_OFF));
+	EXPECT((fd = openat(reads.fd, "below/file", O_RDONLY | O_CLOEXEC)) >= 0);
+	EXPECT(fstatvfs(fd, &fs) == 0);
+	EXPECT((fs.f_flag & (SAFE | ST_RDONLY)) == (SAFE | ST_RDONLY));
+	EXPECT(openat(reads.fd, "below/file", O_WRONLY | O_CLOEXEC) < 0 && errno == EROFS);
+	EXPECT((fd = openat(writes.fd, "below/file", O_RDWR | O_CLOEXEC)) >= 0);
+	EXPECT(fstatvfs(fd, &fs) == 0);
+	EXPECT((fs.f_flag & (SAFE | ST_RDONLY)) == SAFE);
+	return 0;
+}
+
+START_TEST(test_mounts_below)
+{
+	int status = has_attributes() ? in_child(child_with_mounts_below) : 77;
+
+	if (status == 77)
+		skip_note("mounts in a tree take root rights, and Linux 5.12");
+	else
+		ck_assert_int_eq(status, 0);
+}
+END_TEST
+
+/* The name of a directory that is gone, as the kernel tells it, is another's. */
+static int child_finds_another(void)
+{
+	const struct confine_tree *const trees[] = {&reads};
+	struct confine_options options = {.trees = trees, .n_trees = 1};
+	struct stat before, after;
+
+	reads.fd = open_dir("none");
+	EXPECT(reads.fd >= 0 && fstat(reads.fd, &before) == 0);
+	EXPECT(unlinkat(reads.fd, "file", 0) == 0 && chdir(dir) == 0 && rmdir("none") == 0);
+	EXPECT(mkdir("none (deleted)", 0700) == 0);
+	EXPECT(confine_process(&options, &result) == 0);
+	EXPECT(!holds(&result, CUT_OFF));
+	EXPECT(!holds(&result, "namespaces") || strstr(result.missing, strerror(ESTALE)));
+	EXPECT(fstat(reads.fd, &after) == 0 && after.st_ino == before.st_ino);
+	return 0;
+}
+
+START_TEST(test_another_by_that_name)
+{
+	ck_assert_int_eq(in_child(child_finds_another), 0);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("trees");
+	TCase *tc = tcase_create("trees");
+
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_test(tc, test_reads_only);
+	tcase_add_test(tc, test_mounts);
+	tcase_add_test(tc, test_landlock);
+	tcase_add_test(tc, test_mounts_below);
+	tcase_add_test(tc, test_another_by_that_name);
+	suite_add_tcase(suite, tc);
+	return run_suite(suite);
+}
