@@ -273,6 +273,56 @@ START_TEST(test_another_by_that_name)
 }
 END_TEST
 
+static int read_mounts(char *text, size_t size)
+{
+	int fd = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
+	size_t len = 0;
+	ssize_t n;
+
+	if (fd < 0)
+		return -1;
+	while ((n = read(fd, &text[len], size - 1 - len)) > 0)
+		len += (size_t)n;
+	text[len] = '\0';
+	close(fd);
+	return n < 0 || len + 1 == size ? -1 : 0;
+}
+
+static int child_has_own_mounts(void)
+{
+	struct confine_options options = {.strict = false};
+
+	EXPECT(confine_process(&options, &result) == 0);
+	EXPECT(holds(&result, "an empty root"));
+	return 0;
+}
+
+/* The first is in a namespace of its own, whose mounts would tell the other's of what happens to them. */
+static int child_sees_its_childs(void)
+{
+	static char before[1 << 18], after[1 << 18];
+
+	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+		return 77;
+	EXPECT(mount(NULL, "/", NULL, MS_REC | MS_SHARED, NULL) == 0);
+	EXPECT(read_mounts(before, sizeof(before)) == 0);
+	EXPECT(in_child(child_has_own_mounts) == 0);
+	EXPECT(read_mounts(after, sizeof(after)) == 0);
+	EXPECT(strcmp(before, after) == 0);
+	return 0;
+}
+
+START_TEST(test_nobody_sees_its_mounts)
+{
+	int status = in_child(child_sees_its_childs);
+
+	if (status == 77)
+		skip_note("mounts that tell of each other take root rights");
+	else
+		ck_assert_int_eq(status, 0);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("trees");
@@ -284,6 +334,7 @@ int main(void)
 	tcase_add_test(tc, test_landlock);
 	tcase_add_test(tc, test_mounts_below);
 	tcase_add_test(tc, test_another_by_that_name);
+	tcase_add_test(tc, test_nobody_sees_its_mounts);
 	suite_add_tcase(suite, tc);
 	return run_suite(suite);
 }
