@@ -105,6 +105,9 @@ start_idle --sandbox off
 stop_idle
 
 if [ "$(id -u)" = 0 ]; then
+	# shellcheck disable=SC2034 # become() has its name
+	in_a_group=(setpriv --groups 4321 --)
+	become in_a_group
 	for who in nobody 12345 12345:54321; do
 		start_idle --user "$who"
 		case $who in
@@ -117,6 +120,7 @@ if [ "$(id -u)" = 0 ]; then
 		[ -z "$(status_of "$pid" Groups)" ] || fail "--user $who: has groups $(status_of "$pid" Groups)"
 		stop_idle
 	done
+	become caller
 fi
 
 # What the guest needs by name is told when it cannot be had, or when all other names can be had too.

@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <linux/capability.h>
 #include <linux/landlock.h>
 #include <sched.h>
@@ -238,7 +239,9 @@ static int child_changes_user(void)
 	struct confine_options options = {
 		.strict = false, .change_user = true, .uid = 12345, .gid = 54321};
 	struct confine_result result;
+	gid_t other_group = 4321;
 
+	EXPECT(setgroups(1, &other_group) == 0);
 	EXPECT(confine_process(&options, &result) == 0);
 	EXPECT(getuid() == 12345 && geteuid() == 12345 && getgid() == 54321);
 	EXPECT(getgroups(0, NULL) == 0);
