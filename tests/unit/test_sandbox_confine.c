@@ -142,6 +142,24 @@ START_TEST(root_keeps_its_rights_over_owners)
 }
 END_TEST
 
+/* So that there is room for more, unless the host has less. */
+static int lower_limit(__rlimit_resource_t which, rlim_t to)
+{
+	struct rlimit limit;
+
+	if (getrlimit(which, &limit) < 0)
+		return -1;
+	limit.rlim_cur = limit.rlim_max < to ? limit.rlim_max : to;
+	return setrlimit(which, &limit);
+}
+
+static bool is_at_limit(__rlimit_resource_t which)
+{
+	struct rlimit limit;
+
+	return getrlimit(which, &limit) == 0 && limit.rlim_cur == limit.rlim_max;
+}
+
 static int child_without_files(void)
 {
 	struct confine_options options = {.strict = false};
@@ -150,9 +168,11 @@ static int child_without_files(void)
 	struct confine_result result;
 	struct rlimit core;
 
+	EXPECT(lower_limit(RLIMIT_NOFILE, 64) == 0 && lower_limit(RLIMIT_MEMLOCK, 4096) == 0);
 	EXPECT(confine_process(&options, &result) == 0);
 	EXPECT(holds(&result, "no capabilities") && holds(&result, "limits"));
 	EXPECT(!holds(&result, "another user"));
+	EXPECT(is_at_limit(RLIMIT_NOFILE) && is_at_limit(RLIMIT_MEMLOCK));
 	if (holds(&result, "Landlock") || holds(&result, "an empty root"))
 		EXPECT(open("/etc/passwd", O_RDONLY) < 0);
 	if (holds(&result, "an empty root")) {
