@@ -172,6 +172,36 @@ START_TEST(readonly_is_never_written)
 }
 END_TEST
 
+/* Longer than what one call is given; what lies around it stays. */
+START_TEST(long_range_becomes_zeros)
+{
+	const uint64_t size = UINT64_C(600) << 20;
+	const uint64_t inside[] = {512, size / 2, size - 1024};
+	const uint64_t outside[] = {0, size - 512};
+	struct disk_range range = {.offset = 512, .len = size - 1024};
+	struct disk_io io = {.op = DISK_ZERO, .unmap = true, .ranges = &range, .n_ranges = 1};
+	uint8_t out[512], in[512], zero[512] = {0};
+	struct iovec iov = {out, 512}, back = {in, 512};
+
+	memset(out, 0x5a, sizeof(out));
+	open_disk((off_t)size, false);
+	for (size_t i = 0; i < 3; i++)
+		ck_assert_int_eq(disk_writev(&disk, &iov, 1, inside[i]), 0);
+	for (size_t i = 0; i < 2; i++)
+		ck_assert_int_eq(disk_writev(&disk, &iov, 1, outside[i]), 0);
+	ck_assert_int_eq(disk_execute(&disk, &io, NULL), 0);
+	for (size_t i = 0; i < 3; i++) {
+		ck_assert_int_eq(disk_readv(&disk, &back, 1, inside[i]), 0);
+		ck_assert_mem_eq(in, zero, 512);
+	}
+	for (size_t i = 0; i < 2; i++) {
+		ck_assert_int_eq(disk_readv(&disk, &back, 1, outside[i]), 0);
+		ck_assert_mem_eq(in, out, 512);
+	}
+	disk_close(&disk);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("virtio_disk_io");
@@ -185,6 +215,7 @@ int main(void)
 	tcase_add_test(transfer, file_cut_short_by_others);
 	tcase_add_test(transfer, host_refuses_in_the_middle);
 	tcase_add_test(transfer, readonly_is_never_written);
+	tcase_add_test(transfer, long_range_becomes_zeros);
 	suite_add_tcase(s, transfer);
 	return run(s);
 }
