@@ -1,66 +1,12 @@
-/* virtio/overlay: what is written is found, what is not shows the base, which stays as it is; and which files are refused. */
+/* virtio/overlay: what is written is found, what is not shows the base, which stays as it is. */
 #include <linux/falloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/resource.h>
 
-#include "tests/unit/image_fixture.h"
-#include "virtio/overlay.h"
-#include "virtio/overlay_bitmap.h"
+#include "tests/unit/disk_rw.h"
+#include "tests/unit/overlay_fixture.h"
 #include "virtio/overlay_file.h"
-
-#define SIZE (1u << 20)
-
-static unsigned char content[SIZE], model[SIZE], got[SIZE];
-static struct file_image base;
-static struct image *top;
-
-static void make_base(void)
-{
-	setup();
-	fill_pattern(content, SIZE, 1);
-	memcpy(model, content, SIZE);
-	make_file(base_path, content, SIZE);
-}
-
-static int try_open(bool kept)
-{
-	struct overlay_config config = {
-		.base = file_image_open(&base, base_path, 0),
-		.base_name = base_path,
-		.path = kept ? top_path : NULL,
-	};
-	int ret = overlay_open(&top, &config);
-
-	ck_assert(ret == 0 || (!top && base.closed));
-	return ret;
-}
-
-static void open_overlay(bool kept)
-{
-	ck_assert_int_eq(try_open(kept), 0);
-	ck_assert_uint_eq(n_lines, 0);
-	ck_assert_uint_eq(top->size, SIZE);
-	ck_assert(!top->readonly);
-}
-
-static void close_overlay(void)
-{
-	top->ops->close(top);
-	ck_assert(base.closed);
-}
-
-static void write_model(uint64_t offset, size_t len, uint32_t seed)
-{
-	fill_pattern(model + offset, len, seed);
-	ck_assert_int_eq(image_write(top, model + offset, len, offset), 0);
-}
-
-static void compare(void)
-{
-	ck_assert_int_eq(image_pread(top, got, SIZE, 0), 0);
-	ck_assert_mem_eq(got, model, SIZE);
-}
 
 static void compare_base(void)
 {
@@ -225,151 +171,6 @@ START_TEST(discard_gives_storage_back)
 }
 END_TEST
 
-/* ---- refusals ---- */
-
-static void refused(int err, const char *why)
-{
-	n_lines = 0;
-	ck_assert_int_eq(try_open(true), err);
-	ck_assert_uint_eq(n_lines, 1);
-	ck_assert_msg(strstr(line, why), "'%s' does not say '%s'", line, why);
-	n_lines = 0;
-}
-
-static void make_kept(void)
-{
-	open_overlay(true);
-	write_model(0, 4096, 6);
-	ck_assert_int_eq(image_flush(top), 0);
-	close_overlay();
-}
-
-START_TEST(changed_base_is_refused)
-{
-	struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {0}};
-	struct stat st;
-	int fd;
-
-	make_kept();
-	ck_assert_int_eq(stat(base_path, &st), 0);
-	times[1] = st.st_mtim;
-	times[1].tv_sec++;
-	ck_assert_int_eq(utimensat(AT_FDCWD, base_path, times, 0), 0);
-	refused(-ESTALE, "touch -d @");
-	times[1] = st.st_mtim;
-	ck_assert_int_eq(utimensat(AT_FDCWD, base_path, times, 0), 0);
-	open_overlay(true);
-	compare();
-	close_overlay();
-	/* the same times and another content */
-	fd = open(base_path, O_WRONLY | O_CLOEXEC);
-	ck_assert_int_eq(pwrite(fd, "x", 1, SIZE - 1), 1);
-	ck_assert_int_eq(futimens(fd, times), 0);
-	refused(-ESTALE, "was changed since");
-	ck_assert_int_eq(ftruncate(fd, SIZE + 512), 0);
-	refused(-ESTALE, "bytes");
-	close(fd);
-}
-END_TEST
-
-START_TEST(moved_base_is_accepted)
-{
-	char moved[160];
-
-	make_kept();
-	snprintf(moved, sizeof(moved), "%s.moved", base_path);
-	ck_assert_int_eq(rename(base_path, moved), 0);
-	strcpy(base_path, moved);
-	open_overlay(true);
-	compare();
-	close_overlay();
-}
-END_TEST
-
-START_TEST(used_overlay_is_refused)
-{
-	struct image *first;
-	struct file_image first_base;
-
-	open_overlay(true);
-	first = top;
-	first_base = base;
-	refused(-EBUSY, "in use");
-	ck_assert_ptr_eq(first_base.image.ops, &file_image_ops);
-	base = first_base; /* which the first one points to */
-	first->ops->close(first);
-	open_overlay(true);
-	close_overlay();
-}
-END_TEST
-
-START_TEST(other_files_are_refused)
-{
-	char none[4096] = {0};
-	struct stat st;
-
-	make_file(top_path, none, 0);
-	refused(-EINVAL, "not an overlay");
-	make_file(top_path, none, sizeof(none));
-	refused(-EINVAL, "not an overlay");
-	ck_assert_int_eq(stat(top_path, &st), 0);
-	ck_assert_int_eq(st.st_size, sizeof(none));
-	unlink(top_path);
-	ck_assert_int_eq(symlink("nowhere", top_path), 0);
-	refused(-EEXIST, "symbolic link");
-	unlink(top_path);
-	ck_assert_int_eq(mkfifo(top_path, 0600), 0);
-	refused(-EINVAL, "not a regular file");
-	unlink(top_path);
-	strcat(top_path, "/no/where");
-	refused(-ENOENT, "No such file");
-	*strstr(top_path, "/no/where") = '\0'; /* for the teardown */
-}
-END_TEST
-
-START_TEST(damaged_headers_are_refused)
-{
-	unsigned char byte;
-	int fd;
-
-	make_kept();
-	fd = open(top_path, O_RDWR | O_CLOEXEC);
-	for (off_t at = 0; at < (off_t)sizeof(struct overlay_header); at++) {
-		ck_assert_int_eq(pread(fd, &byte, 1, at), 1);
-		byte ^= 1 << at % 8;
-		ck_assert_int_eq(pwrite(fd, &byte, 1, at), 1);
-		refused(-EINVAL, "overlay");
-		byte ^= 1 << at % 8;
-		ck_assert_int_eq(pwrite(fd, &byte, 1, at), 1);
-	}
-	open_overlay(true);
-	compare();
-	close_overlay();
-	for (off_t size = 1; size <= SIZE; size *= 4) {
-		ck_assert_int_eq(ftruncate(fd, size), 0);
-		refused(-EINVAL, size < 4096 ? "not an overlay" : "");
-	}
-	close(fd);
-}
-END_TEST
-
-/* A bitmap full of anything is a bitmap: other data, but nothing worse. */
-START_TEST(any_bitmap_is_read)
-{
-	unsigned char junk[OVERLAY_BITMAP_PAGE];
-	int fd;
-
-	make_kept();
-	fd = open(top_path, O_RDWR | O_CLOEXEC);
-	fill_pattern(junk, sizeof(junk), 7);
-	ck_assert_int_eq(pwrite(fd, junk, sizeof(junk), OVERLAY_HEADER_SIZE), sizeof(junk));
-	close(fd);
-	open_overlay(true);
-	ck_assert_int_eq(image_pread(top, got, SIZE, 0), 0);
-	close_overlay();
-}
-END_TEST
-
 /* ---- full and huge ---- */
 
 START_TEST(full_disk_is_an_error)
@@ -491,12 +292,6 @@ int main(void)
 	tcase_add_test(tc, unflushed_changes_show_the_base);
 	tcase_add_test(tc, reads_are_split_where_sectors_differ);
 	tcase_add_test(tc, discard_gives_storage_back);
-	tcase_add_test(tc, changed_base_is_refused);
-	tcase_add_test(tc, moved_base_is_accepted);
-	tcase_add_test(tc, used_overlay_is_refused);
-	tcase_add_test(tc, other_files_are_refused);
-	tcase_add_test(tc, damaged_headers_are_refused);
-	tcase_add_test(tc, any_bitmap_is_read);
 	tcase_add_test(tc, full_disk_is_an_error);
 	tcase_add_test(tc, huge_disk_costs_what_is_written);
 	tcase_add_test(tc, threads_share_an_overlay);
