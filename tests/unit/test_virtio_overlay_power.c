@@ -130,15 +130,51 @@ static void flush(void)
 	memcpy(flushed, before, sizeof(before));
 }
 
-static void make_overlay(void)
-{
-	struct image_extent extent;
+/* The making of the file: the one that fsync() has made stable last, how many got a name as they were then, and how many names stayed. */
+static struct stat stable;
+static unsigned int n_stable_files, n_stable_names;
+static bool no_proc;
 
+int fsync(int fd)
+{
+	struct stat st;
+
+	ck_assert_int_eq(fstat(fd, &st), 0);
+	if (S_ISDIR(st.st_mode))
+		n_stable_names += access(top_path, F_OK) == 0;
+	else
+		stable = st;
+	return (int)syscall(SYS_fsync, fd);
+}
+
+int linkat(int from, const char *path, int to, const char *name, int flags)
+{
+	struct stat st;
+
+	if (no_proc && (flags & AT_SYMLINK_FOLLOW)) {
+		errno = ENOENT;
+		return -1;
+	}
+	ck_assert_int_eq(fstatat(from, path, &st, 0), 0);
+	n_stable_files += st.st_ino == stable.st_ino && st.st_size == stable.st_size &&
+			  st.st_size == FILE_SIZE;
+	return (int)syscall(SYS_linkat, from, path, to, name, flags);
+}
+
+static void make_base(void)
+{
 	setup();
 	snprintf(lost_path, sizeof(lost_path), "%s/lost", dir);
 	for (uint32_t s = 0; s < SECTORS; s++)
 		fill_sector(content + s * 512u, s, 0);
 	make_file(base_path, content, SIZE);
+}
+
+static void make_overlay(void)
+{
+	struct image_extent extent;
+
+	make_base();
 	top = open_top(&base, top_path);
 	ck_assert_int_eq(top->ops->map_write(top, 0, 512, &extent), 0);
 	ck_assert_int_eq(image_file_pread(extent.fd, durable, FILE_SIZE, 0), 0);
@@ -180,15 +216,29 @@ START_TEST(flush_without_new_sectors_is_one_sync)
 }
 END_TEST
 
+/* By a file without a name, and by a name of its own where that cannot be. */
+START_TEST(a_name_is_of_a_whole_file)
+{
+	no_proc = _i == 1;
+	top = open_top(&base, top_path);
+	ck_assert_uint_eq(n_stable_files, 1);
+	ck_assert_uint_eq(n_stable_names, 1);
+	top->ops->close(top);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("virtio/overlay power");
-	TCase *tc = tcase_create("power");
+	TCase *tc = tcase_create("power"), *made = tcase_create("made");
 
 	tcase_add_checked_fixture(tc, make_overlay, remove_overlay);
 	tcase_set_timeout(tc, 60);
 	tcase_add_loop_test(tc, flushed_sectors_survive, 0, 3);
 	tcase_add_test(tc, flush_without_new_sectors_is_one_sync);
 	suite_add_tcase(s, tc);
+	tcase_add_checked_fixture(made, make_base, teardown);
+	tcase_add_loop_test(made, a_name_is_of_a_whole_file, 0, 2);
+	suite_add_tcase(s, made);
 	return run(s);
 }
