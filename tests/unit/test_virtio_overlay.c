@@ -148,6 +148,52 @@ START_TEST(reads_are_split_where_sectors_differ)
 }
 END_TEST
 
+/* As a guest does it: in one call what lies in one place, and in parts what does not or is more than one call takes. */
+START_TEST(disk_finds_changes)
+{
+	struct iovec iov[512];
+	struct disk disk;
+
+	open_overlay(false);
+	disk = (struct disk){.image = top, .size = SIZE};
+	fill_pattern(model + 4096, 1024, 10);
+	iov[0] = (struct iovec){model + 4096, 1024};
+	ck_assert_int_eq(disk_writev(&disk, iov, 1, 4096), 0);
+	compare();
+	fill_pattern(model + 65536, sizeof(iov) / sizeof(iov[0]) * 512, 11);
+	for (size_t i = 0; i < sizeof(iov) / sizeof(iov[0]); i++)
+		iov[i] = (struct iovec){model + 65536 + i * 512, 512};
+	ck_assert_int_eq(disk_writev(&disk, iov, 512, 65536), 0);
+	compare();
+	memset(got, 0, SIZE);
+	iov[0] = (struct iovec){got, SIZE};
+	ck_assert_int_eq(disk_readv(&disk, iov, 1, 0), 0);
+	ck_assert_mem_eq(got, model, SIZE);
+	close_overlay();
+}
+END_TEST
+
+/* What the base has no file for. */
+START_TEST(disk_finds_zeros)
+{
+	struct overlay_config config = {.base_name = "zeros"};
+	struct iovec iov = {got, 4096};
+	struct disk disk;
+
+	config.base = file_image_open(&base, NULL, SIZE);
+	ck_assert_int_eq(overlay_open(&top, &config), 0);
+	disk = (struct disk){.image = top, .size = SIZE};
+	memset(model, 0, SIZE);
+	write_model(4096, 512, 12);
+	for (uint64_t at = 0; at < SIZE; at += 4096) {
+		memset(got, 0xee, 4096);
+		ck_assert_int_eq(disk_readv(&disk, &iov, 1, at), 0);
+		ck_assert_mem_eq(got, model + at, 4096);
+	}
+	close_overlay();
+}
+END_TEST
+
 START_TEST(discard_gives_storage_back)
 {
 	struct image_extent extent;
@@ -291,6 +337,8 @@ int main(void)
 	tcase_add_test(tc, few_descriptors);
 	tcase_add_test(tc, unflushed_changes_show_the_base);
 	tcase_add_test(tc, reads_are_split_where_sectors_differ);
+	tcase_add_test(tc, disk_finds_changes);
+	tcase_add_test(tc, disk_finds_zeros);
 	tcase_add_test(tc, discard_gives_storage_back);
 	tcase_add_test(tc, full_disk_is_an_error);
 	tcase_add_test(tc, huge_disk_costs_what_is_written);
