@@ -2,6 +2,7 @@
 #include <endian.h>
 #include <signal.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <linux/virtio_ids.h>
 
 #include "tests/unit/blk_fixture.h"
@@ -314,18 +315,41 @@ START_TEST(failed_flush)
 }
 END_TEST
 
+static unsigned int n_syncs;
+
+int fdatasync(int fd)
+{
+	n_syncs++;
+	return (int)syscall(SYS_fdatasync, fd);
+}
+
+static uint8_t do_zero(uint64_t sector)
+{
+	struct virtio_blk_discard_write_zeroes segment = {.sector = htole64(sector),
+							  .num_sectors = htole32(1)};
+
+	memcpy(at(fix.data, sizeof(segment)), &segment, sizeof(segment));
+	return request(VIRTIO_BLK_T_WRITE_ZEROES, 0, false, sizeof(segment), &plain);
+}
+
 /* 5.2.6.2: without the feature each write is stable when it completes, so it fails when it cannot be. */
 START_TEST(driver_without_flush)
 {
 	begin(0);
 	ck_assert(fix.blk.state.writethrough);
 	ck_assert_uint_eq(do_write(0, 512), VIRTIO_BLK_S_OK);
+	ck_assert_uint_eq(n_syncs, 1);
+	ck_assert_uint_eq(do_zero(1), VIRTIO_BLK_S_OK);
+	ck_assert_uint_eq(n_syncs, 2);
 	fix.disk.state.lost = true;
 	ck_assert_uint_eq(do_write(0, 512), VIRTIO_BLK_S_IOERR);
+	ck_assert_uint_eq(do_zero(1), VIRTIO_BLK_S_IOERR);
 	ck_assert_uint_eq(do_read(0, 512), VIRTIO_BLK_S_OK);
 	begin(BIT(VIRTIO_BLK_F_FLUSH));
 	ck_assert(!fix.blk.state.writethrough);
 	ck_assert_uint_eq(do_write(0, 512), VIRTIO_BLK_S_OK);
+	ck_assert_uint_eq(do_zero(1), VIRTIO_BLK_S_OK);
+	ck_assert_uint_eq(n_syncs, 2);
 }
 END_TEST
 
