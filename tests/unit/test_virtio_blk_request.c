@@ -319,6 +319,10 @@ START_TEST(ranges_lie_on_the_disk)
 	put_segment(0, 0, 1, 0);
 	put_segment(1, 100, 1, 0);
 	ck_assert_uint_eq(verdict(type, 0, 32, 0), VIRTIO_BLK_S_IOERR);
+	/* nor the one behind it */
+	put_segment(0, 100, 1, 0);
+	put_segment(1, 0, 1, 0);
+	ck_assert_uint_eq(verdict(type, 0, 32, 0), VIRTIO_BLK_S_IOERR);
 	/* as many sectors as we offer, and no more */
 	limits.size = UINT64_MAX - 511;
 	ck_assert_uint_eq(range_verdict(type, 1, BLK_REQUEST_MAX_SECTORS, 0), VIRTIO_BLK_S_OK);
@@ -364,6 +368,29 @@ START_TEST(flags_of_ranges)
 	put_segment(1, 1, 1, 0);
 	ck_assert_uint_eq(verdict(VIRTIO_BLK_T_WRITE_ZEROES, 0, 32, 0), VIRTIO_BLK_S_OK);
 	ck_assert(!req.unmap);
+	put_segment(0, 0, 1, 0);
+	put_segment(1, 1, 1, unmap);
+	ck_assert_uint_eq(verdict(VIRTIO_BLK_T_WRITE_ZEROES, 0, 32, 0), VIRTIO_BLK_S_OK);
+	ck_assert(!req.unmap);
+	put_segment(0, 0, 1, unmap);
+	ck_assert_uint_eq(verdict(VIRTIO_BLK_T_WRITE_ZEROES, 0, 32, 0), VIRTIO_BLK_S_OK);
+	ck_assert(req.unmap);
+}
+END_TEST
+
+/* What a limit counts: the bytes that the host may have to write. */
+START_TEST(bytes_of_requests)
+{
+	put_segment(0, 0, 3, 0);
+	put_segment(1, 50, 4, 0);
+	ck_assert_uint_eq(verdict(VIRTIO_BLK_T_WRITE_ZEROES, 0, 32, 0), VIRTIO_BLK_S_OK);
+	ck_assert_uint_eq(blk_request_bytes(&req), 7 * 512);
+	ck_assert_uint_eq(verdict(VIRTIO_BLK_T_DISCARD, 0, 32, 0), VIRTIO_BLK_S_OK);
+	ck_assert_uint_eq(blk_request_bytes(&req), 32);
+	ck_assert_uint_eq(verdict(VIRTIO_BLK_T_OUT, 0, 1024, 0), VIRTIO_BLK_S_OK);
+	ck_assert_uint_eq(blk_request_bytes(&req), 1024);
+	ck_assert_uint_eq(verdict(VIRTIO_BLK_T_IN, 0, 0, 1536), VIRTIO_BLK_S_OK);
+	ck_assert_uint_eq(blk_request_bytes(&req), 1536);
 }
 END_TEST
 
@@ -389,6 +416,7 @@ static Suite *blk_request_suite(void)
 	tcase_add_loop_test(tc, ranges_lie_on_the_disk, 0, 2);
 	tcase_add_loop_test(tc, ranges_of_wrong_size_or_number, 0, 2);
 	tcase_add_test(tc, flags_of_ranges);
+	tcase_add_test(tc, bytes_of_requests);
 	suite_add_tcase(s, tc);
 	return s;
 }
