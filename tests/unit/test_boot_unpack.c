@@ -308,6 +308,23 @@ START_TEST(leaves_absurd_kernels_alone)
 }
 END_TEST
 
+/* As many segments as there is room for, and one more. Those that are added are zeros. */
+START_TEST(leaves_many_segments_alone)
+{
+	unsigned int n = VMLINUX_MAX_SEGMENTS + (unsigned int)_i;
+
+	for (unsigned int i = N_SEGS; i < n; i++)
+		vm_phdrs[i] = (Elf64_Phdr){
+			.p_type = PT_LOAD, .p_paddr = 0x1210000 + i * 0x1000, .p_memsz = 0x1000};
+	vm_ehdr->e_phnum = (Elf64_Half)n;
+	fixture_pack(&packers[0]);
+	if (_i == 0)
+		fixture_expect_unpacked(fixture_boot_unpacked());
+	else
+		fixture_expect_plain(fixture_boot_unpacked());
+}
+END_TEST
+
 static const struct absurd harmless[] = {
 	{EHDR(e_shoff), 0},	     {EHDR(e_shoff), UINT64_MAX}, {EHDR(e_shoff), VM_SIZE},
 	{EHDR(e_shnum), UINT16_MAX}, {EHDR(e_shnum), 0},	  {EHDR(e_flags), UINT32_MAX},
@@ -414,6 +431,7 @@ int main(void)
 	tcase_add_loop_test(tc, leaves_damaged_payloads_alone, 0, N_PACKERS);
 	tcase_add_loop_test(tc, leaves_cut_payloads_alone, 0, N_PACKERS);
 	tcase_add_loop_test(tc, leaves_absurd_kernels_alone, 0, N(absurds));
+	tcase_add_loop_test(tc, leaves_many_segments_alone, 0, 2);
 	tcase_add_loop_test(tc, unpacks_harmless_oddities, 0, N(harmless));
 	tcase_add_loop_test(tc, leaves_what_is_no_kernel_alone, 0, N_PACKERS);
 	return fixture_run(suite);
