@@ -33,6 +33,7 @@ static void teardown(void)
 START_TEST(malformed_packets)
 {
 	struct virtio_vsock_hdr hdr;
+	unsigned int n = 0;
 	int fd;
 
 	/* an op that is none, a type that is none, more payload than there is: for a stream, and for no stream */
@@ -54,6 +55,8 @@ START_TEST(malformed_packets)
 			expect(VIRTIO_VSOCK_OP_RST, 5, 1000);
 			expect_nothing();
 			ck_assert_uint_eq(counts().conns, 0);
+			if (++n <= LOG_LIMIT_BURST)
+				ck_assert_uint_eq(n_lines, n);
 			if (open) {
 				expect_eof(fd);
 				close(fd);
@@ -267,6 +270,20 @@ START_TEST(broken_buffers)
 }
 END_TEST
 
+/* A packet that is sound, and room to write behind it. */
+START_TEST(writable_tx)
+{
+	struct virtio_vsock_hdr hdr = header(VIRTIO_VSOCK_OP_CREDIT_UPDATE, 5, 1000);
+	const struct virtq_piece pieces[] = {{TX_AT, sizeof(hdr), false}, {TX_AT + 4096, 16, true}};
+	int fd = guest_opens(listener, 5, 1000);
+
+	memcpy(device_at(TX_AT, sizeof(hdr)), &hdr, sizeof(hdr));
+	virtq_driver_send(&fix.drv[TX], pieces, 2);
+	device_kick(TX);
+	expect_recovery(TX, fd);
+}
+END_TEST
+
 START_TEST(reset_with_streams)
 {
 	uint32_t port;
@@ -372,6 +389,8 @@ START_TEST(bound)
 	send_op(VIRTIO_VSOCK_OP_REQUEST, 5, 3);
 	expect(VIRTIO_VSOCK_OP_RST, 5, 3);
 	fd = client("CONNECT 77\n");
+	expect_nothing(); /* the guest is not even asked */
+	ck_assert_uint_eq(counts().conns, 2);
 	expect_eof(fd);
 	close(fd);
 	send_op(VIRTIO_VSOCK_OP_RST, 5, 1);
@@ -458,6 +477,7 @@ int main(void)
 	tcase_add_loop_test(tc, broken_tx, 0, DEVICE_FAULTS);
 	tcase_add_loop_test(tc, broken_rx, 0, DEVICE_FAULTS);
 	tcase_add_loop_test(tc, broken_buffers, 0, 3);
+	tcase_add_test(tc, writable_tx);
 	tcase_add_test(tc, reset_with_streams);
 	tcase_add_test(tc, many);
 	tcase_add_test(tc, fair_turns);

@@ -96,6 +96,9 @@ START_TEST(one_connection_each)
 	expect(VIRTIO_VSOCK_OP_RESPONSE, 7000, 1000);
 	expect_refused(7000, 1001);
 	expect_refused(7002, 1002); /* there is no path */
+	/* which is nothing to the first */
+	send_data(7000, 1000, "still", 5);
+	expect_text(pair[0], "still");
 	/* nor a second one when the first has ended */
 	send_shutdown(7000, 1000, BOTH);
 	expect(VIRTIO_VSOCK_OP_RST, 7000, 1000);
