@@ -225,6 +225,7 @@ static const struct {
 	{"user,forward=tcp:1:2:3", "two ports, not 'tcp:1:2:3'"},
 	{"user,forward=tcp:0:2", "two ports, not 'tcp:0:2'"},
 	{"user,forward=tcp:1:65536", "two ports, not 'tcp:1:65536'"},
+	{"user,forward=tcp:65536:1", "two ports, not 'tcp:65536:1'"},
 	{"user,forward=sctp:1:2", "two ports, not 'sctp:1:2'"},
 	{"user,forward=", "two ports, not ''"},
 	{"tap=a,forward=tcp:1:2", "goes with user alone"},
