@@ -33,6 +33,23 @@ START_TEST(configuration)
 }
 END_TEST
 
+/* Which ops there are is said before a stream sees them. */
+START_TEST(known_ops)
+{
+	for (uint16_t op = 0; op < 16; op++) {
+		struct virtio_vsock_hdr hdr = header(op, 5, 1000);
+		struct iovec iov = {.iov_base = &hdr, .iov_len = sizeof(hdr)};
+		struct vsock_packet packet;
+		struct iov_cursor cur;
+		bool known = op >= VIRTIO_VSOCK_OP_REQUEST && op <= VIRTIO_VSOCK_OP_CREDIT_REQUEST;
+
+		iov_cursor_init(&cur, &iov, 1);
+		ck_assert_int_eq(vsock_packet_parse(&packet, &cur, CID),
+				 known ? VSOCK_PACKET_GOOD : VSOCK_PACKET_RESET);
+	}
+}
+END_TEST
+
 START_TEST(guest_to_host_and_back)
 {
 	int fd = guest_opens(listener, 5, 1000);
@@ -403,6 +420,7 @@ int main(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_set_timeout(tc, 30);
 	tcase_add_test(tc, configuration);
+	tcase_add_test(tc, known_ops);
 	tcase_add_test(tc, guest_to_host_and_back);
 	tcase_add_test(tc, host_to_guest);
 	tcase_add_test(tc, refusals);
