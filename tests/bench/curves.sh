@@ -1,10 +1,11 @@
 # What a start costs as the machine grows, as more start at once, and by the kernel's packing; counted. Sourced, not run.
+# (Over virtual CPUs: starts.sh.)
 # shellcheck shell=bash disable=SC2154,SC2034
 
 curves_prepare() {
-	local point sizes='256 512 1024 2048' counts='1 2 4 8' disk_counts='0 1 2 4 8' copies='1 4 16' flavour without_acpi=qemu kernels=$flavours
+	local point sizes='256 512 1024 2048' disk_counts='0 1 2 4 8' copies='1 4 16' flavour without_acpi=qemu kernels=$flavours
 	[ "$smallest" != small ] || without_acpi="qemu-noacpi"
-	[ -z "$quick" ] || sizes='256 1024' counts='1 4' disk_counts='' copies='' kernels=$smallest
+	[ -z "$quick" ] || sizes='256 1024' disk_counts='' copies='' kernels=$smallest
 	ways_of_kernel
 	curve memory 'guest memory, MiB' "$sizes" vmm kvmtool "$without_acpi"
 	curve disks 'disks' "$disk_counts" vmm kvmtool qemu
@@ -13,8 +14,6 @@ curves_prepare() {
 		describe "curve-kernel.$flavour" '10^9 instructions' lower "$(title_of "$flavour"), packed with $(codec "$flavour")"
 		add_run "curve-kernel.$flavour" vmm "${ways[@]}"
 	done
-	# At last, for these may hang where the clock counts, and take all the time that is left.
-	curve cpus 'virtual CPUs' "$counts" vmm kvmtool qemu
 	# Disks that nobody uses, all of one size.
 	for ((point = 0; point < 8; point++)); do
 		truncate -s 4M "$place/disk$point"
@@ -60,11 +59,10 @@ codec() {
 }
 
 curves_measure() {
-	local point=${1#*.} copies=1 disks=() memory=256 cpus=1 words=$default_words first seen ended used
+	local point=${1#*.} copies=1 disks=() memory=256 words=$default_words first seen ended used
 	local flavour=$smallest limit number
 	case $1 in
 	curve-memory.*) memory=$point ;;
-	curve-cpus.*) cpus=$point ;;
 	curve-disks.*) for ((number = 0; number < point; number++)); do disks+=("$place/disk$number"); done ;;
 	curve-starts.*) copies=$point ;;
 	curve-kernel.*) flavour=$point words+=' cryptomgr.notests' ;;

@@ -69,6 +69,7 @@ introduction() {
 			byte is when it can be read from the program's output, which is later than the guest's first instruction. `floor` is what the host's
 			kernel alone takes for that: a program that makes the fewest calls of KVM with which such a guest runs (`tests/bench/floor.c`).
 			A KVM that has no VT-x and AMD-V keeps 8 bytes for each page of the guest, which it makes zeros at the start.
+			Of several virtual CPUs all but the first wait until the end, so they cost what it takes to make them.
 		END
 		;;
 	load) echo 'The jobs of the two sections before this one, with a CPU for the guest and one for the program. Noisy: only ratios count.' ;;
@@ -164,11 +165,11 @@ bars() {
 	[ -z "$(rows "$4")" ] || rows "$4" | picture "$1" "$2" -v unit="$3" -f "$bench/svg_bars.awk"
 }
 
-# lines NAME TITLE LABEL
+# lines NAME TITLE LABEL UNIT
 lines() {
 	local points
 	points=$(awk -F '\t' -v OFS='\t' -v prefix="curve-$1." 'index($1, prefix) == 1 { print $2, substr($1, length(prefix) + 1), $12 }' "$summary")
-	[ -z "$points" ] || picture "curve-$1" "$2" -v unit='10^9 instructions from exec to exit' -v label="$3" \
+	[ -z "$points" ] || picture "curve-$1" "$2" -v unit="$4" -v label="$3" \
 		-f "$bench/svg_lines.awk" <<<"$points"
 }
 
@@ -179,10 +180,9 @@ pictures() {
 		bars boot-same 'Boot, one command line' '10^9 instructions from exec to exit' '[.]same$'
 		;;
 	curves)
-		lines memory 'Boot over memory' 'guest memory, MiB'
-		lines cpus 'Boot over virtual CPUs' 'virtual CPUs'
-		lines disks 'Boot over disks' 'disks'
-		lines starts 'Starts at once, each' 'machines started at once'
+		lines memory 'Boot over memory' 'guest memory, MiB' '10^9 instructions from exec to exit'
+		lines disks 'Boot over disks' 'disks' '10^9 instructions from exec to exit'
+		lines starts 'Starts at once, each' 'machines started at once' '10^9 instructions from exec to exit'
 		bars curve-kernel 'Boot by the packing of the kernel' '10^9 instructions from exec to exit' '^curve-kernel'
 		;;
 	disk) bars disk 'Disk' 'thousand instructions a request; less is better' . ;;
@@ -195,6 +195,7 @@ pictures() {
 	starts)
 		bars starts-ended 'exec to the end of the process' 'milliseconds, median' ended
 		bars starts-first "exec to the guest's first byte" 'milliseconds, median' first
+		lines cpus 'exec to the end of the process, over virtual CPUs' 'virtual CPUs' 'milliseconds, median'
 		;;
 	load)
 		bars load-disk 'Disk' 'microseconds a request, median; less is better' 'read|write|seq'

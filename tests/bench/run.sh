@@ -9,11 +9,12 @@
 #
 # GROUP is what to measure, all of it without one; what is not measured keeps its earlier results:
 #     boot    from exec to exit, counted instructions, by kernel
-#     curves  the same over memory, virtual CPUs, disks, starts at once, and the kernel's packing
+#     curves  the same over memory, disks, starts at once, and the kernel's packing
 #     disk    a disk under load, counted instructions
 #     net     a network card under load, counted instructions
 #     share   a shared directory under load, counted instructions
-#     starts  start and end of a guest of a few instructions, in time, on this machine's /dev/kvm whatever its kind
+#     starts  start and end of a guest of a few instructions, by memory and virtual CPUs, in time, on this machine's /dev/kvm
+#             whatever its kind
 #     load    disk and network card, in time, with two CPUs
 #
 # Counted groups run in the lab (tests/lab/run.sh --icount), load where KVM is real, in the lab if it is not here. A group that
