@@ -5,7 +5,6 @@
 #include <limits.h>
 #include <poll.h>
 #include <stdio.h>
-#include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -13,7 +12,8 @@
 
 /*
  * What poll() calls writable takes so much without waiting: a pipe PIPE_BUF; a pty, whose buffer grows in steps of
- * 256 bytes, this, and a serial terminal more. A newline, which becomes two bytes, asks for room anew: one after other bytes may wait.
+ * 256 bytes, takes this much, and a serial terminal more. But what a terminal may make other bytes of (newline, return and tab) asks
+ * for room anew, and a write that has bytes before it may wait.
  */
 #define TTY_CHUNK 64
 
@@ -77,14 +77,11 @@ static int hostfd_poll(const struct hostfd *host, short events)
 
 static size_t hostfd_tty_chunk(const char *buf, size_t len)
 {
-	const char *newline;
+	size_t n = 0;
 
-	if (len > TTY_CHUNK)
-		len = TTY_CHUNK;
-	newline = memchr(buf, '\n', len);
-	if (!newline)
-		return len;
-	return newline == buf ? 1 : (size_t)(newline - buf);
+	while (n < len && n < TTY_CHUNK && buf[n] != '\n' && buf[n] != '\r' && buf[n] != '\t')
+		n++;
+	return n > 0 ? n : 1;
 }
 
 /* Other names of EAGAIN, and interrupted calls, are all "later". */

@@ -33,7 +33,8 @@ START_TEST(test_descriptor_kinds)
 	ck_assert_int_eq(host.kind, HOSTFD_POLLED_TTY);
 	ck_assert(host.tty);
 	ck_assert_int_eq(hostfd_read(&host, rig.got, 100), -EAGAIN);
-	ck_assert_int_eq(hostfd_write(&host, rig.data, 1000), 64);
+	memset(rig.got, 'x', 1000);
+	ck_assert_int_eq(hostfd_write(&host, rig.got, 1000), 64);
 	hostfd_close(&host);
 	ck_assert_int_eq(hostfd_open(&host, slave, O_RDONLY), 0);
 	ck_assert_int_eq(host.kind, HOSTFD_PLAIN);
@@ -41,12 +42,13 @@ START_TEST(test_descriptor_kinds)
 }
 END_TEST
 
-/* One whose terminal cannot be opened again; nobody reads. A newline takes room of its own, so lines of any length. */
+/* One whose terminal cannot be opened again; nobody reads. A newline or a tab takes room of its own, so lines of any length. */
 START_TEST(test_terminal_that_is_full)
 {
 	struct hostfd host = {.kind = HOSTFD_POLLED_TTY, .tty = true};
 	struct termios mode;
 	char line[64];
+	size_t plain = 10 + (size_t)_i / 2;
 	int master;
 	bool more;
 
@@ -55,11 +57,11 @@ START_TEST(test_terminal_that_is_full)
 	mode.c_oflag |= OPOST | ONLCR;
 	ck_assert_int_eq(tcsetattr(host.fd, TCSANOW, &mode), 0);
 	memset(line, 'x', sizeof(line));
-	line[10 + _i] = '\n';
-	ck_assert_int_eq(hostfd_write(&host, line, 11 + (size_t)_i), 10 + _i);
+	line[plain] = _i % 2 ? '\n' : '\t';
+	ck_assert_int_eq(hostfd_write(&host, line, sizeof(line)), plain);
 	do
-		more = hostfd_write(&host, line, 11 + (size_t)_i) > 0 &&
-		       hostfd_write(&host, line + 10 + _i, 1) > 0;
+		more = hostfd_write(&host, line, sizeof(line)) > 0 &&
+		       hostfd_write(&host, line + plain, 1) > 0;
 	while (more);
 	ck_assert_int_eq(hostfd_write(&host, "x", 1), -EAGAIN);
 }
@@ -74,7 +76,7 @@ int main(void)
 
 	suite_add_tcase(suite, tc);
 	tcase_add_test(tc, test_descriptor_kinds);
-	tcase_add_loop_test(tc, test_terminal_that_is_full, 0, 40);
+	tcase_add_loop_test(tc, test_terminal_that_is_full, 0, 80);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_NORMAL);
 	failed = srunner_ntests_failed(runner);
