@@ -79,7 +79,7 @@ static void vhost_net_on_call(void *arg, uint32_t events)
 }
 
 /*
- * Under the lock. A vector may be masked between the question and the answer's use; then the transport calls
+ * Under the lock. A vector may be masked or exchanged between the question and the answer's use; then the transport calls
  * vhost_net_interrupt_moved() after that, which waits for the lock and asks again.
  */
 static int vhost_net_point(struct vhost_net *v, struct vhost_net_queue *q)

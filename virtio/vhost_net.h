@@ -68,7 +68,7 @@ struct vhost_net {
 	struct evloop_fd error;
 	/* immutable from start to stop */
 	unsigned int pairs; /* that the kernel may serve; 0: none */
-	/* Taken under msix.lock; held while the kernel is told something. */
+	/* Taken under msix.lock or virtio_regs.lock; held while the kernel is told something. */
 	pthread_mutex_t lock;
 	bool halted; /* from halt to the next start */
 	struct vhost_net_queue queue[2 * NET_MAX_PAIRS];

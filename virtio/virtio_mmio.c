@@ -181,7 +181,7 @@ static void vmmio_reg_write(struct virtio_mmio *vmmio, uint64_t offset, uint32_t
 	struct virtio_regs *regs = &vmmio->regs;
 
 	/* What comes during another vCPU's reset is lost with the rest; while one takes a queue, it waits. */
-	if (regs->resetting && !regs->taken)
+	if (regs->resetting && !regs->taking)
 		return;
 	virtio_regs_await_reset(regs);
 	switch (offset) {

@@ -13,7 +13,7 @@
  * The reset. Drivers of this transport do not read the status back before they free their rings (4.2.3.1.1 does not ask
  * them to), so the write of 0 returns only when the device has let go: with PCI's writes during a
  * reset the one place where a vCPU waits for a device, and for no longer than the requests in flight take. So does a write
- * of 0 to QueueReady of a queue in use, which ends as a reset does, of all queues, but that the driver's registers stay
+ * of 0 to QueueReady of a queue in use: the device lets go of all its queues, as in a reset, and the other registers stay
  * (virtio_regs_take_queue()).
  *
  * Threads: registers are accessed on vCPU threads under the lock of regs. The device calls back from its loops. Lock order:

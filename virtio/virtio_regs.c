@@ -53,11 +53,13 @@ static void regs_clear(struct virtio_regs *regs)
 /* The device has no queue any more. */
 static void regs_stopped(struct virtio_regs *regs)
 {
-	if (regs->taken)
-		regs->taken->enabled = false;
-	else
+	if (!regs->taking) {
 		regs_clear(regs);
-	regs->taken = NULL;
+		return;
+	}
+	regs->taking = false;
+	for (unsigned int i = 0; i < regs->dev->n_queues; i++)
+		regs->state.queue[i].enabled = false;
 }
 
 static void regs_set_live(struct virtio_regs *regs, bool live)
@@ -68,9 +70,9 @@ static void regs_set_live(struct virtio_regs *regs, bool live)
 }
 
 /* What the device has to do for it ends in virtio_regs_on_stopped(). */
-static void regs_stop(struct virtio_regs *regs, struct virtq_config *taken)
+static void regs_stop(struct virtio_regs *regs, bool taking)
 {
-	regs->taken = taken;
+	regs->taking = taking;
 	if (!regs->live) {
 		regs_stopped(regs);
 		return;
@@ -82,13 +84,15 @@ static void regs_stop(struct virtio_regs *regs, struct virtq_config *taken)
 
 void virtio_regs_reset(struct virtio_regs *regs)
 {
-	regs_stop(regs, NULL);
+	regs_stop(regs, false);
 }
 
 void virtio_regs_take_queue(struct virtio_regs *regs, struct virtq_config *queue)
 {
-	if (queue->enabled)
-		regs_stop(regs, queue);
+	if (!regs->live)
+		queue->enabled = false;
+	else if (queue->enabled)
+		regs_stop(regs, true);
 }
 
 void virtio_regs_await_reset(struct virtio_regs *regs)

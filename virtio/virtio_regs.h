@@ -51,10 +51,9 @@ struct virtio_regs {
 	pthread_mutex_t lock;
 	/* under lock */
 	struct virtio_regs_state state;
-	bool live;	/* DRIVER_OK was seen; the device has the queues */
-	bool resetting; /* from the driver's reset until the device has let go */
-	/* meanwhile: the queue that the driver takes back, if that is all it does */
-	struct virtq_config *taken;
+	bool live;		   /* DRIVER_OK was seen; the device has the queues */
+	bool resetting;		   /* from the driver's reset until the device has let go */
+	bool taking;		   /* that is no reset: the driver takes a queue back */
 	pthread_cond_t reset_done; /* with lock */
 	/* any thread */
 	_Atomic bool listens;  /* copy of live */
@@ -74,9 +73,9 @@ void virtio_regs_write_features(struct virtio_regs *regs, uint32_t value);
 void virtio_regs_write_status(struct virtio_regs *regs, uint8_t value);
 void virtio_regs_reset(struct virtio_regs *regs);
 /*
- * The driver takes a queue back (4.2.2.2). One of a live device is enabled until the device has let go, as in a reset: of all
- * its queues, which rest until the driver resets it. For a driver takes them one after the other, and then resets; none is
- * known that goes on with the rest, and devices have queues that work for each other.
+ * The driver takes a queue back (4.2.2.2). One of a live device is enabled until the device has let go, as in a reset. It lets go of
+ * all its queues, and none is enabled until the driver has reset it: a driver takes them one after the other, and then resets;
+ * none is known that goes on with the rest, and devices have queues that work for each other.
  */
 void virtio_regs_take_queue(struct virtio_regs *regs, struct virtq_config *queue);
 /* Returns once a reset that has begun is complete, or a queue taken, which takes no longer than the requests in flight. The lock is let go meanwhile. */

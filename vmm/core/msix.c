@@ -57,7 +57,10 @@ int msix_fd(struct msix *msix, unsigned int vector)
 {
 	if (vector >= msix->n_vectors || !msix->ops.fd)
 		return -1;
-	/* As in msix_raise(); and in one order with what those who watch store before they ask and load when they are told. */
+	/*
+	 * As in msix_raise(). And who changes a queue's vector stores that and then loads this, while msix_update_state() stores this
+	 * and who watches then loads the vector: one of both sees what the other did.
+	 */
 	if (atomic_load(&msix->state[vector]) & MSIX_STATE_DEAF)
 		return -1;
 	return msix->ops.fd(msix->ops.arg, vector);
