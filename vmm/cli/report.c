@@ -123,7 +123,7 @@ static bool report_lock(bool wait)
 	return pthread_mutex_timedlock(&report_terminal.lock, &until) == 0;
 }
 
-/* In one piece, which a pipe takes whole up to its page. */
+/* In one piece, which a pipe takes whole up to its page; but for a terminal and who must not wait (report_write()). */
 static void report_line(const char *line, bool wait)
 {
 	struct termios mode;
