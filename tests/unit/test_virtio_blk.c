@@ -336,6 +336,7 @@ static uint8_t do_zero(uint64_t sector)
 START_TEST(driver_without_flush)
 {
 	begin(0);
+	n_syncs = 0;
 	ck_assert(fix.blk.state.writethrough);
 	ck_assert_uint_eq(do_write(0, 512), VIRTIO_BLK_S_OK);
 	ck_assert_uint_eq(n_syncs, 1);

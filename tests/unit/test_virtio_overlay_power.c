@@ -220,6 +220,7 @@ END_TEST
 START_TEST(a_name_is_of_a_whole_file)
 {
 	no_proc = _i == 1;
+	n_stable_files = n_stable_names = 0;
 	top = open_top(&base, top_path);
 	ck_assert_uint_eq(n_stable_files, 1);
 	ck_assert_uint_eq(n_stable_names, 1);
