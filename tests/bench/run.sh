@@ -204,34 +204,39 @@ measure() {
 # run_group ROUNDS - a machine whose clock counts may hang for ever at what it runs (tests/lab/run.sh says why): another one then
 # goes on with what comes after that.
 run_group() {
-	local status hung end=$((SECONDS + limit))
+	local status last end=$((SECONDS + limit)) longest=$((60 + 15 * patience))
 	while :; do
 		status=0
 		where_is "$group" $((end - SECONDS))
-		BENCH_BUILD=$build BENCH_STAGE=$stage BENCH_DATA=$data BENCH_FLAVOURS=$flavours BENCH_QUICK=$quick \
-			BENCH_COUNTED=$counted "${runner[@]}" "$bench/inside.sh" "$group" "$1" </dev/null &
+		local -x BENCH_BUILD=$build BENCH_STAGE=$stage BENCH_DATA=$data BENCH_FLAVOURS=$flavours BENCH_QUICK=$quick \
+			BENCH_COUNTED=$counted
+		if [ -z "$counted" ]; then
+			"${runner[@]}" "$bench/inside.sh" "$group" "$1" </dev/null
+			return
+		fi
+		"${runner[@]}" "$bench/inside.sh" "$group" "$1" </dev/null &
 		child=$!
-		if [ -z "$counted" ] || moves_on; then
+		if moves_on "$longest"; then
 			wait "$child" || status=$?
 			child=''
 			return $status
 		fi
 		end_child
-		hung=$(sed -n 's/^begin\t//p' "$data/$group.tsv" | tail -n 1)
-		[ -z "$hung" ] || note fail "$hung" 'the emulated machine hung'
+		last=$(grep -E '^(begin|run|fail)' "$data/$group.tsv" | tail -n 1)
+		[[ $last != begin* ]] || note fail "${last#*$'\t'}" "nothing for $longest s; this or the emulated machine hung"
 		[ $((end - SECONDS)) -gt 30 ] || return 124
 	done
 }
 
-# moves_on - until $child has ended; not where it has no new results for longer than any run takes
+# moves_on SECONDS - until $child has ended; not where nothing new came from it for so long
 moves_on() {
-	local size before='' since=$SECONDS longest=$((60 + 15 * patience))
+	local size before='' since=$SECONDS
 	while kill -0 "$child" 2>/dev/null; do
 		sleep 1
 		size=$(stat -c %s "$data/$group.tsv" 2>/dev/null || true)
 		[ "$size" = "$before" ] || since=$SECONDS
 		before=$size
-		[ -z "$size" ] || [ $((SECONDS - since)) -lt $longest ] || return 1
+		[ -z "$size" ] || [ $((SECONDS - since)) -lt "$1" ] || return 1
 	done
 }
 
