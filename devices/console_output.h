@@ -4,8 +4,8 @@
  * A vCPU appends bytes under a short lock and makes no system call but to wake the loop: for the first byte in
  * an empty ring, and when a burst has gathered. The loop writes bursts: at once when CONSOLE_OUTPUT_BURST bytes wait,
  * else CONSOLE_OUTPUT_DELAY after the first, so that a line or a screen costs one write. Neither thread ever
- * blocks, but for the loop when the descriptor is a regular file whose storage does. A reader that stops leaves the ring full; then room() is false, and ready() is called when half of
- * the ring is free again.
+ * blocks, but for the loop when the descriptor is a regular file whose storage does. A reader that stops leaves the
+ * ring full; then room() is false, and ready() is called when half of the ring is free again.
  *
  * A reader that is gone, or a descriptor that fails (full disk), is reported by one line in the log; output is discarded
  * from then on and the VM lives.

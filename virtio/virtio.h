@@ -6,8 +6,8 @@
  * device. A device has a loop for what concerns all of it, and each queue has a loop that serves it, often the same; from
  * start to stop a queue belongs to its loop's thread alone, but for those that a vCPU which kicks may serve itself
  * (serve_inline). A reset is asynchronous: the driver reads status 0 only after the device has let go of its queues (2.1.2, 4.1.4.3.1),
- * and no vCPU waits for disk or network, but for one that resets a device or takes a queue back on MMIO, or on PCI writes on before the reset is over
- * (see virtio_mmio.h and virtio_pci.h).
+ * and no vCPU waits for disk or network, but for one that resets a device or takes a queue back on MMIO, or on PCI writes on before
+ * the reset is over (see virtio_mmio.h and virtio_pci.h).
  *
  * Life: the device's own init calls virtio_device_init(); then the transport's init attaches to it; fini in the
  * opposite order, after the loop was stopped.

@@ -53,7 +53,7 @@ struct virtio_regs {
 	struct virtio_regs_state state;
 	bool live;		   /* DRIVER_OK was seen; the device has the queues */
 	bool resetting;		   /* from the driver's reset until the device has let go */
-	bool taking;		   /* that is no reset: the driver takes a queue back */
+	bool taking;		   /* meanwhile: it is no reset, the driver takes a queue back */
 	pthread_cond_t reset_done; /* with lock */
 	/* any thread */
 	_Atomic bool listens;  /* copy of live */

@@ -3,8 +3,9 @@
  * them run, machine_gdb_points.c has breakpoints and memory.
  *
  * The thread vmm-gdb waits for the debugger's packets and for vCPUs that have stopped (KVM_EXIT_DEBUG). It does its system calls on
- * the vCPUs while all are paused (vcpu_pause.h); a vCPU's thread reads its own place and whether there is a breakpoint, and tells it. So a guest's own breakpoints, which have to be
- * told from the debugger's, pause the machine for a moment; they come to us while there is a breakpoint of the debugger or a step.
+ * the vCPUs while all are paused (vcpu_pause.h); a vCPU's thread reads its own place and whether there is a breakpoint, and tells it.
+ * So a guest's own breakpoints, which have to be told from the debugger's, pause the machine for a moment; they come to us while there
+ * is a breakpoint of the debugger or a step.
  *
  * Owner: the machine. Threads: see each group of fields.
  */
