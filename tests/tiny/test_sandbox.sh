@@ -93,9 +93,11 @@ if [ "$(id -u)" = 0 ] && unshare -m true 2>/dev/null; then
 	[ "$status" = 0 ] && grep -q 'sandbox: .*; without closed descriptors (No such file or directory)' "$tmp/err" ||
 		fail "no /proc: status $status, $(<"$tmp/err")"
 	status=0
-	"${as[@]}" "$vmm" "${hello[@]}" --sandbox strict --log-level error </dev/null >/dev/null 2>"$tmp/err" || status=$?
+	echo keep >"$tmp/log"
+	"${as[@]}" "$vmm" "${hello[@]}" --sandbox strict --log-level error --console file="$tmp/log" </dev/null 2>"$tmp/err" || status=$?
 	[ "$status" = 125 ] && [ "$(<"$tmp/err")" = 'vmm: sandbox: cannot get closed descriptors: No such file or directory' ] ||
 		fail "no /proc, strict: status $status, $(<"$tmp/err")"
+	[ "$(<"$tmp/log")" = keep ] || fail "no /proc, strict: the console's file has '$(<"$tmp/log")'"
 fi
 
 become caller

@@ -130,14 +130,6 @@ int host_console_open(struct host_console *host, struct options *options)
 
 /* ---- the start ---- */
 
-static void empty_console_file(const struct host_console *host)
-{
-	struct stat st;
-
-	if (fstat(host->fd, &st) == 0 && S_ISREG(st.st_mode) && ftruncate(host->fd, 0) < 0)
-		report("cannot empty console file '%s': %s", host->path, strerror(errno));
-}
-
 /*
  * A socket to which nobody answers any more is what a vmm that was killed has left behind. Returns 0 when at most that has the name,
  * -EEXIST when something else has it, or why that is not known.
@@ -280,9 +272,15 @@ static int bind_console_socket(struct host_console *host)
 
 int host_console_begin(struct host_console *host, const struct options *options)
 {
-	if (options->console == OPTIONS_CONSOLE_FILE)
-		empty_console_file(host);
 	return options->console == OPTIONS_CONSOLE_SOCKET ? bind_console_socket(host) : 0;
+}
+
+void host_console_empty(const struct host_console *host)
+{
+	struct stat st;
+
+	if (fstat(host->fd, &st) == 0 && S_ISREG(st.st_mode) && ftruncate(host->fd, 0) < 0)
+		report("cannot empty console file '%s': %s", host->path, strerror(errno));
 }
 
 bool host_console_size(const struct options *options, unsigned int *rows, unsigned int *columns)

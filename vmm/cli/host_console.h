@@ -1,8 +1,8 @@
 /*
  * What --console names on the host: standard descriptors, a file, a new pseudo-terminal, or a socket.
  *
- * Life: open; then begin once all else was found to be right; and end. Files change at begin and not before; one that was made goes
- * again if there is no start (made.h).
+ * Life: open; then begin while names can be made, empty once nothing more is refused; and end. One that was made goes again if there is
+ * no start (made.h).
  * What cannot be done is one line on stderr. Owner: main(). One thread.
  */
 #pragma once
@@ -24,8 +24,11 @@ struct host_console {
 /* Opens it and fills in the console's fields of options->config. Returns 0 or negative errno. */
 int host_console_open(struct host_console *host, struct options *options);
 
-/* Empties the file, or gives the socket its name and listens. Returns 0 or negative errno. */
+/* Gives the socket its name and listens. Returns 0 or negative errno. */
 int host_console_begin(struct host_console *host, const struct options *options);
+
+/* The file's old content goes, before the guest writes and not before. By its descriptor: in the sandbox, too. */
+void host_console_empty(const struct host_console *host);
 
 /* The terminal's size. Returns whether there is a terminal. */
 bool host_console_size(const struct options *options, unsigned int *rows, unsigned int *columns);

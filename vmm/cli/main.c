@@ -70,7 +70,7 @@ static void allow_descriptors(void)
 	setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-/* What may still be refused, then what changes files, then what can be done no more in the sandbox. */
+/* What may still be refused, at the latest by the sandbox, then what changes files. */
 static int start(struct run *run, struct host_console *console, struct sandbox *sandbox)
 {
 	const struct options *options = run->options;
@@ -91,8 +91,10 @@ static int start(struct run *run, struct host_console *console, struct sandbox *
 	/* Its threads: no more can be started afterwards. */
 	if (run->command)
 		err = command_begin(run->command, run_now_ms(), sandbox->violation_fd >= 0);
-	if (err == 0)
+	if (err == 0) {
+		host_console_empty(console);
 		err = vmm_start(run->vm);
+	}
 	if (err < 0)
 		return err;
 	made_keep();
