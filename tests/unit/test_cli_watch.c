@@ -169,6 +169,25 @@ START_TEST(event_lines)
 }
 END_TEST
 
+static const uint64_t long_ago[] = {60000000000, INT64_MAX, 2000000000000000000, UINT64_MAX};
+
+/* A guest says how long its kernel runs: no step is told as one before the program began, or years from now. */
+START_TEST(event_of_long_ago)
+{
+	double now = (double)time(NULL), then, elapsed;
+	struct events events;
+	char text[4096];
+
+	ck_assert_int_eq(events_open(&events, "events"), 0);
+	events_tell(&events, long_ago[_i], "one", "%s", "");
+	events_close(&events);
+	read_events(text, sizeof(text));
+	ck_assert_int_eq(sscanf(text, "{\"time\":%lf,\"elapsed\":%lf,", &then, &elapsed), 2);
+	ck_assert_double_eq(elapsed, 0);
+	ck_assert(then > now - 2 && then < now + 30);
+}
+END_TEST
+
 static unsigned int locks_interrupted;
 static int stat_error; /* 0: none */
 
@@ -447,6 +466,7 @@ int main(void)
 	tcase_add_test(tc, last_lines);
 	tcase_add_loop_test(tc, quoting, 0, COUNT(quotes));
 	tcase_add_test(tc, event_lines);
+	tcase_add_loop_test(tc, event_of_long_ago, 0, COUNT(long_ago));
 	tcase_add_test(tc, events_that_are_not_ours);
 	tcase_add_test(tc, events_after_a_failed_poll);
 	tcase_add_test(tc, events_that_nobody_reads);

@@ -118,9 +118,10 @@ void events_tell(struct events *events, uint64_t ago, const char *name, const ch
 
 	if (events->fd < 0)
 		return;
-	time = (events_now(CLOCK_REALTIME) - ago) / 1000;
 	elapsed = events_now(CLOCK_MONOTONIC) - events->began;
-	elapsed = (elapsed > ago ? elapsed - ago : 0) / 1000;
+	ago = ago < elapsed ? ago : elapsed; /* a guest may have said it */
+	time = (events_now(CLOCK_REALTIME) - ago) / 1000;
+	elapsed = (elapsed - ago) / 1000;
 	len = snprintf(line, sizeof(line),
 		       "{\"time\":%llu.%06llu,\"elapsed\":%llu.%06llu,\"event\":\"%s\"",
 		       (unsigned long long)time / 1000000, (unsigned long long)time % 1000000,

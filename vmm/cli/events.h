@@ -24,7 +24,7 @@ struct events {
 /* what: a file's name, "fd=N", or NULL for none. Returns 0, or negative errno after one line on stderr. */
 int events_open(struct events *events, const char *what);
 
-/* Writes a line for a step that was ago ns before now. more is what follows the name, such as ",\"status\":0", or "". */
+/* Writes a line for a step that was ago ns before now, but not before the program began. more is what follows the name, such as ",\"status\":0", or "". */
 void events_tell(struct events *events, uint64_t ago, const char *name, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
 
