@@ -43,12 +43,14 @@ static int image_report(int err, const struct image_why *why)
 static void image_show_one(void *arg, const struct image_entry *entry, bool used)
 {
 	struct image_command *c = arg;
-	char when[32], line[8192];
+	char when[32] = "-", line[8192];
 	struct tm tm;
 
 	if (c->count++ == 0)
 		printf("%-12s %8s  %-16s %s\n", "DIGEST", "SIZE", "LAST USED", "NAME");
-	strftime(when, sizeof(when), "%Y-%m-%d %H:%M", localtime_r(&entry->used, &tm));
+	/* The year of a file's time may be more than an int holds. */
+	if (localtime_r(&entry->used, &tm))
+		strftime(when, sizeof(when), "%Y-%m-%d %H:%M", &tm);
 	snprintf(line, sizeof(line), "%.12s %7" PRIu64 "M  %-16s %s%s", entry->digest + 7,
 		 (entry->size + MIB - 1) / MIB, when, image_entry_name(entry),
 		 used ? " (in use)" : "");
