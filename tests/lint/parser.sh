@@ -3,11 +3,12 @@
 
 vmm=${vmm:?}
 # shellcheck disable=SC2034 # for those who source this
-lists='disk net vsock console memory root share gdb'
+lists='disk net vsock console memory root share image-cache gdb'
 source_of() {
 	case $1 in
 	disk) echo vmm/cli/options_disk.c vmm/cli/options_image.c ;;
 	root) echo vmm/cli/options_command.c ;;
+	image-cache) echo vmm/cli/options_container.c ;;
 	*) echo "vmm/cli/options_$1.c" ;;
 	esac
 }
@@ -41,11 +42,11 @@ knows_option() {
 # knows_item LIST ITEM - alone or with a value
 knows_item() {
 	local prefix='' form
-	[[ $1 != @(disk|root|gdb) ]] || prefix=x,
+	[[ $1 != @(disk|root|image-cache|gdb) ]] || prefix=x,
 	[ "$1" != share ] || prefix=x:/y,
 	[ "$1" != memory ] || prefix=1G,
 	for form in "$2" "$2=1"; do
-		[[ $(says "--$1" "$prefix$form") =~ (has no option|--console takes) ]] || return 0
+		[[ $(says "--$1" "$prefix$form") =~ (has no option|--console takes|behind the directory) ]] || return 0
 	done
 	return 1
 }

@@ -94,12 +94,15 @@ completes '3,socket=' vmm --vsock cid = 3,s
 completes 't0,queues=' vmm --net tap = t0,q
 completes 'README.md' vmm --root docker-archive : READ
 completes 'a,mounts' vmm --root docker-archive : a,m
+completes 'ro rw' vmm --share d : /x : ''
 completes '/x,cache=always' vmm --share d : /x,cache=al
 completes 'off' vmm --net user,vhost = of
 completes 'user,forward=tcp:1:2,forward=tcp: user,forward=tcp:1:2,forward=udp:' vmm --net user,forward=tcp:1:2,f
 completes '' vmm --console virtio,v
 completes '' vmm --net tap =
 completes 'ls' vmm image --image-cache d l
+completes 'd,size=' vmm --image-cache d,s
+completes 'README.md' vmm --image-cache READ
 completes 'README.md' vmm image build READ
 
 # ---- fish's, which can be asked ----
@@ -115,6 +118,8 @@ if command -v fish >/dev/null; then
 	fish_completes '--console=virtio ' 'vmm --console=v'
 	fish_completes 'x,queues= ' 'vmm --disk x,q'
 	fish_completes 'machine ' 'vmm help mac'
+	fish_completes 'd:/x:ro d:/x:rw ' 'vmm --share d:/x:r'
+	fish_completes 'd,size= ' 'vmm --image-cache d,s'
 	fish_completes '--help --json --kernel ' 'vmm doctor --'
 fi
 exit $bad

@@ -9,6 +9,7 @@ _vmm_words() {
 	memory) echo 'hugepages=thp hugepages=off hugepages=2M hugepages=1G prefault shared' ;;
 	root) echo 'rw shared packed mounts' ;;
 	share) echo 'cache=auto cache=always cache=never' ;;
+	image-cache) echo 'size=' ;;
 	gdb) echo 'wait' ;;
 	console) echo 'stdio none file= pty socket= virtio' ;;
 	kaslr | unpack | kernel-cache | rng | balloon) echo 'on off' ;;
@@ -56,7 +57,7 @@ _vmm() {
 	item=${word##*,}
 	before=${word%"$item"}
 	case $prev in
-	--kernel | --initrd | --image-cache | --dump-dtb | --dump-guest | --events)
+	--kernel | --initrd | --dump-dtb | --dump-guest | --events)
 		_vmm_offer '' -f -- "$word"
 		compopt -o filenames
 		return
@@ -79,7 +80,9 @@ _vmm() {
 	elif [[ $prev == --root && $word == @(docker-archive|oci-archive|oci):* && $word != *,* ]]; then
 		_vmm_offer "${word%%:*}:" -f -- "${word#*:}"
 		compopt -o filenames -o nospace
-	elif [[ $prev == --@(disk|root|share|gdb) && -z $before ]]; then
+	elif [[ $prev == --share && $word == *:/*:* && -z $before ]]; then
+		_vmm_offer "${word%:*}:" -W 'ro rw' -- "${word##*:}"
+	elif [[ $prev == --@(disk|root|share|gdb|image-cache) && -z $before ]]; then
 		_vmm_offer '' -f -- "$word"
 		compopt -o filenames -o nospace
 	elif [[ -n $list ]]; then

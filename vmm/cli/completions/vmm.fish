@@ -9,6 +9,7 @@ function __vmm_words
         case memory; echo 'hugepages=thp hugepages=off hugepages=2M hugepages=1G prefault shared'
         case root; echo 'rw shared packed mounts'
         case share; echo 'cache=auto cache=always cache=never'
+        case image-cache; echo 'size='
         case gdb; echo 'wait'
         case console; echo 'stdio none file= pty socket= virtio'
     end
@@ -18,7 +19,12 @@ end
 function __vmm_list
     set -l value (string replace -r -- '^--[a-z-]+=' '' (commandline -ct))
     set -l before (string match -r -- '^.*,' $value)
-    if contains $argv[1] disk root share gdb; and test -z "$before"
+    if test $argv[1] = share -a -z "$before"; and string match -qr ':/.*:' -- $value
+        set -l place (string replace -r '[^:]*$' '' -- $value)
+        echo $place'ro'\n$place'rw'
+        return
+    end
+    if contains $argv[1] disk root share gdb image-cache; and test -z "$before"
         __fish_complete_path $value
         return
     end
@@ -70,7 +76,7 @@ complete -c vmm -n __vmm_runs -l timeout -x -d 'seconds, then the machine is end
 complete -c vmm -n __vmm_runs -l console -x -a '(__vmm_list console)' -d 'where the console goes'
 complete -c vmm -n __vmm_runs -l root -x -a '(__vmm_list root)' -d 'the root of a command'
 complete -c vmm -n __vmm_runs -l share -x -a '(__vmm_list share)' -d 'a directory of this host in the guest'
-complete -c vmm -n 'not __vmm_is help; and not __vmm_is doctor' -l image-cache -r -F -d 'where container images are kept'
+complete -c vmm -n 'not __vmm_is help; and not __vmm_is doctor' -l image-cache -x -a '(__vmm_list image-cache)' -d 'where container images are kept'
 complete -c vmm -n __vmm_runs -l env -x -d 'a variable for the command'
 complete -c vmm -n __vmm_runs -l boot-timeout -x -d 'seconds to the start of the command'
 complete -c vmm -n __vmm_runs -l events -r -F -d 'a line of JSON for each step'
