@@ -36,9 +36,11 @@
  * which the program's thread-local data (__thread) lies, too: more than 64 KiB of it leave too little for them and for the log's sink, and
  * from about 122 KiB on vmm_start() is -EINVAL.
  *
- * Costs: a VM takes some 15 file descriptors, one more for each vCPU but the first, and 3 to 6 for each disk, card, socket device and
- * shared directory; 10 to 20 mappings of memory; one or two threads of its own (KVM may have another), and one for each vCPU, I/O
- * thread and shared directory, and for a debugger. What guests can take besides is said where it is configured.
+ * Costs: a VM takes some 15 file descriptors, one more for each vCPU but the first, two for each I/O thread but the first, and 3 to 6 for
+ * each disk, card, socket device and shared directory with one queue, up to three for each further one; 10 to 20 mappings of memory, and six for
+ * each further queue of a disk; one or two threads of its own (KVM may have another), and one for each vCPU, I/O thread and shared directory,
+ * and for a debugger. Each queue of a disk and each shared directory has up to eight more once there is storage to wait for, which stay. What
+ * guests can take besides is said where it is configured.
  *
  * Descriptors: where 0, 1 or 2 is closed, vmm_create() opens /dev/null in its place (if there is one), and leaves it open: none of the
  * library's own is to be taken for a standard one, into which the log is written.
@@ -192,7 +194,7 @@ enum vmm_share_cache {
 	VMM_SHARE_CACHE_AUTO = 0,
 	/* For a day, and it writes when it likes: for what nobody else changes meanwhile. */
 	VMM_SHARE_CACHE_ALWAYS,
-	/* Nothing, not even contents. Linux before 6.6 cannot map files writable then. */
+	/* Nothing, not even contents. Linux before 6.6 cannot map files shared (MAP_SHARED) then, be it to read; private maps work. */
 	VMM_SHARE_CACHE_NEVER,
 };
 
@@ -387,11 +389,12 @@ struct vmm_confinement {
 
 /*
  * The calling process, which is there for this VM and has one thread, gives up what it will not need: namespaces of its own (mount,
- * IPC, UTS, and user if needed), an empty root, another user if wanted, no capabilities, no new privileges, Landlock without any
- * rule, no core files. Files and directories can be reached by descriptors alone from then on, and the working directory is
- * another. Between vmm_prepare() (else -EINVAL) and vmm_start(), once (else -EALREADY). Returns 0, or negative errno after a message, with
- * some layers applied; then only vmm_destroy() is useful. Other threads than the caller, if there are any, keep what they have, and an
- * ordinary user's process gets no namespaces then.
+ * IPC, UTS, and user if needed), an empty root, another user if wanted, no capabilities, no new privileges, Landlock with rules for shared
+ * directories and for names to be removed alone, no core files, and no higher limits of open files and locked memory than the soft ones
+ * (the hard ones fall to these). Files and directories can be reached by descriptors alone from then on, and the working directory is another.
+ * Between vmm_prepare() (else -EINVAL) and vmm_start(), once (else -EALREADY). Returns 0, or negative errno after a message, with some layers
+ * applied; then only vmm_destroy() is useful. Other threads than the caller, if there are any, keep what they have, and an ordinary user's
+ * process gets no namespaces then.
  */
 int vmm_confine(struct vmm *vm, const struct vmm_confinement *confinement);
 
@@ -551,9 +554,9 @@ int vmm_kernel_config(const char *path, char **text);
 int vmm_kernel_cached_config(const char *path, const char *kernel_cache, char **text);
 
 /*
- * A whole file of at most 64 MiB, unpacked if it is packed by gzip, zstd or xz, such as a module of a kernel: *size bytes and a
- * zero behind them, to be freed by free(). Returns 0, -ENOTSUP for what this library cannot unpack, -EBADMSG for a damaged file,
- * -EFBIG, or another negative errno.
+ * A whole file of at most 64 MiB, unpacked if it is packed by gzip, zstd, xz, lzma or, as kernels are, lz4 (lz4 -l), such as a module of a
+ * kernel: *size bytes and a zero behind them, to be freed by free(). Returns 0, -ENOTSUP for what this library cannot unpack, -EBADMSG
+ * for a damaged file, -EFBIG, or another negative errno.
  */
 int vmm_unpack_file(const char *path, void **bytes, size_t *size);
 
