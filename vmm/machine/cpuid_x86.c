@@ -20,6 +20,14 @@
 #define CPUID_80000001_ECX_SVM	 (1u << 2)
 #define CPUID_6_EAX_ARAT	 (1u << 2)
 
+/* Those of AMX. */
+#define CPUID_7_0_EDX_AMX	  (1u << 22 | 1u << 24 | 1u << 25) /* BF16, TILE, INT8 */
+#define CPUID_7_1_EAX_AMX_FP16	  (1u << 21)
+#define CPUID_7_1_EDX_AMX_COMPLEX (1u << 8)
+#define CPUID_D_1_EAX_XFD	  (1u << 4)
+#define XFEATURE_XTILE_CFG	  17
+#define XFEATURE_XTILE_DATA	  18
+
 /* A leaf that KVM does not list but the timing leaf of hypervisors needs. */
 #define CPUID_HV_TIMING (KVM_CPUID_SIGNATURE + 0x10)
 
@@ -41,6 +49,62 @@ unsigned int vcpu_host_address_bits(void)
 	return __get_cpuid(0x80000008, &a, &b, &c, &d) ? a & 0xff : 36;
 }
 
+static struct kvm_cpuid_entry2 *cpuid_find(struct kvm_cpuid2 *cpuid, uint32_t function,
+					   uint32_t index)
+{
+	for (uint32_t i = 0; i < cpuid->nent; i++) {
+		if (cpuid->entries[i].function == function && cpuid->entries[i].index == index)
+			return &cpuid->entries[i];
+	}
+	return NULL;
+}
+
+static void cpuid_clear(struct kvm_cpuid_entry2 *e)
+{
+	e->eax = e->ebx = e->ecx = e->edx = 0;
+}
+
+static void cpuid_hide_amx_in(struct kvm_cpuid_entry2 *e)
+{
+	switch (e->function) {
+	case 0x7:
+		if (e->index == 0) {
+			e->edx &= ~CPUID_7_0_EDX_AMX;
+		} else if (e->index == 1) {
+			e->eax &= ~CPUID_7_1_EAX_AMX_FP16;
+			e->edx &= ~CPUID_7_1_EDX_AMX_COMPLEX;
+		}
+		break;
+	case 0xd:
+		if (e->index == 0)
+			e->eax &= ~(1u << XFEATURE_XTILE_CFG);
+		else if (e->index == 1)
+			e->eax &= ~CPUID_D_1_EAX_XFD;
+		else if (e->index == XFEATURE_XTILE_CFG || e->index == XFEATURE_XTILE_DATA)
+			cpuid_clear(e);
+		break;
+	case 0x1d:
+	case 0x1e:
+		cpuid_clear(e);
+		break;
+	}
+}
+
+/*
+ * KVM gives AMX's XTILE_DATA to a process that asks for it (ARCH_REQ_XCOMP_GUEST_PERM), which vmm does not: KVM_GET_XSAVE
+ * has no room for it. Without it Linux before 6.4 leaves XTILE_CFG, which nobody may switch on alone, and all versions
+ * leave the instructions.
+ */
+static void cpuid_hide_amx(struct kvm_cpuid2 *cpuid)
+{
+	const struct kvm_cpuid_entry2 *xcr0 = cpuid_find(cpuid, 0xd, 0);
+
+	if (xcr0 && xcr0->eax & 1u << XFEATURE_XTILE_DATA)
+		return;
+	for (uint32_t i = 0; i < cpuid->nent; i++)
+		cpuid_hide_amx_in(&cpuid->entries[i]);
+}
+
 struct kvm_cpuid2 *vcpu_cpuid_supported(const struct vm *vm)
 {
 	struct kvm_cpuid2 *cpuid =
@@ -49,8 +113,10 @@ struct kvm_cpuid2 *vcpu_cpuid_supported(const struct vm *vm)
 	if (cpuid) {
 		/* Two places stay free for leaves that are added below. */
 		cpuid->nent = CPUID_MAX_ENTRIES - 2;
-		if (ioctl(vm->kvm_fd, KVM_GET_SUPPORTED_CPUID, cpuid) == 0)
+		if (ioctl(vm->kvm_fd, KVM_GET_SUPPORTED_CPUID, cpuid) == 0) {
+			cpuid_hide_amx(cpuid);
 			return cpuid;
+		}
 	}
 	log_error("cannot learn what this host's KVM supports: %s", strerror(errno));
 	free(cpuid);
@@ -146,7 +212,7 @@ static void cpuid_patch(struct kvm_cpuid_entry2 *e, const struct cpuid_topology 
 		break;
 	case 0x1f:	 /* the same with more levels; without it kernels take 0xb */
 	case 0x8000000a: /* SVM's own leaf */
-		e->eax = e->ebx = e->ecx = e->edx = 0;
+		cpuid_clear(e);
 		break;
 	case 0x80000001:
 		e->ecx &= ~CPUID_80000001_ECX_SVM;
@@ -166,19 +232,10 @@ static void cpuid_patch(struct kvm_cpuid_entry2 *e, const struct cpuid_topology 
 	}
 }
 
-static bool cpuid_has(const struct kvm_cpuid2 *cpuid, uint32_t function, uint32_t index)
-{
-	for (uint32_t i = 0; i < cpuid->nent; i++) {
-		if (cpuid->entries[i].function == function && cpuid->entries[i].index == index)
-			return true;
-	}
-	return false;
-}
-
 /* KVM may list leaf 0xb with its first level only, or not at all where the host has none. */
 static void cpuid_add_core_level(struct kvm_cpuid2 *cpuid)
 {
-	if (!cpuid_has(cpuid, 0xb, 0) || cpuid_has(cpuid, 0xb, 1))
+	if (!cpuid_find(cpuid, 0xb, 0) || cpuid_find(cpuid, 0xb, 1))
 		return;
 	cpuid->entries[cpuid->nent++] = (struct kvm_cpuid_entry2){
 		.function = 0xb, .index = 1, .flags = KVM_CPUID_FLAG_SIGNIFCANT_INDEX};
@@ -200,7 +257,7 @@ int vcpu_x86_set_cpuid(struct vcpu *vcpu, unsigned int n_vcpus, const struct kvm
 		return -ENOMEM;
 	memcpy(cpuid, supported, size);
 	cpuid_add_core_level(cpuid);
-	if (!cpuid_has(cpuid, CPUID_HV_TIMING, 0))
+	if (!cpuid_find(cpuid, CPUID_HV_TIMING, 0))
 		cpuid_timing(&cpuid->entries[cpuid->nent++], &t);
 	for (uint32_t i = 0; i < cpuid->nent; i++)
 		cpuid_patch(&cpuid->entries[i], &t);

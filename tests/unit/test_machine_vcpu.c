@@ -1,0 +1,219 @@
+/* vmm/machine/vcpu, cpuid_x86: what a vCPU is made with, on a KVM that is made up here, so that it can be of any CPU. */
+#include <check.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "vmm/machine/vcpu.h"
+
+#define CPUID_MAX 32
+
+/* What KVM says it supports, and what was set. */
+static struct kvm_cpuid_entry2 offered[CPUID_MAX], taken[CPUID_MAX];
+static uint32_t n_offered, n_taken;
+
+static const struct vcpu_host host;
+static struct vm vm = {.kvm_fd = -1, .fd = -1};
+static struct vcpu vcpu;
+
+static int kvm_create_vcpu(void)
+{
+	int fd = memfd_create("vcpu", MFD_CLOEXEC);
+
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(ftruncate(fd, (off_t)vm.run_size), 0);
+	return fd;
+}
+
+static int kvm_get_supported_cpuid(struct kvm_cpuid2 *cpuid)
+{
+	ck_assert_uint_ge(cpuid->nent, n_offered);
+	cpuid->nent = n_offered;
+	memcpy(cpuid->entries, offered, sizeof(offered[0]) * n_offered);
+	return 0;
+}
+
+static int kvm_set_cpuid(const struct kvm_cpuid2 *cpuid)
+{
+	ck_assert_uint_le(cpuid->nent, CPUID_MAX);
+	n_taken = cpuid->nent;
+	memcpy(taken, cpuid->entries, sizeof(taken[0]) * n_taken);
+	return 0;
+}
+
+/* The linker has vmm call this one. */
+int __wrap_ioctl(int fd, unsigned long request, ...);
+
+int __wrap_ioctl(int fd, unsigned long request, ...)
+{
+	va_list args;
+	void *arg;
+
+	(void)fd;
+	va_start(args, request);
+	arg = va_arg(args, void *);
+	va_end(args);
+	switch (request) {
+	case KVM_CREATE_VCPU:
+		return kvm_create_vcpu();
+	case KVM_GET_SUPPORTED_CPUID:
+		return kvm_get_supported_cpuid(arg);
+	case KVM_SET_CPUID2:
+		return kvm_set_cpuid(arg);
+	case KVM_SET_MSRS:
+		return (int)((struct kvm_msrs *)arg)->nmsrs;
+	case KVM_GET_TSC_KHZ:
+	case KVM_CHECK_EXTENSION:
+	case KVM_SET_SIGNAL_MASK:
+		return 0;
+	default:
+		errno = ENOTTY;
+		return -1;
+	}
+}
+
+static void offer(uint32_t function, uint32_t index, uint32_t eax, uint32_t ebx, uint32_t ecx,
+		  uint32_t edx)
+{
+	ck_assert_uint_lt(n_offered, CPUID_MAX);
+	offered[n_offered++] = (struct kvm_cpuid_entry2){.function = function,
+							 .index = index,
+							 .eax = eax,
+							 .ebx = ebx,
+							 .ecx = ecx,
+							 .edx = edx};
+}
+
+static void make(void)
+{
+	struct kvm_cpuid2 *cpuid = vcpu_cpuid_supported(&vm);
+
+	ck_assert_ptr_nonnull(cpuid);
+	ck_assert_int_eq(vcpu_init(&vcpu, &vm, 0, 1, cpuid, &host), 0);
+	free(cpuid);
+}
+
+static void setup(void)
+{
+	vm.run_size = (size_t)sysconf(_SC_PAGESIZE);
+}
+
+static void teardown(void)
+{
+	vcpu_fini(&vcpu);
+}
+
+/* ---- CPUID ---- */
+
+/* Only where it is listed. */
+static void must_have(uint32_t function, uint32_t index, uint32_t eax, uint32_t ebx, uint32_t ecx,
+		      uint32_t edx)
+{
+	for (uint32_t i = 0; i < n_taken; i++) {
+		const struct kvm_cpuid_entry2 *e = &taken[i];
+
+		if (e->function != function || e->index != index)
+			continue;
+		ck_assert_uint_eq(e->eax, eax);
+		ck_assert_uint_eq(e->ebx, ebx);
+		ck_assert_uint_eq(e->ecx, ecx);
+		ck_assert_uint_eq(e->edx, edx);
+		return;
+	}
+	ck_abort_msg("leaf %#x, %u is missing", function, index);
+}
+
+#define ALL    0xffffffffu
+#define BIT(n) (1u << (n))
+
+/* A CPU that has it, and anything else. */
+static void offer_amx(uint32_t xcr0)
+{
+	offer(0x7, 0, 1, ALL, ALL, ALL);
+	offer(0x7, 1, ALL, ALL, ALL, ALL);
+	offer(0x7, 2, ALL, ALL, ALL, ALL);
+	offer(0xd, 0, xcr0, 2816, 2816, 0);
+	offer(0xd, 1, 0x1f, 2568, 0, 0);
+	offer(0xd, 2, 256, 576, 0, 0);
+	offer(0xd, 9, 8, 2688, 0, 0);
+	offer(0xd, 17, 64, 2752, 2, 0);
+	if (xcr0 & BIT(18))
+		offer(0xd, 18, 8192, 2816, 6, 0);
+	offer(0x1d, 0, 1, 0, 0, 0);
+	offer(0x1d, 1, ALL, ALL, ALL, ALL);
+	offer(0x1e, 0, 0, 0x4010, 0, 0);
+	offer(0x1e, 1, ALL, 0, 0, 0);
+}
+
+static void must_have_the_rest(void)
+{
+	must_have(0x7, 2, ALL, ALL, ALL, ALL);
+	must_have(0xd, 2, 256, 576, 0, 0);
+	must_have(0xd, 9, 8, 2688, 0, 0);
+}
+
+static void must_have_no_amx(void)
+{
+	must_have(0x7, 0, 1, ALL, ALL, ALL & ~(BIT(22) | BIT(24) | BIT(25)));
+	must_have(0x7, 1, ALL & ~BIT(21), ALL, ALL, ALL & ~BIT(8));
+	must_have(0xd, 0, 0x2e7, 2816, 2816, 0);
+	must_have(0xd, 1, 0xf, 2568, 0, 0);
+	must_have(0x1d, 0, 0, 0, 0, 0);
+	must_have(0x1d, 1, 0, 0, 0, 0);
+	must_have(0x1e, 0, 0, 0, 0, 0);
+	must_have(0x1e, 1, 0, 0, 0, 0);
+	must_have_the_rest();
+}
+
+START_TEST(half_of_amx_is_none)
+{
+	/* what Linux 5.17 to 6.3 gives, and what later ones do */
+	offer_amx(_i == 0 ? 0x2e7 | BIT(17) : 0x2e7);
+	make();
+	must_have_no_amx();
+	must_have(0xd, 17, 0, 0, 0, 0);
+}
+END_TEST
+
+START_TEST(amx_stays_where_it_is_whole)
+{
+	offer_amx(0x2e7 | BIT(17) | BIT(18));
+	make();
+	for (uint32_t i = 0; i < n_offered; i++) {
+		const struct kvm_cpuid_entry2 *e = &offered[i];
+
+		must_have(e->function, e->index, e->eax, e->ebx, e->ecx, e->edx);
+	}
+}
+END_TEST
+
+START_TEST(a_cpu_without_xsave_has_no_amx)
+{
+	offer(0x7, 0, 0, ALL, ALL, ALL);
+	make();
+	must_have(0x7, 0, 0, ALL, ALL, ALL & ~(BIT(22) | BIT(24) | BIT(25)));
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("machine/vcpu");
+	TCase *tc = tcase_create("vcpu");
+	SRunner *runner;
+	int failed;
+
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_loop_test(tc, half_of_amx_is_none, 0, 2);
+	tcase_add_test(tc, amx_stays_where_it_is_whole);
+	tcase_add_test(tc, a_cpu_without_xsave_has_no_amx);
+	suite_add_tcase(suite, tc);
+	runner = srunner_create(suite);
+	srunner_run_all(runner, CK_NORMAL);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
