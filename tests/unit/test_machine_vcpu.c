@@ -15,6 +15,7 @@
 /* What KVM says it supports, and what was set. */
 static struct kvm_cpuid_entry2 offered[CPUID_MAX], taken[CPUID_MAX];
 static uint32_t n_offered, n_taken;
+static uint64_t blocked; /* in KVM_RUN */
 
 static const struct vcpu_host host;
 static struct vm vm = {.kvm_fd = -1, .fd = -1};
@@ -45,6 +46,13 @@ static int kvm_set_cpuid(const struct kvm_cpuid2 *cpuid)
 	return 0;
 }
 
+static int kvm_set_signal_mask(const struct kvm_signal_mask *mask)
+{
+	ck_assert_uint_eq(mask->len, sizeof(blocked)); /* the kernel takes no other */
+	memcpy(&blocked, mask->sigset, sizeof(blocked));
+	return 0;
+}
+
 /* The linker has vmm call this one. */
 int __wrap_ioctl(int fd, unsigned long request, ...);
 
@@ -68,8 +76,9 @@ int __wrap_ioctl(int fd, unsigned long request, ...)
 		return (int)((struct kvm_msrs *)arg)->nmsrs;
 	case KVM_GET_TSC_KHZ:
 	case KVM_CHECK_EXTENSION:
-	case KVM_SET_SIGNAL_MASK:
 		return 0;
+	case KVM_SET_SIGNAL_MASK:
+		return kvm_set_signal_mask(arg);
 	default:
 		errno = ENOTTY;
 		return -1;
@@ -199,6 +208,27 @@ START_TEST(a_cpu_without_xsave_has_no_amx)
 }
 END_TEST
 
+/* ---- signals ---- */
+
+/* The kick, and what must end the process or reach its handler. */
+START_TEST(kicks_and_crashes_end_a_run)
+{
+	static const int open[] = {VCPU_KICK_SIGNAL, SIGSEGV, SIGBUS,  SIGILL,
+				   SIGFPE,	     SIGTRAP, SIGABRT, SIGSYS};
+	uint64_t want = ~0ull;
+
+	make();
+	for (size_t i = 0; i < sizeof(open) / sizeof(open[0]); i++)
+		want &= ~(1ull << (open[i] - 1));
+	/* SIGKILL and SIGSTOP cannot be blocked; libc keeps two for itself */
+	for (int sig = 1; sig <= SIGRTMAX; sig++) {
+		if (sig != SIGKILL && sig != SIGSTOP && (sig < 32 || sig >= SIGRTMIN))
+			ck_assert_msg((blocked >> (sig - 1) & 1) == (want >> (sig - 1) & 1),
+				      "signal %d", sig);
+	}
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("machine/vcpu");
@@ -210,6 +240,7 @@ int main(void)
 	tcase_add_loop_test(tc, half_of_amx_is_none, 0, 2);
 	tcase_add_test(tc, amx_stays_where_it_is_whole);
 	tcase_add_test(tc, a_cpu_without_xsave_has_no_amx);
+	tcase_add_test(tc, kicks_and_crashes_end_a_run);
 	suite_add_tcase(suite, tc);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_NORMAL);

@@ -1,7 +1,6 @@
 #include "vmm/core/thread.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,9 +8,6 @@
 
 /* Callbacks and exit handlers are shallow; small stacks keep a VM with many devices small. */
 #define THREAD_STACK (128 * 1024)
-
-static const int thread_crash_signals[] = {SIGSEGV, SIGBUS,  SIGILL, SIGFPE,
-					   SIGTRAP, SIGABRT, SIGSYS};
 
 /* What a new thread must know; it frees it. */
 struct thread_begin {
@@ -32,15 +28,22 @@ static void *thread_run(void *arg)
 	return begin.fn(begin.arg);
 }
 
+void thread_fill_blocked(sigset_t *set)
+{
+	static const int crashes[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGABRT, SIGSYS};
+
+	sigfillset(set);
+	for (size_t i = 0; i < sizeof(crashes) / sizeof(int); i++)
+		sigdelset(set, crashes[i]);
+}
+
 static int thread_create(pthread_t *thread, struct thread_begin *begin)
 {
 	sigset_t blocked, old;
 	pthread_attr_t attr;
 	int err;
 
-	sigfillset(&blocked);
-	for (size_t i = 0; i < sizeof(thread_crash_signals) / sizeof(int); i++)
-		sigdelset(&blocked, thread_crash_signals[i]);
+	thread_fill_blocked(&blocked);
 	/* The new thread inherits the mask. */
 	pthread_sigmask(SIG_SETMASK, &blocked, &old);
 	pthread_attr_init(&attr);

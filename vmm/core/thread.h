@@ -10,6 +10,7 @@
 #pragma once
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdbool.h>
 
 /* What a thread does first of all. Embedded in whatever it needs to know; must outlive the thread. */
@@ -24,6 +25,9 @@ struct thread_rights {
  */
 int thread_start(pthread_t *thread, const char *name, void *(*fn)(void *arg), void *arg,
 		 const struct thread_rights *rights);
+
+/* The signals that such a thread blocks. Any thread. */
+void thread_fill_blocked(sigset_t *set);
 
 struct thread_request;
 

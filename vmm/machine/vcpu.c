@@ -193,7 +193,8 @@ static int vcpu_set_signal_mask(struct vcpu *vcpu)
 	} kernel = {.mask.len = VCPU_KERNEL_SIGSET_SIZE};
 	sigset_t set;
 
-	sigfillset(&set);
+	/* Of a page that the host has lost KVM tells by SIGBUS, and tries again for ever while that is blocked. */
+	thread_fill_blocked(&set);
 	sigdelset(&set, VCPU_KICK_SIGNAL);
 	memcpy(kernel.mask.sigset, &set, VCPU_KERNEL_SIGSET_SIZE);
 	return ioctl(vcpu->fd, KVM_SET_SIGNAL_MASK, &kernel) < 0 ? -errno : 0;
