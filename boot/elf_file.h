@@ -19,6 +19,6 @@ struct elf_file {
 	Elf64_Phdr phdrs[ELF_FILE_MAX_PHDRS]; /* ehdr.e_phnum of them */
 };
 
-/* Refuses what is no executable of x86 or x86-64, and what is a program and not a kernel. */
+/* Refuses what is no executable of x86 or x86-64. */
 int elf_file_read(const struct boot_config *cfg, const struct image_file *file,
 		  struct elf_file *elf);

@@ -11,6 +11,28 @@
 /* The highest address of an initrd where the file does not tell: what a 32-bit Linux maps (boot.rst). */
 #define INITRD_MAX_32 0x37ffffff
 
+/* Programs name an interpreter; FreeBSD's kernels too, "/red/herring", but no program has an entry for PVH. */
+static int elf_kernel_check_program(const struct boot_config *cfg, const struct image_file *file,
+				    const struct elf_file *elf)
+{
+	uint64_t entry;
+	bool pvh;
+
+	for (unsigned int i = 0; i < elf->ehdr.e_phnum; i++) {
+		int ret;
+
+		if (elf->phdrs[i].p_type != PT_INTERP)
+			continue;
+		ret = elf_note_find_pvh(cfg, file, elf, &pvh, &entry);
+		if (ret < 0 || pvh)
+			return ret;
+		return image_refuse(cfg, ENOEXEC,
+				    "this ELF file is a program, not a kernel; vmm needs an"
+				    " x86-64 bzImage or vmlinux");
+	}
+	return 0;
+}
+
 static bool elf_kernel_is_loaded(const Elf64_Phdr *phdr)
 {
 	return phdr->p_type == PT_LOAD && phdr->p_memsz > 0;
@@ -194,6 +216,8 @@ int elf_kernel_load(const struct guest_mem *mem, const struct boot_config *cfg,
 	struct elf_file elf = {.is32 = false};
 	int ret = elf_file_read(cfg, file, &elf);
 
+	if (ret == 0)
+		ret = elf_kernel_check_program(cfg, file, &elf);
 	if (ret == 0)
 		ret = elf_kernel_check_segments(cfg, file, &elf, image);
 	if (ret == 0)

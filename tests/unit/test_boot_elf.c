@@ -156,6 +156,23 @@ START_TEST(boots_by_pvh_note)
 }
 END_TEST
 
+/* FreeBSD's kernels have one. */
+START_TEST(an_interpreter_is_no_program_with_pvh)
+{
+	const uint64_t desc = PVH_ENTRY;
+
+	add_pvh_notes(&desc, 8, 4);
+	phdrs[3].p_type = PT_INTERP;
+	ehdr->e_phnum = 4;
+	fixture_expect_booted(boot());
+	ck_assert_int_eq(entry.protocol, BOOT_PVH);
+	phdrs[2].p_filesz = 40; /* up to the first of them */
+	phdrs[0].p_paddr = 0;	/* as in programs, but not what is wrong */
+	memset(&entry, 0xee, sizeof(entry));
+	fixture_expect_refused(boot(), ENOEXEC, "a program, not a kernel");
+}
+END_TEST
+
 START_TEST(boots_without_pvh_for_setup_data)
 {
 	const uint64_t desc = PVH_ENTRY;
@@ -462,6 +479,7 @@ int main(void)
 	tcase_add_test(tc, boots_linux_by_physical_entry);
 	tcase_add_test(tc, boots_linux_by_virtual_entry);
 	tcase_add_loop_test(tc, boots_by_pvh_note, 0, 3);
+	tcase_add_test(tc, an_interpreter_is_no_program_with_pvh);
 	tcase_add_test(tc, boots_without_pvh_for_setup_data);
 	tcase_add_test(tc, searches_all_note_segments);
 	tcase_add_test(tc, refuses_pvh_entry_outside);
