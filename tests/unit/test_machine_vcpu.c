@@ -10,12 +10,15 @@
 
 #include "vmm/machine/vcpu.h"
 
-#define CPUID_MAX 32
+#define CPUID_MAX  32
+#define MSR_OF_KVM 0x1880 /* MISC_ENABLE: EMON, neither BTS nor PEBS */
 
 /* What KVM says it supports, and what was set. */
 static struct kvm_cpuid_entry2 offered[CPUID_MAX], taken[CPUID_MAX];
 static uint32_t n_offered, n_taken;
 static uint64_t blocked; /* in KVM_RUN */
+static struct kvm_msr_entry msrs[2];
+static int n_readable;
 
 static const struct vcpu_host host;
 static struct vm vm = {.kvm_fd = -1, .fd = -1};
@@ -53,6 +56,24 @@ static int kvm_set_signal_mask(const struct kvm_signal_mask *mask)
 	return 0;
 }
 
+/* It stops at the first that it refuses, as KVM does. */
+static int kvm_get_msrs(struct kvm_msrs *wanted)
+{
+	for (int i = 0; i < (int)wanted->nmsrs; i++) {
+		wanted->entries[i].data = MSR_OF_KVM;
+		if (i >= n_readable)
+			return i;
+	}
+	return (int)wanted->nmsrs;
+}
+
+static int kvm_set_msrs(const struct kvm_msrs *set)
+{
+	ck_assert_uint_eq(set->nmsrs, 2);
+	memcpy(msrs, set->entries, sizeof(msrs));
+	return 2;
+}
+
 /* The linker has vmm call this one. */
 int __wrap_ioctl(int fd, unsigned long request, ...);
 
@@ -72,8 +93,10 @@ int __wrap_ioctl(int fd, unsigned long request, ...)
 		return kvm_get_supported_cpuid(arg);
 	case KVM_SET_CPUID2:
 		return kvm_set_cpuid(arg);
+	case KVM_GET_MSRS:
+		return kvm_get_msrs(arg);
 	case KVM_SET_MSRS:
-		return (int)((struct kvm_msrs *)arg)->nmsrs;
+		return kvm_set_msrs(arg);
 	case KVM_GET_TSC_KHZ:
 	case KVM_CHECK_EXTENSION:
 		return 0;
@@ -208,6 +231,19 @@ START_TEST(a_cpu_without_xsave_has_no_amx)
 }
 END_TEST
 
+/* ---- MSRs ---- */
+
+START_TEST(misc_enable_keeps_what_kvm_has_put_there)
+{
+	n_readable = _i;
+	make();
+	ck_assert_uint_eq(msrs[0].index, 0x2ff);
+	ck_assert_uint_eq(msrs[0].data, 0x806);
+	ck_assert_uint_eq(msrs[1].index, 0x1a0);
+	ck_assert_uint_eq(msrs[1].data, (_i == 2 ? MSR_OF_KVM | 1u : 1u));
+}
+END_TEST
+
 /* ---- signals ---- */
 
 /* The kick, and what must end the process or reach its handler. */
@@ -240,6 +276,7 @@ int main(void)
 	tcase_add_loop_test(tc, half_of_amx_is_none, 0, 2);
 	tcase_add_test(tc, amx_stays_where_it_is_whole);
 	tcase_add_test(tc, a_cpu_without_xsave_has_no_amx);
+	tcase_add_loop_test(tc, misc_enable_keeps_what_kvm_has_put_there, 0, 3);
 	tcase_add_test(tc, kicks_and_crashes_end_a_run);
 	suite_add_tcase(suite, tc);
 	runner = srunner_create(suite);

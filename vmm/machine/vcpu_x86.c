@@ -22,19 +22,23 @@ int vcpu_x86_set_msrs(struct vcpu *vcpu)
 {
 	/*
 	 * All memory write-back by default: with MTRRs off, as after reset, the kernel would take all memory for
-	 * uncacheable and switch its page attribute table off. Fast string operations as on real hardware.
+	 * uncacheable and switch its page attribute table off. Fast string operations as on real hardware; the other
+	 * bits tell what KVM has of performance monitoring.
 	 */
 	struct {
 		struct kvm_msrs header;
 		struct kvm_msr_entry entries[2];
 	} msrs = {
 		.header.nmsrs = 2,
-		.entries = {{.index = MSR_MTRR_DEF_TYPE,
-			     .data = MTRR_ENABLED | MTRR_TYPE_WRITE_BACK},
-			    {.index = MSR_IA32_MISC_ENABLE, .data = MISC_ENABLE_FAST_STRING}},
+		.entries = {{.index = MSR_MTRR_DEF_TYPE}, {.index = MSR_IA32_MISC_ENABLE}},
 	};
-	int n = ioctl(vcpu->fd, KVM_SET_MSRS, &msrs);
+	int n = ioctl(vcpu->fd, KVM_GET_MSRS, &msrs);
 
+	if (n < 2)
+		msrs.entries[1].data = 0;
+	msrs.entries[0].data = MTRR_ENABLED | MTRR_TYPE_WRITE_BACK;
+	msrs.entries[1].data |= MISC_ENABLE_FAST_STRING;
+	n = ioctl(vcpu->fd, KVM_SET_MSRS, &msrs);
 	/* KVM stops at the first MSR it refuses; MISC_ENABLE may be one. */
 	if (n < 0)
 		return -errno;
