@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -20,7 +21,20 @@ static uint64_t blocked; /* in KVM_RUN */
 static struct kvm_msr_entry msrs[2];
 static int n_readable;
 
-static const struct vcpu_host host;
+static struct kvm_run next_exit; /* of KVM_RUN */
+static char lines[512];		 /* of the log */
+
+static struct vcpu_pause pause_;
+static bool failed;
+
+static void on_failed(void *arg, unsigned int index)
+{
+	(void)arg;
+	(void)index;
+	failed = true;
+}
+
+static const struct vcpu_host host = {.pause = &pause_, .failed = on_failed};
 static struct vm vm = {.kvm_fd = -1, .fd = -1};
 static struct vcpu vcpu;
 
@@ -100,6 +114,9 @@ int __wrap_ioctl(int fd, unsigned long request, ...)
 	case KVM_GET_TSC_KHZ:
 	case KVM_CHECK_EXTENSION:
 		return 0;
+	case KVM_RUN:
+		memcpy(vcpu.run, &next_exit, sizeof(next_exit));
+		return 0;
 	case KVM_SET_SIGNAL_MASK:
 		return kvm_set_signal_mask(arg);
 	default:
@@ -129,8 +146,18 @@ static void make(void)
 	free(cpuid);
 }
 
+static void on_line(void *arg, int level, const char *line)
+{
+	size_t len = strlen(lines);
+
+	(void)arg;
+	(void)level;
+	snprintf(lines + len, sizeof(lines) - len, "%s\n", line);
+}
+
 static void setup(void)
 {
+	log_set_sink(on_line, NULL);
 	vm.run_size = (size_t)sysconf(_SC_PAGESIZE);
 }
 
@@ -265,12 +292,48 @@ START_TEST(kicks_and_crashes_end_a_run)
 }
 END_TEST
 
+/* ---- exits ---- */
+
+static const struct {
+	uint32_t suberror, ndata;
+	const char *lines;
+} errors[] = {
+	{KVM_INTERNAL_ERROR_DELIVERY_EV, 0,
+	 "vCPU 0 cannot go on: KVM's internal error 0x3, at instruction 0\n"},
+	{KVM_INTERNAL_ERROR_DELIVERY_EV, 2,
+	 "vCPU 0: KVM's error data: 0x100\nvCPU 0: KVM's error data: 0x101\n"
+	 "vCPU 0 cannot go on: KVM's internal error 0x3, at instruction 0\n"},
+	/* no more than four, whatever their number is said to be */
+	{KVM_INTERNAL_ERROR_EMULATION, ~0u,
+	 "vCPU 0: KVM's error data: 0x100\nvCPU 0: KVM's error data: 0x101\n"
+	 "vCPU 0: KVM's error data: 0x102\nvCPU 0: KVM's error data: 0x103\n"
+	 "vCPU 0 cannot go on: KVM cannot emulate an instruction of the guest, error 0x1, at"
+	 " instruction 0\n"},
+};
+
+START_TEST(an_internal_error_is_told_with_its_data)
+{
+	make();
+	next_exit.exit_reason = KVM_EXIT_INTERNAL_ERROR;
+	next_exit.internal.suberror = errors[_i].suberror;
+	next_exit.internal.ndata = errors[_i].ndata;
+	for (unsigned int i = 0; i < 16; i++)
+		next_exit.internal.data[i] = 0x100 + i;
+	vcpu_pause_init(&pause_, &vcpu, 1);
+	ck_assert_int_eq(vcpu_start(&vcpu, NULL), 0);
+	vcpu_join(&vcpu);
+	vcpu_pause_fini(&pause_);
+	ck_assert(failed);
+	ck_assert_str_eq(lines, errors[_i].lines);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("machine/vcpu");
 	TCase *tc = tcase_create("vcpu");
 	SRunner *runner;
-	int failed;
+	int n_failed;
 
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_loop_test(tc, half_of_amx_is_none, 0, 2);
@@ -278,10 +341,12 @@ int main(void)
 	tcase_add_test(tc, a_cpu_without_xsave_has_no_amx);
 	tcase_add_loop_test(tc, misc_enable_keeps_what_kvm_has_put_there, 0, 3);
 	tcase_add_test(tc, kicks_and_crashes_end_a_run);
+	tcase_add_loop_test(tc, an_internal_error_is_told_with_its_data, 0,
+			    sizeof(errors) / sizeof(errors[0]));
 	suite_add_tcase(suite, tc);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
+	n_failed = srunner_ntests_failed(runner);
 	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return n_failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

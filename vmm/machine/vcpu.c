@@ -13,6 +13,9 @@
 /* The kernel's idea of a signal set, which is shorter than libc's. */
 #define VCPU_KERNEL_SIGSET_SIZE 8
 
+/* So many of the values that KVM adds to an error are told. */
+#define VCPU_ERROR_DATA 4
+
 enum vcpu_next {
 	VCPU_CONTINUE,
 	VCPU_END,
@@ -72,7 +75,7 @@ static enum vcpu_next vcpu_exit_eoi(struct vcpu *vcpu)
 	return VCPU_CONTINUE;
 }
 
-static enum vcpu_next vcpu_exit_shutdown(struct vcpu *vcpu)
+static enum vcpu_next __attribute__((cold)) vcpu_exit_shutdown(struct vcpu *vcpu)
 {
 	vcpu->host.triple_fault(vcpu->host.arg);
 	return VCPU_END;
@@ -120,18 +123,23 @@ static enum vcpu_next vcpu_fail(struct vcpu *vcpu, const char *why, uint64_t det
 	return VCPU_END;
 }
 
-static enum vcpu_next vcpu_exit_fail_entry(struct vcpu *vcpu)
+static enum vcpu_next __attribute__((cold)) vcpu_exit_fail_entry(struct vcpu *vcpu)
 {
 	return vcpu_fail(vcpu, "the CPU refused to enter the guest, reason",
 			 vcpu->run->fail_entry.hardware_entry_failure_reason);
 }
 
-static enum vcpu_next vcpu_exit_internal_error(struct vcpu *vcpu)
+static enum vcpu_next __attribute__((cold)) vcpu_exit_internal_error(struct vcpu *vcpu)
 {
-	if (vcpu->run->internal.suberror == KVM_INTERNAL_ERROR_EMULATION)
+	const struct kvm_run *run = vcpu->run;
+
+	/* What they say depends on the kind and the kernel; the first ones say most. */
+	for (unsigned int i = 0; i < run->internal.ndata && i < VCPU_ERROR_DATA; i++)
+		log_error("vCPU %u: KVM's error data: %#llx", vcpu->index, run->internal.data[i]);
+	if (run->internal.suberror == KVM_INTERNAL_ERROR_EMULATION)
 		return vcpu_fail(vcpu, "KVM cannot emulate an instruction of the guest, error",
-				 vcpu->run->internal.suberror);
-	return vcpu_fail(vcpu, "KVM's internal error", vcpu->run->internal.suberror);
+				 run->internal.suberror);
+	return vcpu_fail(vcpu, "KVM's internal error", run->internal.suberror);
 }
 
 typedef enum vcpu_next vcpu_exit_fn(struct vcpu *vcpu);
@@ -246,7 +254,7 @@ int __attribute__((cold)) vcpu_start(struct vcpu *vcpu, const struct thread_righ
 	return err;
 }
 
-void vcpu_request_stop(struct vcpu *vcpu)
+void __attribute__((cold)) vcpu_request_stop(struct vcpu *vcpu)
 {
 	atomic_store_explicit(&vcpu->stop, true, memory_order_release);
 	if (vcpu->running) {
@@ -265,7 +273,7 @@ void vcpu_join(struct vcpu *vcpu)
 	vcpu->running = false;
 }
 
-void vcpu_fini(struct vcpu *vcpu)
+void __attribute__((cold)) vcpu_fini(struct vcpu *vcpu)
 {
 	assert(!vcpu->running);
 	if (vcpu->run)
