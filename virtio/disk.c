@@ -150,11 +150,12 @@ static const struct iovec *disk_next_pieces(const struct disk_move *move, uint64
 static int disk_move_file(struct disk_move *move, uint64_t len)
 {
 	UNSET struct iovec room[DISK_PIECES];
+	const struct image *image = move->disk->image;
 
 	while (len > 0) {
 		unsigned int n;
 		const struct iovec *pieces = disk_next_pieces(move, len, room, &n);
-		ssize_t done = iov_is_aligned(pieces, n, move->disk->image->memory_align)
+		ssize_t done = iov_is_aligned(pieces, n, image->memory_align, image->direct_align)
 				       ? disk_call(move->way, move->fd, pieces, n, move->offset)
 				       : disk_call_bounced(move, disk_min(len, DISK_BOUNCE_BYTES));
 

@@ -175,7 +175,7 @@ static bool disk_uring_fits(const struct disk_uring *uring, const struct disk_io
 	if (write && image->memory_align == 0)
 		return false;
 	if (io->len > DISK_URING_BYTES || io->n_iov > DISK_URING_PIECES || image->map_blocks ||
-	    !iov_is_aligned(io->iov, io->n_iov, image->memory_align))
+	    !iov_is_aligned(io->iov, io->n_iov, image->memory_align, image->direct_align))
 		return false;
 	if ((write ? image->ops->map_write : image->ops->map_read)(image, io->offset, io->len,
 								   extent) < 0)

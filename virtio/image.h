@@ -79,6 +79,7 @@ struct image {
 	bool in_memory;	 /* its files are on tmpfs: I/O on them waits for no storage */
 	uint32_t
 		memory_align; /* what buffers of I/O on its files must be aligned to (direct I/O); 0: nothing */
+	uint32_t direct_align;	 /* with that: of offsets, and of the length of each buffer */
 	uint32_t logical_block;	 /* smallest unit of the storage below, a power of two */
 	uint32_t physical_block; /* unit it writes without reading first; not below logical_block */
 	struct timespec changed; /* last change of its newest file; 0: a block device */

@@ -25,8 +25,7 @@ struct image_raw {
 	struct image image;
 	/* immutable after open */
 	int fd;
-	int direct_fd;	       /* -1: not direct */
-	uint32_t direct_align; /* of offsets and lengths */
+	int direct_fd; /* -1: not direct */
 	bool is_device;
 	char *name;
 	struct image_flush flush; /* own locking */
@@ -224,7 +223,7 @@ static int image_raw_open_direct(struct image_raw *raw)
 	    !raw->is_device && image_raw_power_of_two(stx.stx_blksize) && stx.stx_blksize <= 65536)
 		align = raw->image.memory_align = stx.stx_blksize;
 #endif
-	raw->direct_align = align;
+	raw->image.direct_align = align;
 	/* So that the guest's own requests fit. */
 	if (raw->image.logical_block < align && image_raw_power_of_two(align) && align <= 4096)
 		raw->image.logical_block = align;
@@ -239,7 +238,7 @@ static int image_raw_map(struct image *image, uint64_t offset, uint64_t len,
 			 struct image_extent *extent)
 {
 	const struct image_raw *raw = image_raw_of(image);
-	bool direct = raw->direct_fd >= 0 && (offset | len) % raw->direct_align == 0;
+	bool direct = raw->direct_fd >= 0 && (offset | len) % raw->image.direct_align == 0;
 
 	*extent = (struct image_extent){.place = IMAGE_FILE,
 					.fd = direct ? raw->direct_fd : raw->fd,

@@ -261,16 +261,20 @@ START_TEST(test_aligned)
 {
 	struct iovec pieces[] = {{(void *)4096, 512}, {NULL, 0}, {(void *)512, 1024}};
 
-	ck_assert(iov_is_aligned(pieces, 3, 512));
-	ck_assert(!iov_is_aligned(pieces, 3, 1024));
-	ck_assert(iov_is_aligned(pieces, 0, 4096));
-	pieces[2].iov_len = 1;
-	ck_assert(!iov_is_aligned(pieces, 3, 512));
-	ck_assert(iov_is_aligned(pieces, 2, 512));
+	ck_assert(iov_is_aligned(pieces, 3, 512, 512));
+	ck_assert(!iov_is_aligned(pieces, 3, 1024, 512));
+	ck_assert(!iov_is_aligned(pieces, 3, 512, 1024));
+	ck_assert(iov_is_aligned(pieces, 0, 4096, 4096));
+	pieces[2].iov_len = 4;
+	ck_assert(!iov_is_aligned(pieces, 3, 4, 512));
+	ck_assert(iov_is_aligned(pieces, 3, 512, 4));
+	ck_assert(iov_is_aligned(pieces, 2, 512, 512));
+	pieces[0].iov_base = (void *)4;
+	ck_assert(!iov_is_aligned(pieces, 2, 512, 512));
+	ck_assert(iov_is_aligned(pieces, 2, 4, 512));
 	pieces[0].iov_base = (void *)1;
-	ck_assert(!iov_is_aligned(pieces, 2, 512));
-	ck_assert(iov_is_aligned(pieces, 3, 1));
-	ck_assert(iov_is_aligned(pieces, 3, 0));
+	ck_assert(iov_is_aligned(pieces, 3, 1, 1));
+	ck_assert(iov_is_aligned(pieces, 3, 0, 0));
 }
 END_TEST
 

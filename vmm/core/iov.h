@@ -34,14 +34,19 @@ static inline const struct iovec *iov_cursor_rest(const struct iov_cursor *cur, 
 	return cur->off == 0 ? cur->iov : NULL;
 }
 
-/* Whether each piece begins at a multiple of align, a power of two, and is one long; 0: all do. */
-static inline bool iov_is_aligned(const struct iovec *iov, unsigned int n, uint32_t align)
+/* Whether each piece begins at a multiple of align and is a multiple of unit long, powers of two; align 0: all do. */
+static inline bool iov_is_aligned(const struct iovec *iov, unsigned int n, uint32_t align,
+				  uint32_t unit)
 {
-	uintptr_t bits = 0;
+	uintptr_t base = 0, len = 0;
 
-	for (unsigned int i = 0; align > 0 && i < n; i++)
-		bits |= (uintptr_t)iov[i].iov_base | iov[i].iov_len;
-	return align == 0 || bits % align == 0;
+	if (align == 0)
+		return true;
+	for (unsigned int i = 0; i < n; i++) {
+		base |= (uintptr_t)iov[i].iov_base;
+		len |= iov[i].iov_len;
+	}
+	return ((base & (align - 1)) | (len & (unit - 1))) == 0;
 }
 
 /* The module's own: restores the invariant that off is inside iov[0], or nothing is left. */
