@@ -63,9 +63,20 @@ static struct passt_args *passt_make_args(const struct passt_config *config)
 	return args;
 }
 
-/* Its streams: nothing to read, its readiness, its complaints, and the frames. */
+/* The one variable that it gets; NULL: there is none. */
+static char *passt_find_path(void)
+{
+	char **at = environ;
+
+	while (at && *at && strncmp(*at, "PATH=", 5) != 0)
+		at++;
+	return at ? *at : NULL;
+}
+
+/* Its streams: nothing to read, its readiness, its complaints, and the frames. What else is open or in our environment is none of its business. */
 static int passt_spawn_with(pid_t *pid, char **argv, int frames, int ready, int complaints)
 {
+	char *const env[] = {passt_find_path(), NULL};
 	posix_spawn_file_actions_t files;
 	posix_spawnattr_t attr;
 	sigset_t none, all;
@@ -79,12 +90,15 @@ static int passt_spawn_with(pid_t *pid, char **argv, int frames, int ready, int 
 	posix_spawn_file_actions_adddup2(&files, ready, 1);
 	posix_spawn_file_actions_adddup2(&files, complaints, 2);
 	posix_spawn_file_actions_adddup2(&files, frames, PASST_FD);
+#ifdef VMM_HAVE_CLOSEFROM
+	posix_spawn_file_actions_addclosefrom_np(&files, PASST_FD + 1);
+#endif
 	posix_spawnattr_setsigmask(&attr, &none);
 	posix_spawnattr_setsigdefault(&attr, &all);
 	posix_spawnattr_setpgroup(&attr, 0);
 	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF |
 						POSIX_SPAWN_SETPGROUP);
-	err = -posix_spawnp(pid, PASST_PROGRAM, &files, &attr, argv, environ);
+	err = -posix_spawnp(pid, PASST_PROGRAM, &files, &attr, argv, env);
 	posix_spawnattr_destroy(&attr);
 	posix_spawn_file_actions_destroy(&files);
 	return err;

@@ -125,6 +125,37 @@ START_TEST(test_arguments)
 }
 END_TEST
 
+/* Of what the process has open, and of its variables, it gets its own. */
+START_TEST(test_nothing_else)
+{
+	struct passt_config config = {0};
+	char got[1024], want[128];
+	size_t len = 0;
+	struct passt p;
+	ssize_t n;
+
+	log_set_sink(on_log, NULL);
+	ck_assert_int_ge(dup(2), 4);
+	ck_assert_int_eq(dup2(2, 100), 100);
+	setenv("SECRET", "token", 1);
+	fake_passt("{ tr '\\0' '\\n' </proc/$$/environ; ls /proc/self/fd; } >&3; echo $$");
+	ck_assert_int_eq(passt_open(&p, &config), 0);
+	while ((n = read(p.stream.be.fd[0], got + len, sizeof(got) - 1 - len)) > 0)
+		len += (size_t)n;
+	got[len] = '\0';
+#ifdef VMM_HAVE_CLOSEFROM
+	/* 4 is what ls reads */
+	snprintf(want, sizeof(want), "PATH=%s\n0\n1\n2\n3\n4\n", getenv("PATH"));
+	ck_assert_str_eq(got, want);
+#else
+	snprintf(want, sizeof(want), "PATH=%s\n0\n", getenv("PATH"));
+	ck_assert_ptr_eq(strstr(got, want), got);
+#endif
+	passt_close(&p);
+	fake_gone();
+}
+END_TEST
+
 /* One that ends while we run is reaped, and tells so by its link. */
 START_TEST(test_ends_early)
 {
@@ -235,6 +266,7 @@ int main(void)
 	tcase_add_test(tcase, test_fails);
 	tcase_add_test(tcase, test_complains_a_lot);
 	tcase_add_test(tcase, test_arguments);
+	tcase_add_test(tcase, test_nothing_else);
 	tcase_add_test(tcase, test_ends_early);
 	tcase_add_test(tcase, test_names);
 	tcase_add_test(tcase, test_end_with_a_copy);
