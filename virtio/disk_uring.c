@@ -61,7 +61,9 @@ static void disk_uring_complete(struct disk_uring *uring, struct disk_request *r
 	const struct disk_io *io = &request->io;
 
 	uring->in_flight--;
-	if (res < 0 && res != -EAGAIN && res != -EINTR && res != -EINVAL && res != -EOPNOTSUPP) {
+	/* Canceled: it would have waited, and no thread of the kernel's could be started for that. */
+	if (res < 0 && res != -EAGAIN && res != -EINTR && res != -EINVAL && res != -EOPNOTSUPP &&
+	    res != -ECANCELED) {
 		disk_queue_complete(queue, request, res);
 	} else if (res < 0 || (uint64_t)res != io->len) {
 		disk_queue_to_pool(queue, request);
