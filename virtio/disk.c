@@ -336,11 +336,11 @@ static int disk_zero_range(struct disk *disk, const struct disk_io *io, struct d
 		uint64_t len = disk_min(range.len, DISK_ZERO_BYTES);
 		int err = disk_clear(disk, io, range.offset, len);
 
-		/* A discard that cannot be done need not be. */
-		if (err == -EOPNOTSUPP)
-			err = io->op == DISK_DISCARD
-				      ? 0
-				      : disk_write_zeros(disk, range.offset, len, cancel);
+		/* A discard that cannot be done, or not without more room, need not be. */
+		if (io->op == DISK_DISCARD && (err == -EOPNOTSUPP || err == -ENOSPC))
+			err = 0;
+		else if (err == -EOPNOTSUPP)
+			err = disk_write_zeros(disk, range.offset, len, cancel);
 		if (err < 0)
 			return err;
 		range.offset += len;

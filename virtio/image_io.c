@@ -77,6 +77,18 @@ int image_pread(struct image *image, void *buf, size_t len, uint64_t offset)
 	return 0;
 }
 
+int image_file_fallocate(int fd, int mode, uint64_t offset, uint64_t len)
+{
+	int ret;
+
+	do {
+		ret = fallocate(fd, mode | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)len);
+	} while (ret < 0 && errno == EINTR);
+	if (ret < 0 && (errno == ENOSYS || errno == EINVAL || errno == EBUSY))
+		return -EOPNOTSUPP;
+	return ret < 0 ? -errno : 0;
+}
+
 int image_file_lock(int fd, short type)
 {
 	struct flock whole = {.l_type = type, .l_whence = SEEK_SET};

@@ -17,6 +17,12 @@ int image_pread(struct image *image, void *buf, size_t len, uint64_t offset);
 int image_file_pread(int fd, void *buf, size_t len, uint64_t offset);
 int image_file_pwrite(int fd, const void *buf, size_t len, uint64_t offset);
 
+/*
+ * fallocate() without a change of the file's size. Returns 0 or negative errno; -EOPNOTSUPP also for what a file system or device
+ * calls by another name: parts of blocks (EINVAL), and pages that others use at the moment (EBUSY, devices before Linux 5.12).
+ */
+int image_file_fallocate(int fd, int mode, uint64_t offset, uint64_t len);
+
 /* Locks the whole file, or unlocks it, for as long as it is open: F_RDLCK, F_WRLCK or F_UNLCK. Returns 0, -EBUSY or another negative errno. */
 int image_file_lock(int fd, short type);
 

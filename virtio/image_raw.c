@@ -21,11 +21,18 @@
 
 #define IMAGE_SECTOR 512u
 
+#ifdef STATX_DIOALIGN
+#define IMAGE_RAW_STATX (STATX_BASIC_STATS | STATX_DIOALIGN)
+#else
+#define IMAGE_RAW_STATX STATX_BASIC_STATS
+#endif
+
 struct image_raw {
 	struct image image;
 	/* immutable after open */
 	int fd;
-	int direct_fd; /* -1: not direct */
+	int direct_fd;	    /* -1: not direct */
+	bool writes_cached; /* even so */
 	bool is_device;
 	char *name;
 	struct image_flush flush; /* own locking */
@@ -195,12 +202,47 @@ static int image_raw_measure(struct image_raw *raw, const struct stat *st, bool 
 	return 0;
 }
 
+/* What direct I/O must be aligned to. The guest's sectors stay as they are: its partitions and file systems lie by them. */
+static void image_raw_learn_direct(struct image_raw *raw)
+{
+	struct image *image = &raw->image;
+	struct statx stx;
+
+	image->memory_align = image->direct_align = image->logical_block;
+	if (statx(raw->direct_fd, "", AT_EMPTY_PATH, IMAGE_RAW_STATX, &stx) < 0)
+		return;
+#ifdef STATX_DIOALIGN
+	if ((stx.stx_mask & STATX_DIOALIGN) && stx.stx_dio_offset_align > 0) {
+		image->direct_align = stx.stx_dio_offset_align;
+		image->memory_align = stx.stx_dio_mem_align;
+	} else
+#endif
+		/* Linux before 6.1 does not tell. The block size of the file system is enough everywhere. */
+		if (!raw->is_device && image_raw_power_of_two(stx.stx_blksize) &&
+		    stx.stx_blksize <= 65536)
+			image->memory_align = image->direct_align = stx.stx_blksize;
+	if (image->physical_block < image->direct_align && image->direct_align <= 4096 &&
+	    image_raw_power_of_two(image->direct_align))
+		image->physical_block = image->direct_align;
+}
+
+/*
+ * Btrfs makes its checksums from the guest's own memory, which the guest may change before that is written; then nobody can read
+ * the block any more. Linux 6.15 and newer write such files through the cache; so does this, on all.
+ */
+static bool image_raw_has_checksums(const struct image_raw *raw)
+{
+	struct statfs fs;
+	long flags = 0;
+
+	return fstatfs(raw->fd, &fs) == 0 && fs.f_type == BTRFS_SUPER_MAGIC &&
+	       !(ioctl(raw->fd, FS_IOC_GETFLAGS, &flags) == 0 && (flags & FS_NOCOW_FL));
+}
+
 /* A second description of the same file, so that what direct I/O cannot do has the other to go to. */
-static int image_raw_open_direct(struct image_raw *raw)
+static int __attribute__((cold)) image_raw_open_direct(struct image_raw *raw)
 {
 	char self[40];
-	uint32_t align = raw->image.logical_block;
-	struct statx stx;
 
 	snprintf(self, sizeof(self), "/proc/self/fd/%d", raw->fd);
 	raw->direct_fd = open(self,
@@ -210,25 +252,8 @@ static int image_raw_open_direct(struct image_raw *raw)
 					"its file system has no direct I/O; leave out ',direct'");
 	if (raw->direct_fd < 0)
 		return image_raw_refuse(raw, -errno, strerror(errno));
-	raw->image.memory_align = align;
-#ifdef STATX_DIOALIGN
-	if (statx(raw->direct_fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &stx) == 0 &&
-	    (stx.stx_mask & STATX_DIOALIGN) && stx.stx_dio_offset_align > 0) {
-		align = stx.stx_dio_offset_align;
-		raw->image.memory_align = stx.stx_dio_mem_align;
-	}
-#else
-	/* An old C library does not tell. The block size of the file system is enough everywhere. */
-	if (statx(raw->direct_fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &stx) == 0 &&
-	    !raw->is_device && image_raw_power_of_two(stx.stx_blksize) && stx.stx_blksize <= 65536)
-		align = raw->image.memory_align = stx.stx_blksize;
-#endif
-	raw->image.direct_align = align;
-	/* So that the guest's own requests fit. */
-	if (raw->image.logical_block < align && image_raw_power_of_two(align) && align <= 4096)
-		raw->image.logical_block = align;
-	if (raw->image.physical_block < raw->image.logical_block)
-		raw->image.physical_block = raw->image.logical_block;
+	image_raw_learn_direct(raw);
+	raw->writes_cached = image_raw_has_checksums(raw);
 	return 0;
 }
 
@@ -247,29 +272,26 @@ static int image_raw_map(struct image *image, uint64_t offset, uint64_t len,
 	return 0;
 }
 
-static int image_raw_fallocate(const struct image_raw *raw, int mode, uint64_t offset, uint64_t len)
+static int image_raw_map_write(struct image *image, uint64_t offset, uint64_t len,
+			       struct image_extent *extent)
 {
-	int ret;
+	const struct image_raw *raw = image_raw_of(image);
 
-	do {
-		ret = fallocate(raw->fd, mode | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)len);
-	} while (ret < 0 && errno == EINTR);
-	return ret < 0 ? -errno : 0;
+	image_raw_map(image, offset, len, extent);
+	if (raw->writes_cached)
+		extent->fd = raw->fd;
+	return 0;
 }
 
-/*
- * A block device writes zeros for either call if it knows no better way, or refuses the first; parts of a logical block are
- * refused with EINVAL there.
- */
+/* A block device writes zeros for either call if it knows no better way, or refuses the first. */
 static int image_raw_zero(struct image *image, uint64_t offset, uint64_t len, bool unmap)
 {
 	const struct image_raw *raw = image_raw_of(image);
-	int err = unmap ? image_raw_fallocate(raw, FALLOC_FL_PUNCH_HOLE, offset, len) : -EOPNOTSUPP;
+	int err = unmap ? image_file_fallocate(raw->fd, FALLOC_FL_PUNCH_HOLE, offset, len)
+			: -EOPNOTSUPP;
 
-	if (err == -EOPNOTSUPP || err == -ENOSYS)
-		err = image_raw_fallocate(raw, FALLOC_FL_ZERO_RANGE, offset, len);
-	if (err == -ENOSYS || (err == -EINVAL && raw->is_device))
-		err = -EOPNOTSUPP;
+	if (err == -EOPNOTSUPP)
+		err = image_file_fallocate(raw->fd, FALLOC_FL_ZERO_RANGE, offset, len);
 	return err;
 }
 
@@ -288,12 +310,9 @@ static int image_raw_discard_device(const struct image_raw *raw, uint64_t offset
 static int image_raw_discard(struct image *image, uint64_t offset, uint64_t len)
 {
 	const struct image_raw *raw = image_raw_of(image);
-	int err;
 
-	if (raw->is_device)
-		return image_raw_discard_device(raw, offset, len);
-	err = image_raw_fallocate(raw, FALLOC_FL_PUNCH_HOLE, offset, len);
-	return err == -ENOSYS ? -EOPNOTSUPP : err;
+	return raw->is_device ? image_raw_discard_device(raw, offset, len)
+			      : image_file_fallocate(raw->fd, FALLOC_FL_PUNCH_HOLE, offset, len);
 }
 
 static int image_raw_sync(void *arg, bool *lost)
@@ -342,7 +361,7 @@ static void image_raw_close(struct image *image)
 
 static const struct image_ops image_raw_ops = {
 	.map_read = image_raw_map,
-	.map_write = image_raw_map,
+	.map_write = image_raw_map_write,
 	.zero = image_raw_zero,
 	.discard = image_raw_discard,
 	.flush = image_raw_flush,

@@ -102,17 +102,13 @@ static void overlay_wrote(struct image *image, uint64_t offset, uint64_t len)
 /* Zeros first, then the mark: until that the base shows. */
 static int overlay_zero(struct image *image, uint64_t offset, uint64_t len, bool unmap)
 {
-	int mode = FALLOC_FL_KEEP_SIZE | (unmap ? FALLOC_FL_PUNCH_HOLE : FALLOC_FL_ZERO_RANGE);
+	int mode = unmap ? FALLOC_FL_PUNCH_HOLE : FALLOC_FL_ZERO_RANGE;
 	struct overlay *o = overlay_of(image);
-	int ret;
+	int err = image_file_fallocate(o->fd, mode, o->data_offset + offset, len);
 
-	do {
-		ret = fallocate(o->fd, mode, (off_t)(o->data_offset + offset), (off_t)len);
-	} while (ret < 0 && errno == EINTR);
-	if (ret < 0)
-		return errno == ENOSYS ? -EOPNOTSUPP : -errno;
-	overlay_wrote(image, offset, len);
-	return 0;
+	if (err == 0)
+		overlay_wrote(image, offset, len);
+	return err;
 }
 
 /* Returns whether the whole bitmap was looked through. */

@@ -1,6 +1,6 @@
 /*
  * virtio/disk on a host that does what hosts seldom do: this program brings its own pread(), preadv(),
- * pwrite(), pwritev(), fdatasync() and fcntl(), which stand in front of the C library's.
+ * pwrite(), pwritev(), fallocate(), fdatasync() and fcntl(), which stand in front of the C library's.
  */
 #include <signal.h>
 #include <stdarg.h>
@@ -18,6 +18,7 @@ static struct faults {
 	size_t fail_after;	 /* bytes until transfers fail */
 	int fail_with;
 	int sync_fails_with; /* once */
+	int allocate_fails_with;
 	int lock_fails_with;
 	unsigned int locks_interrupted;
 	/* counted */
@@ -82,6 +83,12 @@ ssize_t pwrite(int fd, const void *buf, size_t len, off_t offset)
 	struct iovec iov = {bytes.base, len};
 
 	return transfer(SYS_pwritev, fd, &iov, 1, offset);
+}
+
+int fallocate(int fd, int mode, off_t offset, off_t len)
+{
+	errno = faults.allocate_fails_with;
+	return faults.allocate_fails_with ? -1 : (int)syscall(SYS_fallocate, fd, mode, offset, len);
 }
 
 int fdatasync(int fd)
@@ -228,6 +235,47 @@ START_TEST(failed_flush_is_never_forgotten)
 }
 END_TEST
 
+static int clear(enum disk_op op)
+{
+	struct disk_range range = {512, 1024};
+	struct disk_io io = {.op = op, .ranges = &range, .n_ranges = 1};
+
+	return disk_execute(&disk, &io, NULL);
+}
+
+/* GPFS for parts of blocks, devices before Linux 5.12, file systems that know no such call. The image, then an overlay over it. */
+START_TEST(file_system_that_clears_in_no_such_way)
+{
+	static const int errors[] = {EINVAL, EBUSY, ENOSYS, EOPNOTSUPP};
+	struct disk_config config = {.image = {.path = path, .overlay = true}};
+
+	for (unsigned int overlay = 0; overlay < 2; overlay++) {
+		faults = (struct faults){0};
+		ck_assert_int_eq(disk_writev(&disk, iov, cut_bytes(out, SIZE), 0), 0);
+		faults.allocate_fails_with = errors[_i];
+		ck_assert_int_eq(clear(DISK_DISCARD), 0);
+		ck_assert_int_eq(clear(DISK_ZERO), 0);
+		ck_assert_int_eq(disk_readv(&disk, iov, cut_bytes(in, SIZE), 0), 0);
+		ck_assert_mem_eq(in, out, 512);
+		for (unsigned int i = 512; i < 1536; i++)
+			ck_assert_uint_eq(in[i], 0);
+		ck_assert_mem_eq(in + 1536, out + 1536, SIZE - 1536);
+		disk_close(&disk);
+		faults = (struct faults){0};
+		ck_assert_int_eq(disk_open(&disk, &config), 0);
+	}
+}
+END_TEST
+
+/* A hole may need room for what describes it: the guest loses nothing without it. */
+START_TEST(no_room_for_a_hole)
+{
+	faults.allocate_fails_with = ENOSPC;
+	ck_assert_int_eq(clear(DISK_DISCARD), 0);
+	ck_assert_int_eq(clear(DISK_ZERO), -ENOSPC);
+}
+END_TEST
+
 static void limit_files(rlim_t size)
 {
 	struct rlimit limit = {.rlim_cur = size, .rlim_max = RLIM_INFINITY};
@@ -314,6 +362,8 @@ int main(void)
 	tcase_add_test(tc, error_in_the_middle);
 	tcase_add_test(tc, interrupted_flush_is_repeated);
 	tcase_add_test(tc, overlay_without_room_for_its_books);
+	tcase_add_loop_test(tc, file_system_that_clears_in_no_such_way, 0, 4);
+	tcase_add_test(tc, no_room_for_a_hole);
 	tcase_add_loop_test(tc, failed_flush_is_never_forgotten, 0, 3);
 	tcase_add_loop_test(tc, file_system_without_locks, 0, 4);
 	tcase_add_test(tc, interrupted_lock_is_asked_for_again);
