@@ -14,6 +14,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 #include <sys/uio.h>
 #include <time.h>
 
@@ -84,6 +85,7 @@ struct image {
 	uint32_t physical_block; /* unit it writes without reading first; not below logical_block */
 	struct timespec changed; /* last change of its newest file; 0: a block device */
 	uint32_t optimal_io;	 /* bytes that are moved best at once; 0: not known */
+	mode_t mode;		 /* of its files: the permissions that all of them give */
 	const struct kept_name *made; /* a file that close() may remove; NULL: there is none */
 	/* changed by resize() alone */
 	uint64_t size; /* bytes, a multiple of 512, not 0 */

@@ -406,6 +406,7 @@ int image_raw_open(const struct image_raw_config *config, struct image **image)
 	}
 	if (!raw->is_device)
 		raw->image.changed = st.st_mtim;
+	raw->image.mode = st.st_mode;
 	raw->image.in_memory = !raw->is_device && fstatfs(raw->fd, &fs) == 0 &&
 			       (fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC);
 	*image = &raw->image;

@@ -41,6 +41,8 @@ int overlay_base_identify(struct overlay_base *id, struct image *base)
 		.size = base->size,
 		.changed_sec = base->changed.tv_sec,
 		.changed_nsec = (uint32_t)base->changed.tv_nsec,
+		/* What the guest writes is as private as what it reads; who makes the file writes to it. */
+		.mode = (base->mode & 0066) | 0600,
 	};
 	ret = image_pread(base, sample, len, 0);
 	if (ret == 0) {
@@ -261,7 +263,7 @@ static int overlay_file_create_named(int dir, const char *name, const char *path
 				     const struct overlay_base *base)
 {
 	char self[64];
-	int fd = openat(dir, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0666);
+	int fd = openat(dir, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, base->mode);
 	int ret;
 
 	if (fd < 0)
@@ -288,7 +290,7 @@ static int overlay_file_create_renamed(int dir, const char *name, const char *pa
 
 	if (snprintf(own, sizeof(own), "%.200s.new-%d", name, (int)getpid()) >= (int)sizeof(own))
 		return -ENAMETOOLONG;
-	fd = openat(dir, own, O_CREAT | O_EXCL | O_NOFOLLOW | O_RDWR | O_CLOEXEC, 0666);
+	fd = openat(dir, own, O_CREAT | O_EXCL | O_NOFOLLOW | O_RDWR | O_CLOEXEC, base->mode);
 	if (fd < 0)
 		return -errno;
 	ret = overlay_file_lock(fd, path);

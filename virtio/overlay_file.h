@@ -13,6 +13,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "virtio/overlay_bitmap.h"
 
@@ -26,6 +27,7 @@ struct overlay_base {
 	int64_t changed_sec;
 	uint32_t changed_nsec;
 	uint32_t crc; /* of its first and last 64 KiB */
+	mode_t mode;  /* no part of that: what a file over it is made with */
 };
 
 /* All numbers are little-endian. */

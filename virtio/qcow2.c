@@ -194,6 +194,7 @@ static int qcow2_open_file(struct qcow2 *q, const char *path)
 	if (end < 0)
 		return qcow2_refuse(path, -errno, strerror(errno));
 	q->file_size = (uint64_t)end;
+	q->image.mode = st.st_mode;
 	if (S_ISREG(st.st_mode))
 		q->image.changed = st.st_mtim;
 	return qcow2_lock(q, path);
@@ -265,6 +266,8 @@ static void qcow2_describe(struct qcow2 *q, const char *path, const struct qcow2
 	q->image.logical_block = QCOW2_SECTOR;
 	q->image.physical_block = QCOW2_SECTOR;
 	q->image.size = header->size - rest;
+	if (q->backing)
+		q->image.mode &= q->backing->mode;
 	if (q->backing && qcow2_newer(&q->backing->changed, &q->image.changed))
 		q->image.changed = q->backing->changed;
 	if (rest > 0)

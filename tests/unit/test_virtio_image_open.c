@@ -1,10 +1,31 @@
 /* virtio/image_open: what does not go together, and what a raw image and an overlay become. */
+#include <stdarg.h>
+#include <sys/syscall.h>
+
 #include "tests/unit/image_fixture.h"
 #include "virtio/image_open.h"
 
 #define SIZE (64u * 1024u)
 
 static unsigned char content[SIZE], got[SIZE];
+
+/* As a file system that makes no files without a name. */
+static bool no_tmpfile;
+
+int openat(int at, const char *path, int flags, ...)
+{
+	va_list args;
+	mode_t mode;
+
+	va_start(args, flags);
+	mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(args, mode_t) : 0;
+	va_end(args);
+	if (no_tmpfile && (flags & O_TMPFILE) == O_TMPFILE) {
+		errno = EOPNOTSUPP;
+		return -1;
+	}
+	return (int)syscall(SYS_openat, at, path, flags, mode);
+}
 
 static void make_base(void)
 {
@@ -153,6 +174,30 @@ START_TEST(overlay)
 }
 END_TEST
 
+/* What the guest writes to a private disk, others cannot read; and who made the file can write to it again. */
+START_TEST(overlay_is_as_private_as_its_base)
+{
+	static const struct {
+		mode_t base, mask, made;
+	} modes[] = {{0600, 0, 0600}, {0640, 0, 0640}, {0644, 0, 0644},	  {0666, 0, 0666},
+		     {0444, 0, 0644}, {0755, 0, 0644}, {0664, 022, 0644}, {0644, 077, 0600}};
+	const struct image_config config = {
+		.path = base_path, .overlay = true, .overlay_path = top_path};
+	struct image *image;
+	struct stat st;
+
+	no_tmpfile = _i;
+	for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
+		umask(modes[i].mask);
+		ck_assert_int_eq(chmod(base_path, modes[i].base), 0);
+		image = open_well(&config);
+		ck_assert_int_eq(stat(top_path, &st), 0);
+		ck_assert_uint_eq(st.st_mode & 07777, modes[i].made);
+		image->ops->close(image);
+	}
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("virtio/image_open");
@@ -166,6 +211,7 @@ int main(void)
 	tcase_add_loop_test(tc, raw, 0, 2);
 	tcase_add_loop_test(tc, raw_that_looks_like_qcow2, 0, 2);
 	tcase_add_loop_test(tc, overlay, 0, 2);
+	tcase_add_loop_test(tc, overlay_is_as_private_as_its_base, 0, 2);
 	suite_add_tcase(s, tc);
 	return run(s);
 }

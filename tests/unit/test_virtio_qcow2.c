@@ -281,6 +281,22 @@ START_TEST(overlay_on_a_backed_image)
 }
 END_TEST
 
+/* What an overlay's file is made with: it is as private as each file below it. */
+START_TEST(permissions_are_those_of_both_files)
+{
+	struct image_config config = {
+		.path = top_path, .format = IMAGE_QCOW2, .readonly = true, .backing = backing_path};
+	struct image *image;
+
+	make_backed("1M");
+	ck_assert_int_eq(chmod(top_path, _i ? 0644 : 0600), 0);
+	ck_assert_int_eq(chmod(backing_path, _i ? 0640 : 0644), 0);
+	ck_assert_int_eq(image_open(&image, &config), 0);
+	ck_assert_uint_eq(image->mode & 0777, _i ? 0640 : 0600);
+	image->ops->close(image);
+}
+END_TEST
+
 START_TEST(overlay_on_a_packed_image)
 {
 	struct overlay_config config = {.base_name = "x"};
@@ -416,6 +432,7 @@ int main(void)
 	tcase_add_test(tc, backing_file_has_the_format_of_the_header);
 	tcase_add_test(tc, chain_of_three_is_refused);
 	tcase_add_loop_test(tc, overlay_on_a_backed_image, 0, 2);
+	tcase_add_loop_test(tc, permissions_are_those_of_both_files, 0, 2);
 	tcase_add_test(tc, overlay_on_a_packed_image);
 	tcase_add_test(tc, bad_headers_are_refused);
 	tcase_add_test(tc, short_files_are_refused);
