@@ -163,7 +163,7 @@ static int net_stream_write(struct net_backend *be, unsigned int queue, const st
 	ssize_t sent = -1;
 
 	(void)queue;
-	if (len > NET_STREAM_FRAME_MAX)
+	if (len > NET_STREAM_SEND_MAX)
 		return -EINVAL;
 	iov_cursor_init(&cur, iov, n);
 	iov_cursor_skip(&cur, NET_STREAM_HDR);

@@ -16,6 +16,8 @@
 /* A frame with two VLAN tags and its length in front; and several of them, which one system call may read. */
 #define NET_STREAM_FRAME_MAX (14u + 8u + 65535u)
 #define NET_STREAM_BUFFER    (256u * 1024u)
+/* What the other side takes: passt of 2024 and later ends at a longer frame. */
+#define NET_STREAM_SEND_MAX  65535u
 
 struct net_stream_rx {
 	size_t start; /* of what was not consumed yet */
@@ -27,7 +29,7 @@ struct net_stream_rx {
 struct net_stream_tx {
 	size_t start; /* of the rest of a frame, which the socket has not taken yet */
 	size_t end;
-	uint8_t buf[4 + NET_STREAM_FRAME_MAX];
+	uint8_t buf[4 + NET_STREAM_SEND_MAX];
 };
 
 struct net_stream {

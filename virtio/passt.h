@@ -17,7 +17,7 @@
 /* Messages and the default Ethernet address name a machine's networks "user", "user 2", ... */
 #define PASST_NAME_MAX 16u
 
-/* passt tells guests that ask by DHCP of this MTU too. */
+/* The largest, for passt takes no longer frames. It tells guests that ask by DHCP of theirs too. */
 #define PASST_MTU 65520u
 
 #define PASST_MAX_FORWARDS 64u

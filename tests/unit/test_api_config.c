@@ -105,7 +105,9 @@ START_TEST(network_cards)
 	NET_REFUSED("several queues go with", .tap_fd = 9, .queues = 2);
 	NET_REFUSED("passt is a program of its own", .user = true, .vhost = VMM_VHOST_ON);
 	NET_REFUSED("nets[0].vhost is none of its enum", .tap = "t", .vhost = (enum vmm_vhost)9);
-	NET_REFUSED("from 68 to 65535", .user = true, .mtu = 67);
+	NET_REFUSED("from 68 to 65535", .tap = "tap0", .mtu = 67);
+	NET_REFUSED("from 68 to 65520", .user = true, .mtu = 67);
+	NET_REFUSED("from 68 to 65520", .user = true, .mtu = 65521);
 	NET_REFUSED("cannot be zero or a group address", .user = true, .mac = group);
 	NET_REFUSED("cannot be zero or a group address", .tap = "t", .mac = zero);
 	config.nets = NULL;

@@ -174,8 +174,12 @@ START_TEST(test_write)
 	ck_assert_uint_eq(wire[3], 60);
 	ck_assert_uint_eq(wire[0] | wire[1] | wire[2], 0);
 	ck_assert_mem_eq(wire + 4, packet + HDR, 60);
-	iov[2].iov_len = sizeof(big);
-	ck_assert_int_eq(stream.be.ops->write(&stream.be, 0, iov, 1, HDR + sizeof(big)), -EINVAL);
+	iov[0].iov_len = HDR + 65536;
+	ck_assert_int_eq(stream.be.ops->write(&stream.be, 0, iov, 1, HDR + 65536), -EINVAL);
+	ck_assert_int_eq(recv(peer, wire, sizeof(wire), MSG_DONTWAIT), -1);
+	ck_assert_int_eq(stream.be.ops->write(&stream.be, 0, iov, 1, HDR + 65535), 0);
+	ck_assert_int_eq(recv(peer, wire, 4, 0), 4);
+	ck_assert_uint_eq(wire[2] << 8 | wire[3], 65535);
 }
 END_TEST
 

@@ -145,7 +145,7 @@ struct vmm_net {
 	const uint8_t *
 		mac; /* 6 bytes, not zero, no group address; of a macvtap its own (else -EINVAL); NULL: a stable locally administered address, or the macvtap's */
 	uint16_t
-		mtu; /* bytes, 68 to 65535 (else -EINVAL); 0: that of the interface; with user 65520 */
+		mtu; /* bytes, 68 to 65535, with user to 65520 (else -EINVAL); 0: that of the interface, with user 65520 */
 	uint16_t
 		queues; /* pairs, at most VMM_MAX_NET_QUEUES, and one alone without tap (else -EINVAL); 0: one for each vCPU if the TAP interface has them, up to that number */
 	enum vmm_vhost vhost; /* on a TAP: the host's kernel moves the packets (/dev/vhost-net) */

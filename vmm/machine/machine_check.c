@@ -92,6 +92,7 @@ static const char *net_contradiction(const struct machine_net_config *n)
 
 static int check_net(const struct machine_net_config *n, unsigned int number)
 {
+	const unsigned int largest = n->user ? PASST_MTU : NET_MTU_MAX;
 	const char *contradiction = net_contradiction(n);
 	const struct passt_forward *twice = forwarded_twice(n);
 
@@ -100,9 +101,9 @@ static int check_net(const struct machine_net_config *n, unsigned int number)
 	else if (n->queues > NET_MAX_PAIRS)
 		log_error("network card %u: %u queues: a card has at most %u", number, n->queues,
 			  NET_MAX_PAIRS);
-	else if (n->mtu != 0 && (n->mtu < NET_MTU_MIN || n->mtu > NET_MTU_MAX))
+	else if (n->mtu != 0 && (n->mtu < NET_MTU_MIN || n->mtu > largest))
 		log_error("network card %u: an MTU of %u: it must be from %u to %u", number, n->mtu,
-			  NET_MTU_MIN, NET_MTU_MAX);
+			  NET_MTU_MIN, largest);
 	else if (is_forward_without_port(n))
 		log_error("network card %u: a forward goes from a port to a port, from 1 to 65535",
 			  number);
