@@ -72,8 +72,9 @@ uint32_t command_kernel_usual_needs(void)
 static uint32_t command_kernel_wishes(const struct vmm_config *config, const struct root *root)
 {
 	/* Signed modules are hashed whole, which takes the kernel longer than all else about them, but for what it has for this CPU;
-	 * and a layer above a file system that cannot be written. */
-	return KERNEL_PART(KERNEL_SHA256) | (root->readonly ? KERNEL_PART(KERNEL_OVERLAY) : 0) |
+	 * what DHCP is asked by; and a layer above a file system that cannot be written. */
+	return KERNEL_PART(KERNEL_SHA256) | (config->n_nets > 0 ? KERNEL_PART(KERNEL_PACKET) : 0) |
+	       (root->readonly ? KERNEL_PART(KERNEL_OVERLAY) : 0) |
 	       (config->rng ? KERNEL_PART(KERNEL_RNG) : 0) |
 	       (config->balloon ? KERNEL_PART(KERNEL_BALLOON) : 0) |
 	       (config->console_virtio ? KERNEL_PART(KERNEL_CONSOLE) : 0);

@@ -25,6 +25,7 @@ static const struct kernel_part_names {
 	[KERNEL_CONSOLE] = {"VIRTIO_CONSOLE", "virtio console", "virtio_console"},
 	[KERNEL_BLK] = {"VIRTIO_BLK", "virtio disk", "virtio_blk"},
 	[KERNEL_NET] = {"VIRTIO_NET", "virtio network card", "virtio_net"},
+	[KERNEL_PACKET] = {"PACKET", "packet sockets", "af_packet"},
 	[KERNEL_VSOCK] = {"VIRTIO_VSOCKETS", "virtio sockets", "vmw_vsock_virtio_transport"},
 	[KERNEL_RNG] = {"HW_RANDOM_VIRTIO", "virtio entropy source", "virtio_rng"},
 	[KERNEL_BALLOON] = {"VIRTIO_BALLOON", "virtio balloon", "virtio_balloon"},

@@ -24,6 +24,7 @@ enum kernel_part {
 	KERNEL_CONSOLE,
 	KERNEL_BLK,
 	KERNEL_NET,
+	KERNEL_PACKET, /* by which the guest's program asks for an address */
 	KERNEL_VSOCK,
 	KERNEL_RNG,
 	KERNEL_BALLOON,
