@@ -158,6 +158,7 @@ static void on_line(void *arg, int level, const char *line)
 static void setup(void)
 {
 	log_set_sink(on_line, NULL);
+	log_set_level(LOG_LEVEL_INFO);
 	vm.run_size = (size_t)sysconf(_SC_PAGESIZE);
 }
 
