@@ -103,6 +103,7 @@ struct disk_move {
 	enum disk_way way;
 	struct iov_cursor cur;
 	int fd;
+	bool direct;	 /* fd takes direct I/O */
 	uint64_t offset; /* in fd */
 };
 
@@ -155,7 +156,8 @@ static int disk_move_file(struct disk_move *move, uint64_t len)
 	while (len > 0) {
 		unsigned int n;
 		const struct iovec *pieces = disk_next_pieces(move, len, room, &n);
-		ssize_t done = iov_is_aligned(pieces, n, image->memory_align, image->direct_align)
+		ssize_t done = !move->direct || iov_is_aligned(pieces, n, image->memory_align,
+							       image->direct_align)
 				       ? disk_call(move->way, move->fd, pieces, n, move->offset)
 				       : disk_call_bounced(move, disk_min(len, DISK_BOUNCE_BYTES));
 
@@ -194,6 +196,7 @@ static int disk_move_extent(struct disk *disk, struct disk_move *move, uint64_t 
 	switch (extent->place) {
 	case IMAGE_FILE:
 		move->fd = extent->fd;
+		move->direct = extent->direct;
 		move->offset = extent->offset;
 		err = disk_move_file(move, extent->len);
 		if (err == 0 && move->way == DISK_WAY_WRITE && disk->image->ops->wrote)

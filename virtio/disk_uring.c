@@ -173,14 +173,16 @@ static bool disk_uring_fits(const struct disk_uring *uring, const struct disk_io
 
 	if ((io->op != DISK_READ && !write) || io->sync || io->len == 0)
 		return false;
-	/* Most file systems write through the page cache only where they may wait: a kernel thread would be sent for each. */
-	if (write && image->memory_align == 0)
-		return false;
-	if (io->len > DISK_URING_BYTES || io->n_iov > DISK_URING_PIECES || image->map_blocks ||
-	    !iov_is_aligned(io->iov, io->n_iov, image->memory_align, image->direct_align))
+	if ((write && image->memory_align == 0) || io->len > DISK_URING_BYTES ||
+	    io->n_iov > DISK_URING_PIECES || image->map_blocks)
 		return false;
 	if ((write ? image->ops->map_write : image->ops->map_read)(image, io->offset, io->len,
 								   extent) < 0)
+		return false;
+	/* Most file systems write through the page cache only where they may wait: a kernel thread would be sent for each. */
+	if (extent->direct
+		    ? !iov_is_aligned(io->iov, io->n_iov, image->memory_align, image->direct_align)
+		    : write)
 		return false;
 	return extent->place == IMAGE_FILE && extent->len == io->len;
 }

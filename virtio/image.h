@@ -30,6 +30,7 @@ enum image_place {
 struct image_extent {
 	enum image_place place;
 	int fd;
+	bool direct;	 /* fd takes direct I/O: see memory_align and direct_align */
 	uint64_t offset; /* in fd */
 	uint64_t len;	 /* bytes, at least 1, at most what was asked for */
 };
@@ -85,7 +86,7 @@ struct image {
 	uint32_t physical_block; /* unit it writes without reading first; not below logical_block */
 	struct timespec changed; /* last change of its newest file; 0: a block device */
 	uint32_t optimal_io;	 /* bytes that are moved best at once; 0: not known */
-	mode_t mode;		 /* of its files: the permissions that all of them give */
+	mode_t mode;		 /* the permissions that all of its files give; 0: an overlay */
 	const struct kept_name *made; /* a file that close() may remove; NULL: there is none */
 	/* changed by resize() alone */
 	uint64_t size; /* bytes, a multiple of 512, not 0 */

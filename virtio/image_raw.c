@@ -212,15 +212,22 @@ static void image_raw_learn_direct(struct image_raw *raw)
 	if (statx(raw->direct_fd, "", AT_EMPTY_PATH, IMAGE_RAW_STATX, &stx) < 0)
 		return;
 #ifdef STATX_DIOALIGN
-	if ((stx.stx_mask & STATX_DIOALIGN) && stx.stx_dio_offset_align > 0) {
+	if ((stx.stx_mask & STATX_DIOALIGN) && image_raw_power_of_two(stx.stx_dio_offset_align)) {
 		image->direct_align = stx.stx_dio_offset_align;
 		image->memory_align = stx.stx_dio_mem_align;
 	} else
 #endif
-		/* Linux before 6.1 does not tell. The block size of the file system is enough everywhere. */
-		if (!raw->is_device && image_raw_power_of_two(stx.stx_blksize) &&
-		    stx.stx_blksize <= 65536)
-			image->memory_align = image->direct_align = stx.stx_blksize;
+		/*
+		 * Linux before 6.1 does not tell, and some file systems still do not. There blocks are no larger than a page; what
+		 * is more is another number, as NFS has it.
+		 */
+		if (!raw->is_device)
+			image->memory_align = image->direct_align =
+				image_raw_power_of_two(stx.stx_blksize) &&
+						stx.stx_blksize >= IMAGE_SECTOR &&
+						stx.stx_blksize <= 4096
+					? stx.stx_blksize
+					: 4096;
 	if (image->physical_block < image->direct_align && image->direct_align <= 4096 &&
 	    image_raw_power_of_two(image->direct_align))
 		image->physical_block = image->direct_align;
@@ -235,7 +242,7 @@ static bool image_raw_has_checksums(const struct image_raw *raw)
 	struct statfs fs;
 	long flags = 0;
 
-	return fstatfs(raw->fd, &fs) == 0 && fs.f_type == BTRFS_SUPER_MAGIC &&
+	return !raw->is_device && fstatfs(raw->fd, &fs) == 0 && fs.f_type == BTRFS_SUPER_MAGIC &&
 	       !(ioctl(raw->fd, FS_IOC_GETFLAGS, &flags) == 0 && (flags & FS_NOCOW_FL));
 }
 
@@ -267,6 +274,7 @@ static int image_raw_map(struct image *image, uint64_t offset, uint64_t len,
 
 	*extent = (struct image_extent){.place = IMAGE_FILE,
 					.fd = direct ? raw->direct_fd : raw->fd,
+					.direct = direct,
 					.offset = offset,
 					.len = len};
 	return 0;
@@ -278,8 +286,10 @@ static int image_raw_map_write(struct image *image, uint64_t offset, uint64_t le
 	const struct image_raw *raw = image_raw_of(image);
 
 	image_raw_map(image, offset, len, extent);
-	if (raw->writes_cached)
+	if (raw->writes_cached) {
 		extent->fd = raw->fd;
+		extent->direct = false;
+	}
 	return 0;
 }
 
@@ -406,7 +416,7 @@ int image_raw_open(const struct image_raw_config *config, struct image **image)
 	}
 	if (!raw->is_device)
 		raw->image.changed = st.st_mtim;
-	raw->image.mode = st.st_mode;
+	raw->image.mode = st.st_mode & 0777;
 	raw->image.in_memory = !raw->is_device && fstatfs(raw->fd, &fs) == 0 &&
 			       (fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC);
 	*image = &raw->image;

@@ -194,7 +194,7 @@ static int qcow2_open_file(struct qcow2 *q, const char *path)
 	if (end < 0)
 		return qcow2_refuse(path, -errno, strerror(errno));
 	q->file_size = (uint64_t)end;
-	q->image.mode = st.st_mode;
+	q->image.mode = st.st_mode & 0777;
 	if (S_ISREG(st.st_mode))
 		q->image.changed = st.st_mtim;
 	return qcow2_lock(q, path);
