@@ -41,8 +41,11 @@ int overlay_base_identify(struct overlay_base *id, struct image *base)
 		.size = base->size,
 		.changed_sec = base->changed.tv_sec,
 		.changed_nsec = (uint32_t)base->changed.tv_nsec,
-		/* What the guest writes is as private as what it reads; who makes the file writes to it. */
-		.mode = (base->mode & 0066) | 0600,
+		/*
+		 * What the guest writes is as private as what it reads, and who makes the file writes to it. Its group may be
+		 * another than the image's: it gets what all get.
+		 */
+		.mode = (base->mode & 0006) * 0011 | 0600,
 	};
 	ret = image_pread(base, sample, len, 0);
 	if (ret == 0) {

@@ -174,12 +174,12 @@ START_TEST(overlay)
 }
 END_TEST
 
-/* What the guest writes to a private disk, others cannot read; and who made the file can write to it again. */
+/* What the guest writes to a private disk, others cannot read, be they in another group; and who made the file can write to it again. */
 START_TEST(overlay_is_as_private_as_its_base)
 {
 	static const struct {
 		mode_t base, mask, made;
-	} modes[] = {{0600, 0, 0600}, {0640, 0, 0640}, {0644, 0, 0644},	  {0666, 0, 0666},
+	} modes[] = {{0600, 0, 0600}, {0640, 0, 0600}, {0644, 0, 0644},	  {0666, 0, 0666},
 		     {0444, 0, 0644}, {0755, 0, 0644}, {0664, 022, 0644}, {0644, 077, 0600}};
 	const struct image_config config = {
 		.path = base_path, .overlay = true, .overlay_path = top_path};
