@@ -169,7 +169,7 @@ static void teardown(void)
 
 /* ---- CPUID ---- */
 
-/* Only where it is listed. */
+/* It is listed, and with these values. */
 static void must_have(uint32_t function, uint32_t index, uint32_t eax, uint32_t ebx, uint32_t ecx,
 		      uint32_t edx)
 {

@@ -1,8 +1,8 @@
 /*
  * What --console names on the host: standard descriptors, a file, a new pseudo-terminal, or a socket.
  *
- * Life: open; then begin while names can be made, empty once nothing more is refused; and end. One that was made goes again if there is
- * no start (made.h).
+ * Life: open; then begin while names can be made, empty once nothing but the machine's threads can fail; and end. One that was
+ * made goes again if there is no start (made.h).
  * What cannot be done is one line on stderr. Owner: main(). One thread.
  */
 #pragma once

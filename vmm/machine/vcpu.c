@@ -133,7 +133,7 @@ static enum vcpu_next __attribute__((cold)) vcpu_exit_internal_error(struct vcpu
 {
 	const struct kvm_run *run = vcpu->run;
 
-	/* What they say depends on the kind and the kernel; the first ones say most. For who reports it: others have one line. */
+	/* What they say depends on the kind and the kernel; the first ones say most. For a report to KVM's authors: an error is one line. */
 	for (unsigned int i = 0; i < run->internal.ndata && i < VCPU_ERROR_DATA; i++)
 		log_info("vCPU %u: KVM's error data: %#llx", vcpu->index, run->internal.data[i]);
 	if (run->internal.suberror == KVM_INTERNAL_ERROR_EMULATION)
