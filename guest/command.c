@@ -219,6 +219,7 @@ static void __attribute__((noreturn))
 command_become(const struct command *command, const int far[3], int tell)
 {
 	const struct init_start *start = command->start;
+	const struct rlimit files = {1024, 524288};
 	uint64_t none = 0;
 	int err;
 
@@ -231,6 +232,8 @@ command_become(const struct command *command, const int far[3], int tell)
 	if (start->what.flags & GUEST_CONTAINER)
 		command_make_directory(start->directory);
 	command_enter(start->directory);
+	/* The kernel's own limit for all but root is 4096, with which some servers do not start. */
+	SYS4(prlimit64, 0, RLIMIT_NOFILE, &files, NULL);
 	err = (int)user_become(start);
 	if (err == 0)
 		err = (int)command_exec(start->args, start->env);

@@ -100,7 +100,7 @@ void init_main(void)
 	mounts_finish(&start);
 	mounts_share(&start);
 	user_find(&start);
-	net_begin(start.what.dhcp);
+	net_begin(&start);
 	command_run(&start);
 	mounts_end(&start);
 	channel_say(GUEST_DONE, NULL, 0);

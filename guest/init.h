@@ -75,8 +75,11 @@ void modules_load(void);
 
 /* ---- net.c ---- */
 
-/* Brings the loopback and the first card up, and the cards in dhcp (struct guest_start) with addresses that they ask for. */
-void net_begin(uint32_t dhcp);
+/*
+ * Gives the machine its names in /etc/hosts, and brings the loopback and the first card up, and the cards in what.dhcp
+ * (struct guest_start) with addresses that they ask for.
+ */
+void net_begin(const struct init_start *start);
 
 /* ---- user.c ---- */
 

@@ -165,6 +165,8 @@ void mounts_finish(const struct init_start *start)
 		mount_one("tmpfs", "/run", MS_NOSUID | MS_NODEV, "mode=755");
 		if (!mounts_is_shared(start))
 			mount_one("tmpfs", "/tmp", MS_NOSUID | MS_NODEV, "mode=1777");
+	} else {
+		SYS2(mkdir, "/run", 0755); /* for what is put over files of /etc */
 	}
 	if (mounts_is_shared(start))
 		mounts_shared_finish();

@@ -14,6 +14,8 @@
 #define NET_CARDS 32
 #define NET_RUN	  "/run/resolv.conf"
 #define NET_ETC	  "/etc/resolv.conf"
+#define HOSTS_RUN "/run/hosts"
+#define HOSTS_ETC "/etc/hosts"
 
 static struct ifreq net_request(const char *name)
 {
@@ -95,6 +97,7 @@ static void net_name_servers(const struct dhcp_lease *lease)
 			len = text_append(text, sizeof(text), len, j < 3 ? "." : "\n");
 		}
 	}
+	SYS2(mkdir, "/etc", 0755);
 	fd = (int)SYS3(open, NET_RUN, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
 	SYS3(write, fd, text, len);
 	SYS1(close, fd);
@@ -142,13 +145,57 @@ static void net_cards(int fd, uint32_t dhcp)
 	}
 }
 
-void net_begin(uint32_t dhcp)
+static void net_write(const char *path, const char *text)
+{
+	int fd = (int)SYS3(open, path, O_WRONLY | O_CLOEXEC, 0);
+
+	SYS3(write, fd, text, text_len(text));
+	SYS1(close, fd);
+}
+
+/*
+ * The names of this machine, behind what the root's own file has, which stays as it is below ours. Container images have none, for
+ * what runs containers makes it; another root without one stays without, for what is written to it may be kept.
+ */
+static void net_hosts(const struct init_start *start)
+{
+	bool container = start->what.flags & GUEST_CONTAINER;
+	char text[512];
+	size_t len;
+	long n;
+	int from, to;
+
+	if (container)
+		SYS2(mkdir, "/etc", 0755);
+	from = (int)SYS3(open, HOSTS_ETC, O_RDONLY | O_CLOEXEC | (container ? O_CREAT : 0), 0644);
+	if (from < 0)
+		return;
+	to = (int)SYS3(open, HOSTS_RUN, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+	while ((n = SYS3(read, from, text, sizeof(text))) > 0)
+		SYS3(write, to, text, n);
+	len = text_append(text, sizeof(text), 0,
+			  "\n127.0.0.1\tlocalhost\n::1\tlocalhost\n127.0.1.1\t");
+	len = text_append(text, sizeof(text), len, start->host_name);
+	len = text_append(text, sizeof(text), len, "\n");
+	SYS3(write, to, text, len);
+	SYS1(close, to);
+	SYS1(close, from);
+	SYS5(mount, HOSTS_RUN, HOSTS_ETC, 0, MS_BIND, 0);
+}
+
+void net_begin(const struct init_start *start)
 {
 	int fd = (int)SYS3(socket, AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 
+	net_hosts(start);
 	if (fd < 0)
 		return; /* a kernel without a network */
 	net_up(fd, "lo");
-	net_cards(fd, dhcp);
+	/* As images are used to: their users may have any port, and ping. */
+	if (start->what.flags & GUEST_CONTAINER) {
+		net_write("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0");
+		net_write("/proc/sys/net/ipv4/ping_group_range", "0 2147483647");
+	}
+	net_cards(fd, start->what.dhcp);
 	SYS1(close, fd);
 }

@@ -77,8 +77,8 @@ int options_parse(struct options *options, int argc, char **argv);
 
 /* A container image's variables, where the user has given none of the name. Returns 0, or -EINVAL after one line on stderr. */
 int options_add_env(struct options *options, char *text);
-/* Takes one that we give ourselves away, unless the user has given it; name: "HOME=". */
-void options_drop_env(struct options *options, const char *name);
+/* Takes those away that begin so ("HOME=", "LC_") and that the user has not given. */
+void options_drop_env(struct options *options, const char *begin);
 
 /* DIR[,size=SIZE], which is cut into pieces. Returns 0, or -EINVAL after one line on stderr that begins with whose it is. */
 int options_image_cache(const char *whose, char *value, const char **dir, uint64_t *size);

@@ -118,16 +118,16 @@ int options_add_env(struct options *o, char *text)
 	return set_env(o, text);
 }
 
-void options_drop_env(struct options *o, const char *name)
+void options_drop_env(struct options *o, const char *begin)
 {
-	unsigned int i = find_env(o, name, strlen(name));
+	unsigned int n = o->n_env;
 
-	if (i == o->n_env || o->env_is_given[i])
-		return;
-	o->n_env--;
-	for (; i < o->n_env; i++) {
-		o->env[i] = o->env[i + 1];
-		o->env_is_given[i] = o->env_is_given[i + 1];
+	o->n_env = 0;
+	for (unsigned int i = 0; i < n; i++) {
+		if (!o->env_is_given[i] && strncmp(o->env[i], begin, strlen(begin)) == 0)
+			continue;
+		o->env[o->n_env] = o->env[i];
+		o->env_is_given[o->n_env++] = o->env_is_given[i];
 	}
 	o->env[o->n_env] = NULL;
 }

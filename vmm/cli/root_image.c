@@ -67,11 +67,15 @@ static int root_image_choose_command(const struct root *root, struct options *op
 static int root_image_choose_env(const struct root *root, struct options *options)
 {
 	static const char *const of_root[] = {"HOME=", "USER=", "LOGNAME="};
+	static const char *const of_host[] = {"LANG=",
+					      "LC_"}; /* locales that an image may not have */
 	const struct image_config *config = &root->image.config;
 	uint32_t first = IMAGE_CONFIG_STRINGS + config->n_entrypoint + config->n_cmd;
 	char *at = root_image_begin(root, first);
 	int err = 0;
 
+	for (size_t i = 0; i < 2; i++)
+		options_drop_env(options, of_host[i]);
 	/* The guest finds out what another user's are. */
 	for (size_t i = 0; *root->user && i < 3; i++)
 		options_drop_env(options, of_root[i]);
