@@ -37,6 +37,13 @@ mode_t fs_mode(const struct virtio_fs *fs, uint32_t mode)
 	return mode & (fs->keep_setid ? 07777 : 01777);
 }
 
+/* Where owners are not kept all is shown as root's: no other user of the guest makes a program that runs as that. */
+static mode_t fs_make_mode(const struct virtio_fs *fs, const struct fs_request *request,
+			   uint32_t mode)
+{
+	return fs_mode(fs, mode) & (fs->owners || request->header.uid == 0 ? 07777 : 01777);
+}
+
 int fs_change_in(struct virtio_fs *fs, uint64_t dir, const char *name)
 {
 	struct fs_node *node = fs_nodes_get(&fs->nodes, dir);
@@ -138,7 +145,7 @@ int64_t fs_make_node(struct virtio_fs *fs, struct fs_request *request, struct io
 	if (type != S_IFREG && type != S_IFIFO && type != S_IFSOCK)
 		return -EPERM;
 	fs_make_masked(fs, in->umask);
-	if (mknodat(dir, request->name, type | fs_mode(fs, in->mode), 0) < 0)
+	if (mknodat(dir, request->name, type | fs_make_mode(fs, request, in->mode), 0) < 0)
 		return -errno;
 	return fs_tell_made(fs, request, dir, out);
 }
@@ -327,7 +334,7 @@ int64_t fs_create(struct virtio_fs *fs, struct fs_request *request, struct iov_c
 	if (dir < 0)
 		return dir;
 	fd = openat(dir, request->name, fs_create_flags(fs, in->flags) | O_CREAT | O_EXCL,
-		    fs_mode(fs, in->mode));
+		    fs_make_mode(fs, request, in->mode));
 	if (fd >= 0) {
 		err = fs_make_owned(fs, request, dir, fd, "");
 		if (err == 0)
@@ -351,7 +358,7 @@ int64_t fs_make_temporary(struct virtio_fs *fs, struct fs_request *request, stru
 	fd = openat(dir, ".",
 		    (fs_create_flags(fs, in->flags) & ~O_NOFOLLOW) | O_TMPFILE |
 			    (int)(in->flags & O_EXCL),
-		    fs_mode(fs, in->mode));
+		    fs_make_mode(fs, request, in->mode));
 	if (fd < 0)
 		return -errno;
 	err = fs_make_owned(fs, request, dir, fd, "");

@@ -285,6 +285,17 @@ static bool fs_nodes_is_above(const struct fs_nodes *nodes, uint32_t node, uint3
 	return directory != FUSE_ROOT_ID;
 }
 
+/* The newer one stays: the number may be another file's by now where a server gives it, and the older one of no use. */
+static void fs_nodes_renew(struct fs_nodes *nodes, struct fs_node *node, int fd)
+{
+	if (node->fd < 0) {
+		fs_nodes_hold(nodes, node, fd);
+		return;
+	}
+	close(node->fd);
+	node->fd = fd;
+}
+
 static int64_t fs_nodes_tell_again(struct fs_nodes *nodes, uint32_t id, uint32_t parent,
 				   const char *name, int fd)
 {
@@ -295,12 +306,11 @@ static int64_t fs_nodes_tell_again(struct fs_nodes *nodes, uint32_t id, uint32_t
 		err = fs_nodes_move(nodes, node, parent, name);
 		fs_nodes_unpin(nodes, node);
 	}
-	if (err < 0 || node->fd >= 0)
+	if (err < 0) {
 		close(fd);
-	else
-		fs_nodes_hold(nodes, node, fd);
-	if (err < 0)
 		return err;
+	}
+	fs_nodes_renew(nodes, node, fd);
 	if (node->lookups < UINT64_MAX)
 		node->lookups++;
 	return id;
@@ -374,10 +384,10 @@ static struct fs_node *fs_nodes_give(struct fs_nodes *nodes, int fd, const struc
 	uint32_t id = fs_nodes_find(nodes, st);
 	struct fs_node *node = id && nodes->nodes[id].name ? &nodes->nodes[id] : NULL;
 
-	if (!node || node->fd >= 0)
-		close(fd);
+	if (node)
+		fs_nodes_renew(nodes, node, fd);
 	else
-		fs_nodes_hold(nodes, node, fd);
+		close(fd);
 	return node;
 }
 

@@ -5,10 +5,11 @@
  * Of those there are as many as the table was made for: the one used least recently is closed for a new one, and when that file is
  * asked for again it is looked for where it was seen last. What is found there must be the same file.
  *
- * The same is what has the same number and type, on the same mount. While a file has a descriptor no other gets its number. Later another
- * may, as soon as nobody has it any more: it is taken for the one that is gone, with other contents. The guest sees that by times and
- * size, as it would if somebody had written that file anew; what it has open it has by the open file's own descriptor. Its time of birth would
- * tell, but not on overlays, where a file keeps its number and gets another one when it is written first.
+ * The same is what has the same number and type, on the same mount. While a file has a descriptor no other gets its number, but for
+ * files of a server (NFS). Later another may, as soon as nobody has it any more: it is taken for the one that is gone, with other
+ * contents. The guest sees that by times and size, as it would if somebody had written that file anew; what it has open it has by the
+ * open file's own descriptor. Its time of birth would tell, but not on overlays, where a file keeps its number and gets another one when it
+ * is written first.
  *
  * What the guest removes, or makes without a name, can be found nowhere: its descriptor stays ("pinned") until it is forgotten, or seen
  * under another name. Of those there are three quarters of all descriptors at most; what is more gets lost when its descriptor is

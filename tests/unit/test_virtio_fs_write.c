@@ -380,6 +380,46 @@ START_TEST(blocks_and_copies)
 }
 END_TEST
 
+/* All files are shown as root's, so nobody else of the guest may make a program that runs as its owner. */
+START_TEST(setuid_by_a_user_of_the_guest)
+{
+	static const char *const names[] = {"by root", "by another"};
+
+	fs.owners = false;
+	fs.keep_setid = true;
+	for (fs_user = 0; fs_user <= 1000; fs_user += 1000) {
+		const char *name = names[fs_user / 1000];
+		struct fuse_mknod_in node = {.mode = S_IFREG | 06755};
+		mode_t mode = S_IFREG | (fs_user ? 0755 : 06755);
+
+		fs_create_file(name, O_RDWR | O_EXCL, 06755);
+		ck_assert_uint_eq(fs_stat_of(name).st_mode, mode);
+		unlink(fs_path(name));
+		fs_ask(FUSE_MKNOD, FUSE_ROOT_ID, &node, sizeof(node), name,
+		       sizeof(struct fuse_entry_out));
+		ck_assert_uint_eq(fs_stat_of(name).st_mode, mode);
+	}
+}
+END_TEST
+
+/* As on NFS, when another client has put a new file in its place and the server has given it the same number. */
+START_TEST(a_descriptor_of_no_use_any_more)
+{
+	uint64_t id, fh;
+	int stale;
+
+	fs_make_file("file", "hello", 5);
+	id = fs_lookup(FUSE_ROOT_ID, "file");
+	stale = open("/dev/null", O_PATH | O_CLOEXEC);
+	ck_assert_int_ge(dup2(stale, fs.nodes.nodes[id].fd), 0);
+	close(stale);
+	ck_assert_uint_eq(fs_lookup(FUSE_ROOT_ID, "file"), id);
+	fh = fs_do_open(id, false, O_RDWR);
+	ck_assert_uint_eq(fs_do_write(fh, 0, "J", O_RDWR, 0), 1);
+	fs_check_text("file", "Jello");
+}
+END_TEST
+
 static Suite *fs_suite(void)
 {
 	Suite *s = suite_create("virtio/fs: writing");
@@ -397,6 +437,8 @@ static Suite *fs_suite(void)
 	tcase_add_test(tc, extended_attributes);
 	tcase_add_test(tc, files_that_never_had_a_name);
 	tcase_add_test(tc, blocks_and_copies);
+	tcase_add_test(tc, setuid_by_a_user_of_the_guest);
+	tcase_add_test(tc, a_descriptor_of_no_use_any_more);
 	suite_add_tcase(s, tc);
 	return s;
 }
