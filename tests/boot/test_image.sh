@@ -66,6 +66,11 @@ equal 'another command: output' \
 	'entry: sh -c cat; echo out >/dev/stdout; echo err >/dev/stderr; (: >/etc/passwd) || echo refused; exit 3 | uid=1234(web) gid=1235(web) groups=77(extra),1235(web) | /srv/web web mine 2 | /srv/work/deep | input | out | refused' \
 	"$(text other.out)"
 check 'another command: errors' "$(text other.err)" matches "$(text other.err)" 'err | *ermission denied*'
+# What an image leaves to whoever runs it.
+run names --root "$image" -- sh -c 'tail -n 3 /etc/hosts | tr "\t" " "; ulimit -Sn; ulimit -Hn
+	cat /proc/sys/net/ipv4/ip_unprivileged_port_start /proc/sys/net/ipv4/ping_group_range | tr "\t" " "'
+equal 'names, open files, ports and ping' '127.0.0.1 localhost | ::1 localhost | 127.0.1.1 vmm | 1024 | 524288 | 0 | 0 2147483647' \
+	"$(text names.out | sed 's/.* | \(127.0.0.1 \)/\1/')"
 equal 'the second start unpacks nothing' "$before" "$(stat -c '%i %W' "$kept")"
 
 run plain --root "oci:$tmp/oci:plain"

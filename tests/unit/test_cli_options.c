@@ -276,6 +276,14 @@ START_TEST(test_environment)
 			 0);
 	ck_assert_str_eq(variable("SECRET"), "s");
 	ck_assert_ptr_null(variable("ABSENT"));
+	/* What a container image does not get, unless the user gives it. */
+	ck_assert_int_eq(PARSE("--kernel", "k", "--root", "d", "--env", "LC_ALL=C", "--", "x"), 0);
+	ck_assert_str_eq(variable("LC_TIME"), "C");
+	options_drop_env(&o, "LC_");
+	ck_assert_ptr_null(variable("LC_TIME"));
+	ck_assert_str_eq(variable("LC_ALL"), "C");
+	ck_assert_str_eq(variable("USER"), "root");
+	ck_assert_str_eq(variable("TERM"), "vt52");
 	REFUSED("--env takes", "--kernel", "k", "--env", "=1");
 	REFUSED("--env takes", "--kernel", "k", "--env", "");
 }
