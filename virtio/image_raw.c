@@ -103,6 +103,9 @@ static int image_raw_open_path(struct image_raw *raw, const char *path, struct s
 	else if (!raw->image.readonly)
 		flags |= O_EXCL;
 	raw->fd = open(path, flags);
+	/* Somebody has a lease on the file (NFS's server, Samba), and is asked to give it back. */
+	if (raw->fd < 0 && errno == EAGAIN)
+		raw->fd = open(path, flags & ~O_NONBLOCK);
 	if (raw->fd < 0)
 		return image_raw_refuse_open(raw, path, errno);
 	if (fstat(raw->fd, st) < 0 || fcntl(raw->fd, F_SETFL, flags & ~O_NONBLOCK) < 0)

@@ -88,6 +88,38 @@ START_TEST(socket_file)
 }
 END_TEST
 
+/* A server of files has it for a client, and gives it back when asked. */
+START_TEST(file_with_a_lease)
+{
+	sigset_t asked;
+	int fd, ready[2], signal;
+	char byte;
+	pid_t child;
+
+	make_file(4096);
+	ck_assert_int_eq(pipe(ready), 0);
+	sigemptyset(&asked);
+	sigaddset(&asked, SIGIO);
+	child = fork();
+	if (child == 0) {
+		sigprocmask(SIG_BLOCK, &asked, NULL);
+		fd = open(path, O_RDWR | O_CLOEXEC);
+		if (fcntl(fd, F_SETLEASE, F_WRLCK) == 0 && write(ready[1], "y", 1) == 1 &&
+		    sigwait(&asked, &signal) == 0)
+			fcntl(fd, F_SETLEASE, F_UNLCK);
+		_exit(0);
+	}
+	close(ready[1]);
+	if (read(ready[0], &byte, 1) == 1) {
+		ck_assert_int_eq(try_open(&disk, false), 0);
+		disk_close(&disk);
+	} else {
+		skip_note("a file with a lease, which this file system does not give");
+	}
+	ck_assert_int_eq(waitpid(child, NULL, 0), child);
+}
+END_TEST
+
 START_TEST(character_device)
 {
 	ck_assert_int_eq(symlink("/dev/null", path), 0);
@@ -314,6 +346,7 @@ int main(void)
 	tcase_add_test(refused, dangling_link);
 	tcase_add_test(refused, below_a_file);
 	tcase_add_test(refused, directory);
+	tcase_add_test(refused, file_with_a_lease);
 	tcase_add_test(refused, empty);
 	tcase_add_loop_test(refused, below_one_sector, 1, 3);
 	tcase_add_loop_test(refused, below_one_sector, 511, 512);
