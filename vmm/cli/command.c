@@ -62,14 +62,15 @@ static int command_await_pumps(struct command *command, int first)
 
 int command_begin(struct command *command, uint64_t now, bool confined)
 {
-	bool reads = !isatty(STDIN_FILENO) || terminal_is_ours(STDIN_FILENO);
+	/* Who reads his terminal in the background would be stopped; but not for one that is another session's, as below su(1). */
+	bool reads = !isatty(STDIN_FILENO) || terminal_is_ours(STDIN_FILENO) ||
+		     tcgetpgrp(STDIN_FILENO) < 0;
 	int err = 0;
 
 	for (int i = 0; i < 3; i++)
 		command->pumps[i].confined = confined;
 	command->pumps[0].keys = command->terminal;
 	boot_watch_begin(&command->boot, command->options->boot_timeout_ms, now);
-	/* Who reads a terminal in the background would be stopped. */
 	if (reads)
 		err = pump_start(&command->pumps[0], PUMP_INPUT, STDIN_FILENO, command->ours[1],
 				 command->pumps_over);
