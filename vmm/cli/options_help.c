@@ -53,7 +53,7 @@ static const struct help_section {
 		"      ,forward=tcp|udp:HOST:GUEST\n"
 		"                       with user: port of the host to the guest (default none)\n"
 		"      ,mac=M           Ethernet address (default: a stable one of its own)\n"
-		"      ,mtu=N           68 to 65535 (default the interface's; user: 65520, the most)\n"
+		"      ,mtu=N           68 to 65535, user to 65520 (default that, or TAP's)\n"
 		"      ,queues=N        with tap=: pairs of queues, 1 to 16 (default one for each\n"
 		"                       CPU, if the interface has them)\n"
 		"      ,vhost=on|off    with a TAP: served by the host's kernel (default: on when\n"
