@@ -98,6 +98,7 @@ void init_main(void)
 	SYS2(sethostname, start.host_name, text_len(start.host_name));
 	mounts_root(&start);
 	mounts_finish(&start);
+	net_hosts(&start);
 	mounts_share(&start);
 	user_find(&start);
 	net_begin(&start);

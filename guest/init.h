@@ -75,10 +75,9 @@ void modules_load(void);
 
 /* ---- net.c ---- */
 
-/*
- * Gives the machine its names in /etc/hosts, and brings the loopback and the first card up, and the cards in what.dhcp
- * (struct guest_start) with addresses that they ask for.
- */
+/* Gives the machine its names in /etc/hosts. Before there are shares, which may lie there. */
+void net_hosts(const struct init_start *start);
+/* Brings the loopback and the first card up, and the cards in what.dhcp (struct guest_start) with addresses that they ask for. */
 void net_begin(const struct init_start *start);
 
 /* ---- user.c ---- */

@@ -97,7 +97,6 @@ static void net_name_servers(const struct dhcp_lease *lease)
 			len = text_append(text, sizeof(text), len, j < 3 ? "." : "\n");
 		}
 	}
-	SYS2(mkdir, "/etc", 0755);
 	fd = (int)SYS3(open, NET_RUN, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
 	SYS3(write, fd, text, len);
 	SYS1(close, fd);
@@ -154,27 +153,28 @@ static void net_write(const char *path, const char *text)
 }
 
 /*
- * The names of this machine, behind what the root's own file has, which stays as it is below ours. Container images have none, for
- * what runs containers makes it; another root without one stays without, for what is written to it may be kept.
+ * The root's own file stays as it is, below ours, and comes first in that. One without localhost is none: images leave that to what
+ * runs them. In a root that is kept the file is the user's to write.
  */
-static void net_hosts(const struct init_start *start)
+void net_hosts(const struct init_start *start)
 {
-	bool container = start->what.flags & GUEST_CONTAINER;
+	static const char locals[] = "127.0.0.1\tlocalhost\n::1\tlocalhost\n";
 	char text[512];
 	size_t len;
-	long n;
+	long n, all = 0;
 	int from, to;
 
-	if (container)
-		SYS2(mkdir, "/etc", 0755);
-	from = (int)SYS3(open, HOSTS_ETC, O_RDONLY | O_CLOEXEC | (container ? O_CREAT : 0), 0644);
+	if (start->what.flags & GUEST_ROOT_KEEP)
+		return;
+	SYS2(mkdir, "/etc", 0755);
+	from = (int)SYS3(open, HOSTS_ETC, O_RDONLY | O_CREAT | O_CLOEXEC, 0644);
 	if (from < 0)
 		return;
 	to = (int)SYS3(open, HOSTS_RUN, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-	while ((n = SYS3(read, from, text, sizeof(text))) > 0)
+	for (; (n = SYS3(read, from, text, sizeof(text))) > 0; all += n)
 		SYS3(write, to, text, n);
-	len = text_append(text, sizeof(text), 0,
-			  "\n127.0.0.1\tlocalhost\n::1\tlocalhost\n127.0.1.1\t");
+	len = text_append(text, sizeof(text), 0, all > 0 ? "\n" : locals);
+	len = text_append(text, sizeof(text), len, "127.0.1.1\t");
 	len = text_append(text, sizeof(text), len, start->host_name);
 	len = text_append(text, sizeof(text), len, "\n");
 	SYS3(write, to, text, len);
@@ -187,7 +187,6 @@ void net_begin(const struct init_start *start)
 {
 	int fd = (int)SYS3(socket, AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 
-	net_hosts(start);
 	if (fd < 0)
 		return; /* a kernel without a network */
 	net_up(fd, "lo");

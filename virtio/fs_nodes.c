@@ -290,10 +290,12 @@ static void fs_nodes_renew(struct fs_nodes *nodes, struct fs_node *node, int fd)
 {
 	if (node->fd < 0) {
 		fs_nodes_hold(nodes, node, fd);
-		return;
+	} else if (!node->name) { /* the root's is not ours */
+		close(fd);
+	} else {
+		close(node->fd);
+		node->fd = fd;
 	}
-	close(node->fd);
-	node->fd = fd;
 }
 
 static int64_t fs_nodes_tell_again(struct fs_nodes *nodes, uint32_t id, uint32_t parent,

@@ -50,7 +50,9 @@ int64_t fs_write(struct virtio_fs *fs, struct fs_request *request, struct iov_cu
 	    iov_cursor_left(out) < sizeof(answer) || iov_cursor_left(&request->rest) < write->size)
 		return -EINVAL;
 	/* Else it goes to the host's memory. What is appended keeps its order: Linux sends all pieces of a direct write at once. */
-	if ((work.write_flags & (RWF_SYNC | RWF_DSYNC)) && !(work.write_flags & RWF_APPEND))
+	if ((work.write_flags & (RWF_SYNC | RWF_DSYNC)) &&
+	    !((work.write_flags & RWF_APPEND) &&
+	      ((write->flags & O_DIRECT) || fs->cache == VIRTIO_FS_CACHE_NEVER)))
 		return fs_slow(fs, request, &work, out);
 	n = iov_cursor_take(&request->rest, request->part, FS_REQUEST_PIECES, write->size, &there);
 	done = fs_write_pieces(file->fd, request->part, n, write->offset, work.write_flags,

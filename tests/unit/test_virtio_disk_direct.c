@@ -17,7 +17,7 @@
 static struct {
 	uint32_t offset_align; /* statx() tells that; else nothing of direct I/O */
 	uint32_t block;	       /* of the file system */
-	long type;
+	long type;	       /* else ext4's */
 	long flags;
 } host;
 
@@ -43,8 +43,7 @@ int fstatfs(int fd, struct statfs *fs)
 {
 	int ret = (int)syscall(SYS_fstatfs, fd, fs);
 
-	if (host.type != 0)
-		fs->f_type = host.type;
+	fs->f_type = host.type != 0 ? host.type : EXT4_SUPER_MAGIC;
 	return ret;
 }
 
