@@ -153,12 +153,13 @@ static void net_write(const char *path, const char *text)
 }
 
 /*
- * The root's own file stays as it is, below ours, and comes first in that. One without localhost is none: images leave that to what
- * runs them. In a root that is kept the file is the user's to write.
+ * The root's own file stays as it is, below ours, and comes first in that. Container images have none, for what runs them makes it;
+ * other roots look as they are. In a root that is kept the file is the user's to write.
  */
 void net_hosts(const struct init_start *start)
 {
 	static const char locals[] = "127.0.0.1\tlocalhost\n::1\tlocalhost\n";
+	bool container = start->what.flags & GUEST_CONTAINER;
 	char text[512];
 	size_t len;
 	long n, all = 0;
@@ -166,8 +167,9 @@ void net_hosts(const struct init_start *start)
 
 	if (start->what.flags & GUEST_ROOT_KEEP)
 		return;
-	SYS2(mkdir, "/etc", 0755);
-	from = (int)SYS3(open, HOSTS_ETC, O_RDONLY | O_CREAT | O_CLOEXEC, 0644);
+	if (container)
+		SYS2(mkdir, "/etc", 0755);
+	from = (int)SYS3(open, HOSTS_ETC, O_RDONLY | O_CLOEXEC | (container ? O_CREAT : 0), 0644);
 	if (from < 0)
 		return;
 	to = (int)SYS3(open, HOSTS_RUN, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);

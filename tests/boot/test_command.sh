@@ -73,13 +73,6 @@ equal 'file systems' 'mounts dev' "${lines[4]} ${lines[5]}"
 equal 'modes' '755 1777 755 1777' "${lines[*]:6:4}"
 equal 'the root' 'bin dev etc proc root run sys tmp' "${lines[*]:10:8}"
 equal 'an orphan that has ended is reaped' 0 "${lines[-1]}"
-
-# Its names; in a root that is kept nothing is made for that.
-run names --root "$tmp/root" -- cat /etc/hosts
-equal 'names of the machine' $'127.0.0.1\tlocalhost | ::1\tlocalhost | 127.0.1.1\tvmm' "$(text names.out)"
-run kept --root "$tmp/root,rw" -- cat /etc/hosts
-equal 'no names in a root that is kept' 1 "$status"
-check 'nothing is left there' "$(ls "$tmp/root/etc")" [ ! -e "$tmp/root/etc/hosts" ]
 equal 'errors' '' "$(text guest.err)"
 # subshells would lose $status
 mask=$(umask)
