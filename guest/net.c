@@ -14,6 +14,7 @@
 #define NET_CARDS 32
 #define NET_RUN	  "/run/resolv.conf"
 #define NET_ETC	  "/etc/resolv.conf"
+#define HOSTS_MAX (1l << 20) /* a device of an image has no end */
 #define HOSTS_RUN "/run/hosts"
 #define HOSTS_ETC "/etc/hosts"
 
@@ -169,11 +170,14 @@ void net_hosts(const struct init_start *start)
 		return;
 	if (container)
 		SYS2(mkdir, "/etc", 0755);
-	from = (int)SYS3(open, HOSTS_ETC, O_RDONLY | O_CLOEXEC | (container ? O_CREAT : 0), 0644);
+	/* An image may have a pipe there, or here. */
+	from = (int)SYS3(open, HOSTS_ETC,
+			 O_RDONLY | O_NONBLOCK | O_CLOEXEC | (container ? O_CREAT : 0), 0644);
 	if (from < 0)
 		return;
-	to = (int)SYS3(open, HOSTS_RUN, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-	for (; (n = SYS3(read, from, text, sizeof(text))) > 0; all += n)
+	to = (int)SYS3(open, HOSTS_RUN, O_WRONLY | O_CREAT | O_TRUNC | O_NONBLOCK | O_CLOEXEC,
+		       0644);
+	for (; all < HOSTS_MAX && (n = SYS3(read, from, text, sizeof(text))) > 0; all += n)
 		SYS3(write, to, text, n);
 	len = text_append(text, sizeof(text), 0, all > 0 ? "\n" : locals);
 	len = text_append(text, sizeof(text), len, "127.0.1.1\t");

@@ -231,8 +231,7 @@ static void image_raw_learn_direct(struct image_raw *raw)
 						stx.stx_blksize <= 4096
 					? stx.stx_blksize
 					: 4096;
-	if (image->physical_block < image->direct_align && image->direct_align <= 4096 &&
-	    image_raw_power_of_two(image->direct_align))
+	if (image->physical_block < image->direct_align && image->direct_align <= 4096)
 		image->physical_block = image->direct_align;
 }
 

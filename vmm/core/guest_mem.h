@@ -52,7 +52,8 @@ struct guest_mem {
 /*
  * Reserves memory for the regions (base and size are read, ascending and disjoint; host is ignored).
  * Host and guest addresses agree modulo 2 MiB, or the size of huge pages, so that huge pages can back the guest. Pages
- * of hugetlb are set aside at once: what they cannot hold is refused here, and does not end the process later, unless a control group allows fewer.
+ * of hugetlb are set aside at once: what they cannot hold is refused here, and does not end the process later,
+ * unless a control group allows fewer.
  * Returns 0, -EINVAL for a bad layout, -ENOMEM, or another errno of mmap(), memfd_create(), ftruncate() or fcntl(); with
  * hugetlb -ENOENT, -ENODEV or -EINVAL when the kernel has no pages of this size.
  */
