@@ -5,6 +5,9 @@
 /* Status bit 0. */
 #define STATUS_OUTPUT_FULL 0x01
 
+/* No error of a bus (bits 7 and 6): Linux looks for one in each NMI that nobody wants. Bit 5, the timer's output, ends its calibration. */
+#define PORT_B_NO_ERRORS 0x3f
+
 /* Commands 0xf0 to 0xff pulse the output lines whose bits are 0; line 0 is the CPU's reset. */
 #define COMMAND_PULSE	    0xf0
 #define COMMAND_PULSE_RESET 0x01
@@ -22,6 +25,8 @@ uint64_t i8042_read(void *arg, uint64_t offset, unsigned int width)
 	switch (offset) {
 	case I8042_DATA:
 		return ones;
+	case I8042_PORT_B:
+		return ones | PORT_B_NO_ERRORS;
 	case I8042_COMMAND:
 		return ones | STATUS_OUTPUT_FULL;
 	default:

@@ -6,6 +6,8 @@
  * reads (no controller found) instead of waiting 500 ms for an answer, and the clear "input buffer full"
  * lets kb_wait() pass at once before a reset.
  *
+ * Port 0x61 (NMI status and control, ICH9 datasheet, NMI_SC) says that no bus has an error, and is not there otherwise.
+ *
  * Owner: the machine. Any vCPU thread may call the handlers; the callback runs on that thread, without a lock.
  */
 #pragma once
@@ -19,9 +21,10 @@ struct i8042 {
 	void *arg;
 };
 
-/* Ports 0x60 to 0x64; those between the two registers read as all ones. */
+/* Ports 0x60 to 0x64; the others read as all ones. */
 #define I8042_SIZE    5
 #define I8042_DATA    0
+#define I8042_PORT_B  1
 #define I8042_COMMAND 4
 
 void i8042_init(struct i8042 *dev, void (*reset)(void *arg), void *arg);

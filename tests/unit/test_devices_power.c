@@ -185,7 +185,16 @@ START_TEST(test_i8042)
 		}
 	i8042_write(&fx.i8042, I8042_DATA, 1, 0xfe);
 	ck_assert_int_eq(fx.resets, 0);
-	ck_assert_uint_eq(i8042_read(&fx.i8042, 1, 1), 0xff);
+	ck_assert_uint_eq(i8042_read(&fx.i8042, 2, 1), 0xff);
+}
+END_TEST
+
+/* default_do_nmi(): neither SERR nor IOCHK; pit_hpet_ptimer_calibrate_cpu(): the output of timer 2 is high. */
+START_TEST(test_port_b)
+{
+	for (int w = 0; w < 4; w++)
+		ck_assert_uint_eq(i8042_read(&fx.i8042, I8042_PORT_B, widths[w]),
+				  (bus_ones(widths[w]) & ~UINT64_C(0xff)) | 0x3f);
 }
 END_TEST
 
@@ -225,6 +234,7 @@ int main(void)
 	tcase_add_test(tc, test_power_button);
 	tcase_add_test(tc, test_power_widths);
 	tcase_add_test(tc, test_i8042);
+	tcase_add_test(tc, test_port_b);
 	tcase_add_test(tc, test_reset_port);
 	suite_add_tcase(suite, tc);
 	runner = srunner_create(suite);
