@@ -234,15 +234,16 @@ END_TEST
 START_TEST(test_not_there)
 {
 	static const uint32_t addresses[] = {
-		0,		       /* disabled */
-		0x800,		       /* disabled */
-		ENABLE | 0x010000,     /* bus 1 */
-		ENABLE | 0xff0000,     /* bus 255 */
-		ENABLE | 0x800,	       /* device 1 */
-		ENABLE | 0x100,	       /* function 1 */
-		ENABLE | 0xff00,       /* device 31, function 7 */
-		ENABLE | 0xff00 | 0x40 /* one of its registers */
-	};
+		0,			/* disabled */
+		0x800,			/* disabled */
+		ENABLE | 0x010000,	/* bus 1 */
+		ENABLE | 0xff0000,	/* bus 255 */
+		ENABLE | 0x800,		/* device 1 */
+		ENABLE | 0x100,		/* function 1 */
+		ENABLE | 0xff00,	/* device 31, function 7 */
+		ENABLE | 0xff00 | 0x40, /* one of its registers */
+		ENABLE | 0x01000000,	/* registers 0x100 and 0xf00 of what is there */
+		ENABLE | 0x0f000000};
 
 	card_init(&cards[0], 0);
 	plug(0, &cards[0]);

@@ -6,6 +6,11 @@
 #include <linux/pci_regs.h>
 
 #define PCI_ADDRESS_ENABLE UINT32_C(0x80000000)
+/*
+ * From bit 16 on: other buses, and the upper bits of registers from 0x100 on, which no function has. AMD's CPUs lead there, so Linux
+ * looks for them on these.
+ */
+#define PCI_ADDRESS_OTHERS 0x7fffu
 #define PCI_PORTS_MAX	   256u
 
 uint32_t pci_config_get(const struct pci_function *fn, unsigned int offset, unsigned int width)
@@ -204,7 +209,7 @@ static struct pci_function *pci_selected(const struct pci_bus *bus)
 {
 	uint32_t address = bus->config_address;
 
-	if (!(address & PCI_ADDRESS_ENABLE) || (address >> 16 & 0xff) != 0)
+	if (!(address & PCI_ADDRESS_ENABLE) || (address >> 16 & PCI_ADDRESS_OTHERS) != 0)
 		return NULL;
 	return bus->function[address >> 8 & 0xff];
 }
