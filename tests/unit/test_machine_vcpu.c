@@ -22,10 +22,11 @@ static struct kvm_msr_entry msrs[2];
 static int n_readable;
 
 static struct kvm_run next_exit; /* of KVM_RUN */
-static char lines[512];		 /* of the log */
+static uint64_t rip;
+static char lines[512]; /* of the log */
 
 static struct vcpu_pause pause_;
-static bool failed;
+static bool failed, crashed;
 
 static void on_failed(void *arg, unsigned int index)
 {
@@ -34,7 +35,14 @@ static void on_failed(void *arg, unsigned int index)
 	failed = true;
 }
 
-static const struct vcpu_host host = {.pause = &pause_, .failed = on_failed};
+static void on_triple_fault(void *arg)
+{
+	(void)arg;
+	crashed = true;
+}
+
+static const struct vcpu_host host = {
+	.pause = &pause_, .failed = on_failed, .triple_fault = on_triple_fault};
 static struct vm vm = {.kvm_fd = -1, .fd = -1};
 static struct vcpu vcpu;
 
@@ -116,6 +124,9 @@ int __wrap_ioctl(int fd, unsigned long request, ...)
 		return 0;
 	case KVM_RUN:
 		memcpy(vcpu.run, &next_exit, sizeof(next_exit));
+		return 0;
+	case KVM_GET_REGS:
+		((struct kvm_regs *)arg)->rip = rip;
 		return 0;
 	case KVM_SET_SIGNAL_MASK:
 		return kvm_set_signal_mask(arg);
@@ -312,20 +323,43 @@ static const struct {
 	 " instruction 0\n"},
 };
 
-START_TEST(an_internal_error_is_told_with_its_data)
+static void run_into_error(uint32_t suberror, uint32_t ndata)
 {
 	make();
 	next_exit.exit_reason = KVM_EXIT_INTERNAL_ERROR;
-	next_exit.internal.suberror = errors[_i].suberror;
-	next_exit.internal.ndata = errors[_i].ndata;
+	next_exit.internal.suberror = suberror;
+	next_exit.internal.ndata = ndata;
 	for (unsigned int i = 0; i < 16; i++)
 		next_exit.internal.data[i] = 0x100 + i;
 	vcpu_pause_init(&pause_, &vcpu, 1);
 	ck_assert_int_eq(vcpu_start(&vcpu, NULL), 0);
 	vcpu_join(&vcpu);
 	vcpu_pause_fini(&pause_);
-	ck_assert(failed);
+}
+
+START_TEST(an_internal_error_is_told_with_its_data)
+{
+	run_into_error(errors[_i].suberror, errors[_i].ndata);
+	ck_assert(failed && !crashed);
 	ck_assert_str_eq(lines, errors[_i].lines);
+}
+END_TEST
+
+/* Intel SDM volume 3, 10.1.4 (first instruction): an INIT of the first CPU. */
+START_TEST(without_firmware_its_first_instruction_is_a_reset)
+{
+	rip = 0xfff0;
+	run_into_error(KVM_INTERNAL_ERROR_EMULATION, 2);
+	ck_assert(crashed && !failed);
+	ck_assert_str_eq(lines, "");
+}
+END_TEST
+
+START_TEST(another_error_there_is_an_error)
+{
+	rip = 0xfff0;
+	run_into_error(KVM_INTERNAL_ERROR_DELIVERY_EV, 0);
+	ck_assert(failed && !crashed);
 }
 END_TEST
 
@@ -344,6 +378,8 @@ int main(void)
 	tcase_add_test(tc, kicks_and_crashes_end_a_run);
 	tcase_add_loop_test(tc, an_internal_error_is_told_with_its_data, 0,
 			    sizeof(errors) / sizeof(errors[0]));
+	tcase_add_test(tc, without_firmware_its_first_instruction_is_a_reset);
+	tcase_add_test(tc, another_error_there_is_an_error);
 	suite_add_tcase(suite, tc);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_NORMAL);

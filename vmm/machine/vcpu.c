@@ -16,6 +16,9 @@
 /* So many of the values that KVM adds to an error are told. */
 #define VCPU_ERROR_DATA 4
 
+/* Where the code segment after a reset is 16 bytes below its end (Intel SDM volume 3, 10.1.4; AMD APM volume 2, 14.1.5). */
+#define VCPU_RESET_VECTOR 0xfff0
+
 enum vcpu_next {
 	VCPU_CONTINUE,
 	VCPU_END,
@@ -129,10 +132,24 @@ static enum vcpu_next __attribute__((cold)) vcpu_exit_fail_entry(struct vcpu *vc
 			 vcpu->run->fail_entry.hardware_entry_failure_reason);
 }
 
+/*
+ * An INIT leads the first CPU to its firmware, of which there is none: KVM cannot fetch the instruction. A PC resets then, as after a
+ * triple fault. A crash kernel on another CPU does that when it starts this one anew.
+ */
+static bool __attribute__((cold)) vcpu_wants_firmware(const struct vcpu *vcpu)
+{
+	struct kvm_regs regs;
+
+	return vcpu->run->internal.suberror == KVM_INTERNAL_ERROR_EMULATION &&
+	       ioctl(vcpu->fd, KVM_GET_REGS, &regs) == 0 && regs.rip == VCPU_RESET_VECTOR;
+}
+
 static enum vcpu_next __attribute__((cold)) vcpu_exit_internal_error(struct vcpu *vcpu)
 {
 	const struct kvm_run *run = vcpu->run;
 
+	if (vcpu_wants_firmware(vcpu))
+		return vcpu_exit_shutdown(vcpu);
 	/* What they say depends on the kind and the kernel; the first ones say most. For a report to KVM's authors: an error is one line. */
 	for (unsigned int i = 0; i < run->internal.ndata && i < VCPU_ERROR_DATA; i++)
 		log_info("vCPU %u: KVM's error data: %#llx", vcpu->index, run->internal.data[i]);
