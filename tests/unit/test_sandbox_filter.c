@@ -17,27 +17,23 @@ static siginfo_t refusal(int call)
 	return info;
 }
 
-START_TEST(test_names_the_call)
+START_TEST(test_tells_the_call)
 {
-	siginfo_t info = refusal(SYS_openat);
-	char text[128];
-
-	ck_assert(filter_describe(&info, text, sizeof(text)));
-	ck_assert_ptr_nonnull(strstr(text, "(257)"));
-	ck_assert_ptr_nonnull(strstr(text, filter_available() == -ENOTSUP ? "unknown" : "openat"));
-}
-END_TEST
-
-START_TEST(test_unknown_calls)
-{
-	static const int calls[] = {0x3fff, 10000, -1};
+	static const struct {
+		int call;
+		const char *end;
+	} calls[] = {
+		{SYS_read, " 0"}, {SYS_openat, " 257"}, {10000, " 10000"}, {-1, " 4294967295"}};
 	char text[128];
 
 	for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
-		siginfo_t info = refusal(calls[i]);
+		siginfo_t info = refusal(calls[i].call);
+		const char *end;
 
 		ck_assert(filter_describe(&info, text, sizeof(text)));
-		ck_assert_ptr_nonnull(strstr(text, "unknown"));
+		end = strrchr(text, ' ');
+		ck_assert_ptr_nonnull(end);
+		ck_assert_str_eq(end, calls[i].end);
 	}
 }
 END_TEST
@@ -86,8 +82,7 @@ int main(void)
 	SRunner *runner = srunner_create(suite);
 	int failed;
 
-	tcase_add_test(tc, test_names_the_call);
-	tcase_add_test(tc, test_unknown_calls);
+	tcase_add_test(tc, test_tells_the_call);
 	tcase_add_test(tc, test_other_signals);
 	tcase_add_test(tc, test_little_room);
 	tcase_add_test(tc, test_without_filters);

@@ -65,15 +65,6 @@ int filter_install(enum filter_kind kind)
 	return 0;
 }
 
-static const char *filter_call_name(unsigned int call)
-{
-	const char *name = filter_call_names, *end = name + sizeof(filter_call_names) - 1;
-
-	while (call-- > 0 && name < end)
-		name += strlen(name) + 1;
-	return name < end && *name ? name : "unknown";
-}
-
 #else
 
 int filter_available(void)
@@ -85,12 +76,6 @@ int filter_install(enum filter_kind kind)
 {
 	(void)kind;
 	return -ENOTSUP;
-}
-
-static const char *filter_call_name(unsigned int call)
-{
-	(void)call;
-	return "unknown";
 }
 #endif
 
@@ -117,19 +102,14 @@ static char *filter_append_number(char *at, const char *end, unsigned int n)
 bool filter_describe(const siginfo_t *info, char *text, size_t size)
 {
 	const char *end = text + size - 1;
-	unsigned int call;
 	char *at = text;
 
 	if (info->si_signo != SIGSYS || info->si_code != 1 /* SYS_SECCOMP */)
 		return false;
-	call = (unsigned int)info->si_syscall;
 	at = filter_append(at, end, "sandbox: thread ");
 	at = filter_append(at, end, filter_thread[0] ? filter_thread : "without a filter");
 	at = filter_append(at, end, " was refused system call ");
-	at = filter_append(at, end, filter_call_name(call));
-	at = filter_append(at, end, " (");
-	at = filter_append_number(at, end, call);
-	at = filter_append(at, end, ")");
+	at = filter_append_number(at, end, (unsigned int)info->si_syscall);
 	*at = '\0';
 	return true;
 }

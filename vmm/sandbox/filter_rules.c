@@ -393,7 +393,6 @@ static const struct rule rules_stream[] = {
 };
 
 #define MAX_SETS 8
-#define N_CALLS	 470 /* somewhat more than there are */
 
 static const struct kind {
 	const char *name;
@@ -473,19 +472,6 @@ static void print_filter(const struct kind *kind)
 	seccomp_release(ctx);
 }
 
-/* All calls' names, one after the other, in the order of their numbers; unknown ones are empty. */
-static void print_names(void)
-{
-	printf("static const char filter_call_names[] =\n");
-	for (int call = 0; call < N_CALLS; call++) {
-		char *name = seccomp_syscall_resolve_num_arch(SCMP_ARCH_NATIVE, call);
-
-		printf("\t\"%s\\0\"\n", name ? name : "");
-		free(name);
-	}
-	printf("\t;\n");
-}
-
 int main(void)
 {
 	printf("/* Made by filter_rules.c. */\n");
@@ -496,7 +482,6 @@ int main(void)
 	for (unsigned int i = 0; i < FILTER_KINDS; i++)
 		printf("\t{filter_%s, sizeof(filter_%s) / sizeof(struct sock_filter)},\n",
 		       kinds[i].name, kinds[i].name);
-	printf("};\n\n");
-	print_names();
+	printf("};\n");
 	return 0;
 }
