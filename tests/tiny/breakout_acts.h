@@ -210,7 +210,7 @@ static const struct act {
 	{NOBODY, "fsopen", SYS_fsopen, {PTR("tmpfs"), 0}},
 	{IO | SOCKETS | OWNER, "wait4", SYS_wait4, {-1, 0, WNOHANG, 0}},
 	{OWNER, "wait4", SYS_wait4, {-1, 0, WUNTRACED | WNOHANG, 0}},
-	{OWNER, "pidfd_send_signal", SYS_pidfd_send_signal, {-1, 0, 0, 0}},
+	{OWNER, "pidfd_send_signal", SYS_pidfd_send_signal, {-1, 0, 0, 0}, EPERM},
 	{FS | WRITE | MAIN | IO | SOCKETS | OWNER,
 	 "epoll_ctl",
 	 SYS_epoll_ctl,

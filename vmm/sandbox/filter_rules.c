@@ -350,7 +350,8 @@ static const struct rule rules_owner[] = {
 	ANY(rt_sigtimedwait),
 	IF(fcntl, EQUAL(1, F_OFD_SETLK)),
 	ANY(wait4),
-	ANY(pidfd_send_signal),
+	/* of passt's descriptor; but a process' directory of a shared /proc is one, too */
+	REFUSE(pidfd_send_signal, EPERM),
 	ANY(shutdown),
 	ANY(recvfrom),
 	SEND,
