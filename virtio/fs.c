@@ -16,6 +16,8 @@
 #include <linux/virtio_ids.h>
 #include <unistd.h>
 
+#include "vmm/core/mounts.h"
+
 /* Requests before the loop looks at something else, such as that it shall stop. */
 #define FS_BATCH 64
 
@@ -181,7 +183,7 @@ static int virtio_fs_make_tables(struct virtio_fs *fs, const char *path, const s
 
 	fs->most_files = fds;
 	fs->flushes = fs_stat_flushes(fs->root);
-	fs->has_mounts = fs->writable && fs_stat_has_mounts(path);
+	fs->has_mounts = fs->writable && mounts_are_below(path);
 	fs->n_files = 1;
 	fs->files = calloc((size_t)fds + 2, sizeof(*fs->files));
 	fs->devices[fs->n_devices++] = fs_stat_dev(st);

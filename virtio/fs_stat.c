@@ -2,26 +2,16 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 #include <linux/magic.h>
 
-#define FS_STATX_MNT_ID 0x1000 /* not in older headers */
+#include "vmm/core/mounts.h"
 
-/* Not in <linux/magic.h>, or not in older ones. */
-#define FS_MAGIC_CONFIGFS   0x62656570
-#define FS_MAGIC_FUNCTIONFS 0xa647361
-#define FS_MAGIC_FUSECTL    0x65735543
-#define FS_MAGIC_MQUEUE	    0x19800202
-#define FS_MAGIC_NFSD	    0x6e667364
-#define FS_MAGIC_RPC_PIPEFS 0x67596969
-#define FS_MAGIC_SECRET	    0x5345434d
+#define FS_STATX_MNT_ID 0x1000 /* not in older headers */
 
 /* Not in older <linux/magic.h>. */
 #ifndef SMB2_SUPER_MAGIC
@@ -97,16 +87,7 @@ static int fs_stat_is_one_of(int fd, const uint32_t *types, size_t n)
 
 int fs_stat_is_kernels_own(int fd)
 {
-	static const uint32_t types[] = {
-		PROC_SUPER_MAGIC,     SYSFS_MAGIC,	    CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC,
-		DEBUGFS_MAGIC,	      TRACEFS_MAGIC,	    SECURITYFS_MAGIC,	BPF_FS_MAGIC,
-		PSTOREFS_MAGIC,	      EFIVARFS_MAGIC,	    SELINUX_MAGIC,	SMACK_MAGIC,
-		DEVPTS_SUPER_MAGIC,   NSFS_MAGIC,	    BINFMTFS_MAGIC,	AUTOFS_SUPER_MAGIC,
-		BINDERFS_SUPER_MAGIC, RDTGROUP_SUPER_MAGIC, HUGETLBFS_MAGIC,	XENFS_SUPER_MAGIC,
-		FS_MAGIC_CONFIGFS,    FS_MAGIC_MQUEUE,	    FS_MAGIC_FUSECTL,	FS_MAGIC_SECRET,
-		FS_MAGIC_NFSD,	      FS_MAGIC_RPC_PIPEFS,  FS_MAGIC_FUNCTIONFS};
-
-	return IS_ONE_OF(fd, types);
+	return IS_ONE_OF(fd, mounts_kernels_own);
 }
 
 bool fs_stat_flushes(int fd)
@@ -116,38 +97,6 @@ bool fs_stat_flushes(int fd)
 					 AFS_FS_MAGIC,	   V9FS_MAGIC};
 
 	return IS_ONE_OF(fd, types) != 0;
-}
-
-/* In a name there blanks, and some others, are a backslash and three octal digits. */
-static bool fs_stat_is_below(const char *at, const char *dir)
-{
-	for (; *dir; dir++, at++) {
-		char c = *at;
-
-		if (c == '\\' && at[1] && at[2] && at[3]) {
-			c = (char)((at[1] - '0') << 6 | (at[2] - '0') << 3 | (at[3] - '0'));
-			at += 3;
-		}
-		if (c != *dir)
-			return false;
-	}
-	return at[0] == '/' && at[1];
-}
-
-bool fs_stat_has_mounts(const char *path)
-{
-	FILE *mounts = fopen("/proc/self/mountinfo", "re");
-	char *dir = realpath(path, NULL), at[PATH_MAX];
-	bool found = !mounts || !dir;
-
-	if (dir && !dir[1])
-		dir[0] = '\0';
-	while (!found && fscanf(mounts, "%*s %*s %*s %*s %4095s%*[^\n]", at) == 1)
-		found = fs_stat_is_below(at, dir);
-	if (mounts)
-		fclose(mounts);
-	free(dir);
-	return found;
 }
 
 bool fs_stat_is_in_memory(int fd)

@@ -20,8 +20,5 @@ int fs_stat_is_kernels_own(int fd);
 /* Whether it is on one where a write may fail when its file is closed, or that cannot be told. */
 bool fs_stat_flushes(int fd);
 
-/* Whether something is mounted below the directory, or that cannot be told. */
-bool fs_stat_has_mounts(const char *path);
-
 /* Whether it is on one that is nowhere but in memory, so that reading never waits. (What is swapped out does not count.) */
 bool fs_stat_is_in_memory(int fd);

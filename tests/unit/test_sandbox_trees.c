@@ -10,6 +10,7 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/vfs.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -17,6 +18,7 @@
 #include "tests/unit/confine_fixture.h"
 #include "tests/unit/run_suite.h"
 #include "tests/unit/skip.h"
+#include "vmm/core/mounts.h"
 #include "vmm/sandbox/confine.h"
 
 #define CUT_OFF "without a way up"
@@ -26,9 +28,9 @@ static char dir[] = "/tmp/trees.XXXXXX";
 
 /* All that there may be below it, with each directory after what it has. */
 static const char *const names[] = {
-	"read/file", "read/new",  "read/below",	   "none (deleted)", "read",
-	"write/new", "write/dir", "write/special", "write/file",     "write/below",
-	"write",     "none/file", "none",
+	"read/file",  "read/new",    "read/below", "none (deleted)", "read/b c",
+	"read/over",  "read",	     "write/new",  "write/dir",	     "write/special",
+	"write/file", "write/below", "write",	   "none/file",	     "none",
 };
 
 static int in_dir(const char *name, char *path, size_t size)
@@ -249,13 +251,139 @@ START_TEST(test_mounts_below)
 }
 END_TEST
 
-/* The name of a directory that is gone, as the kernel tells it, is another's. */
+/* A directory of the kernel's own file systems, in vmm's namespace, is an empty one for guests (virtio/fs_stat.h). */
+static int expect_nothing_there(int tree, const char *name)
+{
+	int fd = openat(tree, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	unsigned int i = 0;
+	struct statfs fs;
+	char buf[4096];
+
+	EXPECT(fd >= 0 && fstatfs(fd, &fs) == 0);
+	while (i < MOUNTS_KERNELS_OWN && (uint32_t)fs.f_type != mounts_kernels_own[i])
+		i++;
+	EXPECT(i < MOUNTS_KERNELS_OWN);
+	EXPECT(syscall(SYS_getdents64, fd, buf, sizeof(buf)) <= 2 * 24);
+	EXPECT(openat(fd, "new", O_CREAT | O_WRONLY | O_CLOEXEC, 0600) < 0 && errno == EROFS);
+	close(fd);
+	return 0;
+}
+
+static int mount_kernels_own(void)
+{
+	char path[64];
+
+	make_dir("read/b c");
+	in_dir("read/below", path, sizeof(path));
+	EXPECT(mount("none", path, "proc", 0, NULL) == 0);
+	in_dir("read/b c", path, sizeof(path));
+	EXPECT(mount("none", path, "proc", 0, NULL) == 0);
+	in_dir("write/below", path, sizeof(path));
+	EXPECT(mount("none", path, "sysfs", 0, NULL) == 0);
+	return 0;
+}
+
+static int kernels_own_are_not_found(uid_t uid)
+{
+	const struct confine_tree *const trees[] = {&reads, &neither, &writes};
+	struct confine_options options = {.trees = trees, .n_trees = 3};
+	char number[16];
+
+	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+		return 77;
+	EXPECT(mount_kernels_own() == 0);
+	EXPECT(chmod(dir, 0755) == 0 && setgid(uid) == 0 && setuid(uid) == 0);
+	prctl(PR_SET_DUMPABLE, 1);
+	reads.fd = open_dir("read");
+	writes.fd = open_dir("write");
+	neither.fd = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	EXPECT(openat(reads.fd, "below/self/mem", O_RDWR | O_CLOEXEC) >= 0);
+	EXPECT(confine_process(&options, &result) == 0);
+	if (!holds(&result, "namespaces"))
+		return 77;
+	EXPECT(holds(&result, CUT_OFF) && result.hidden);
+	EXPECT(openat(reads.fd, "below/self/mem", O_RDONLY | O_CLOEXEC) < 0 && errno == ENOENT);
+	EXPECT(expect_nothing_there(reads.fd, "below") == 0);
+	EXPECT(expect_nothing_there(reads.fd, "b c") == 0);
+	EXPECT(expect_nothing_there(writes.fd, "below") == 0);
+	/* What files are opened by once more works as before. */
+	snprintf(number, sizeof(number), "%d", openat(reads.fd, "file", O_PATH | O_CLOEXEC));
+	EXPECT(openat(neither.fd, number, O_RDONLY | O_CLOEXEC) >= 0);
+	return 0;
+}
+
+static int child_finds_no_kernel(void)
+{
+	return kernels_own_are_not_found(0);
+}
+
+static int child_finds_no_kernel_as_a_user(void)
+{
+	return kernels_own_are_not_found(65534);
+}
+
+START_TEST(test_kernels_own)
+{
+	int status = in_child(child_finds_no_kernel);
+
+	if (status == 0) {
+		teardown();
+		setup();
+		status = in_child(child_finds_no_kernel_as_a_user);
+	}
+	if (status == 77)
+		skip_note("mounts in a tree take root rights, and a user's namespaces");
+	else
+		ck_assert_int_eq(status, 0);
+}
+END_TEST
+
+/* As with homes on a server: what is mounted when it is first used is below a file system of the kernel's own. */
+static int child_is_below_an_automount(void)
+{
+	const struct confine_tree *const trees[] = {&writes};
+	struct confine_options options = {.trees = trees, .n_trees = 1};
+	char path[64], how[96];
+	int pipes[2];
+
+	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+	    pipe(pipes) < 0)
+		return 77;
+	snprintf(how, sizeof(how), "fd=%d,pgrp=%d,minproto=5,maxproto=5,indirect", pipes[1],
+		 getpgrp());
+	in_dir("write/below", path, sizeof(path));
+	if (mount("none", path, "autofs", 0, how) < 0)
+		return 77;
+	make_dir("write/below/home");
+	in_dir("write/below/home", path, sizeof(path));
+	EXPECT(mount("none", path, "tmpfs", 0, "size=64k") == 0);
+	writes.fd = open_dir("write/below/home");
+	EXPECT(confine_process(&options, &result) == 0 && holds(&result, CUT_OFF));
+	EXPECT(openat(writes.fd, "new", O_CREAT | O_WRONLY | O_CLOEXEC, 0600) >= 0);
+	EXPECT(openat(writes.fd, "../home", O_PATH | O_CLOEXEC) < 0 && errno == ENOENT);
+	return 0;
+}
+
+START_TEST(test_automount)
+{
+	int status = in_child(child_is_below_an_automount);
+
+	if (status == 77)
+		skip_note("an automount takes root rights, and autofs");
+	else
+		ck_assert_int_eq(status, 0);
+}
+END_TEST
+
+/* The name of a directory that is gone, as the kernel tells it, is another's; the others are cut off all the same. */
 static int child_finds_another(void)
 {
-	const struct confine_tree *const trees[] = {&reads};
-	struct confine_options options = {.trees = trees, .n_trees = 1};
+	const struct confine_tree *const trees[] = {&reads, &writes};
+	struct confine_options options = {.trees = trees, .n_trees = 2};
 	struct stat before, after;
 
+	EXPECT(forbid(SYS_landlock_create_ruleset) == 0);
+	writes.fd = open_dir("write");
 	reads.fd = open_dir("none");
 	EXPECT(reads.fd >= 0 && fstat(reads.fd, &before) == 0);
 	EXPECT(unlinkat(reads.fd, "file", 0) == 0 && chdir(dir) == 0 && rmdir("none") == 0);
@@ -264,6 +392,8 @@ static int child_finds_another(void)
 	EXPECT(!holds(&result, CUT_OFF));
 	EXPECT(!holds(&result, "namespaces") || strstr(result.missing, strerror(ESTALE)));
 	EXPECT(fstat(reads.fd, &after) == 0 && after.st_ino == before.st_ino);
+	EXPECT((openat(writes.fd, "../read", O_PATH | O_CLOEXEC) < 0) ==
+	       holds(&result, "namespaces"));
 	return 0;
 }
 
@@ -333,6 +463,8 @@ int main(void)
 	tcase_add_test(tc, test_mounts);
 	tcase_add_test(tc, test_landlock);
 	tcase_add_test(tc, test_mounts_below);
+	tcase_add_test(tc, test_kernels_own);
+	tcase_add_test(tc, test_automount);
 	tcase_add_test(tc, test_another_by_that_name);
 	tcase_add_test(tc, test_nobody_sees_its_mounts);
 	suite_add_tcase(suite, tc);

@@ -13,7 +13,10 @@
 /* Where a directory with sockets is found afterwards, when there is a root of our own. */
 #define CONFINE_SOCKETS "/sockets"
 
-/* A directory in which something will be opened later, by a descriptor (O_PATH). */
+/*
+ * A directory in which something will be opened later, by a descriptor (O_PATH). Where there is one, no file system of the kernel's own
+ * (mounts.h) is found by its name afterwards, nor in a tree that is read.
+ */
 struct confine_tree {
 	int fd;	    /* leads to the same directory afterwards, from which no way leads out */
 	bool read;  /* files in it will be opened, to be read */
