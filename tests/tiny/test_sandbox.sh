@@ -12,8 +12,10 @@ refused=159 # 128 and SIGSYS
 hello=(--kernel "$guests/hello.bz64")
 idle=(--kernel "$guests/idle.bz64")
 
+layers=all
 "$vmm" "${hello[@]}" --sandbox strict --log-level info </dev/null >/dev/null 2>"$tmp/err" || {
 	grep -q 'libseccomp' "$tmp/err" && skip 'this vmm was built without libseccomp'
+	layers=some
 	note "this host does not have all layers: $(tail -n 1 "$tmp/err")"
 }
 "$vmm" "${hello[@]}" --log-level info </dev/null 2>&1 >/dev/null | grep 'sandbox:' || fail 'no line tells the layers'
@@ -157,6 +159,40 @@ if [ "$(id -u)" = 0 ]; then
 		note 'no user namespaces here: a machine without an empty root is not tried'
 	fi
 fi
+
+# lines OPTION... - what the sandbox says
+lines() {
+	"${as[@]}" "$vmm" "${hello[@]}" "$@" </dev/null 2>&1 >/dev/null | grep 'sandbox:' || true
+}
+# with_share MODE PATTERN - the one line when a directory is shared; '': there is none
+mkdir "$tmp/root"
+with_share() {
+	local said
+	said=$(lines --root "$tmp/root,$1" -- true)
+	if [ -z "$2" ]; then [ -z "$said" ]; else grep -qxE -- "$2" <<<"$said" && [ "$(wc -l <<<"$said")" = 1 ]; fi ||
+		fail "a share ($1) by ${as[0]}: ${said:-nothing is said}"
+}
+outside='a guest that breaks out could reach files of this host outside of shared directories, as far as its user can'
+if [ $layers = all ]; then
+	with_share shared ''
+	with_share rw ''
+	if [ "$(id -u)" = 0 ] && "${no_mounts[@]}" true 2>/dev/null; then
+		become no_mounts
+		with_share shared ''
+		with_share rw "vmm: sandbox: without namespaces .*, an empty root \\(.*\\) $outside"
+	fi
+	if strace -f -o /dev/null true 2>/dev/null; then
+		# shellcheck disable=SC2034 # become() has its name
+		no_landlock=(strace -f -qq -o /dev/null -e inject=landlock_create_ruleset:error=ENOSYS)
+		become no_landlock
+		with_share shared ''
+		with_share rw "vmm: sandbox: without Landlock \\(Function not implemented\\) $outside"
+	else
+		note 'no strace here: kernels without Landlock are not tried'
+	fi
+	become caller
+fi
+
 # bad TEXT OPTION... - vmm refuses the options with a line that has TEXT
 bad() {
 	local status=0
@@ -223,7 +259,6 @@ machine() {
 }
 
 # Calls by other numbers than the rules'. Without a sandbox they are made, but where the kernel knows no programs of i386.
-mkdir "$tmp/root"
 become caller
 abis=()
 for abi in i386 x32; do

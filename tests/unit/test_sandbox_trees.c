@@ -302,6 +302,7 @@ static int kernels_own_are_not_found(uid_t uid)
 	if (!holds(&result, "namespaces"))
 		return 77;
 	EXPECT(holds(&result, CUT_OFF) && result.hidden);
+	EXPECT(result.out_of_reach == holds(&result, "Landlock"));
 	EXPECT(openat(reads.fd, "below/self/mem", O_RDONLY | O_CLOEXEC) < 0 && errno == ENOENT);
 	EXPECT(expect_nothing_there(reads.fd, "below") == 0);
 	EXPECT(expect_nothing_there(reads.fd, "b c") == 0);
@@ -375,6 +376,65 @@ START_TEST(test_automount)
 }
 END_TEST
 
+/* What is told of the tree alone, with and without a layer. Returns whether other files are hidden, or -1. */
+static int hides(struct confine_tree *tree, unsigned int without)
+{
+	const struct confine_tree *const trees[] = {tree};
+	struct confine_options options = {.trees = trees, .n_trees = 1};
+
+	tree->fd = open_dir(tree->write ? "write" : "read");
+	if (tree->fd < 0 || (without && forbid(without) < 0) ||
+	    confine_process(&options, &result) < 0)
+		return -1;
+	return tree->write ? result.out_of_reach : result.hidden;
+}
+
+static int child_reads_with_mounts(void)
+{
+	return hides(&reads, SYS_landlock_create_ruleset);
+}
+
+static int child_writes_with_mounts(void)
+{
+	return hides(&writes, SYS_landlock_create_ruleset);
+}
+
+static int child_reads_with_landlock(void)
+{
+	return hides(&reads, SYS_open_tree);
+}
+
+static int child_writes_with_landlock(void)
+{
+	return hides(&writes, SYS_open_tree);
+}
+
+static int child_writes_with_both(void)
+{
+	return hides(&writes, 0);
+}
+
+static int child_reads_by_root_alone(void)
+{
+	return forbid(SYS_open_tree) < 0 ? -1 : hides(&reads, SYS_landlock_create_ruleset);
+}
+
+/* By Landlock, or else by a root and mounts; where files are written, only by both. */
+START_TEST(test_hides)
+{
+	bool mounts;
+
+	ck_assert_int_eq(in_child(child_reads_by_root_alone), 0);
+	ck_assert_int_eq(in_child(child_writes_with_mounts), 0);
+	ck_assert_int_eq(in_child(child_writes_with_landlock), 0);
+	mounts = in_child(child_reads_with_mounts) == 1;
+	ck_assert_int_eq(in_child(child_reads_with_landlock), has_landlock());
+	ck_assert_int_eq(in_child(child_writes_with_both), mounts && has_landlock());
+	if (!mounts)
+		skip_note("no mount namespace here");
+}
+END_TEST
+
 /* The name of a directory that is gone, as the kernel tells it, is another's; the others are cut off all the same. */
 static int child_finds_another(void)
 {
@@ -392,6 +452,7 @@ static int child_finds_another(void)
 	EXPECT(!holds(&result, CUT_OFF));
 	EXPECT(!holds(&result, "namespaces") || strstr(result.missing, strerror(ESTALE)));
 	EXPECT(fstat(reads.fd, &after) == 0 && after.st_ino == before.st_ino);
+	EXPECT(!result.hidden);
 	EXPECT((openat(writes.fd, "../read", O_PATH | O_CLOEXEC) < 0) ==
 	       holds(&result, "namespaces"));
 	return 0;
@@ -465,6 +526,7 @@ int main(void)
 	tcase_add_test(tc, test_mounts_below);
 	tcase_add_test(tc, test_kernels_own);
 	tcase_add_test(tc, test_automount);
+	tcase_add_test(tc, test_hides);
 	tcase_add_test(tc, test_another_by_that_name);
 	tcase_add_test(tc, test_nobody_sees_its_mounts);
 	suite_add_tcase(suite, tc);

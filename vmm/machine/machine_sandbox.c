@@ -235,6 +235,7 @@ int machine_confine(struct machine *machine, const struct machine_confinement *c
 	struct machine_card *sockets = machine_find_sockets(machine);
 	struct confine_options options = {.strict = c->strict,
 					  .change_user = c->change_user,
+	bool writes = false;
 					  .uid = c->uid,
 					  .gid = c->gid,
 					  .still_open = c->still_open,
@@ -253,17 +254,17 @@ int machine_confine(struct machine *machine, const struct machine_confinement *c
 	options.trees = trees;
 	options.n_trees = machine_list_trees(machine, trees);
 	for (unsigned int i = 0; i < options.n_trees; i++)
-		options.keep_owners |= trees[i]->write && machine->filtered && c->starting_thread;
+		writes |= trees[i]->write;
+	options.keep_owners = writes && machine->filtered && c->starting_thread;
 	err = confine_process(&options, &result);
 	free(dirs);
 	if (err < 0)
 		return err;
 	machine->owners = result.kept;
-	if (options.n_trees > 0 && !result.hidden)
-		log_warn("sandbox: without an empty root and without Landlock a guest that breaks "
-			 "out could "
-			 "open all files of this host that its user can, for it has shared "
-			 "directories");
+	if (options.n_trees > 0 && !(writes ? result.out_of_reach : result.hidden))
+		log_warn("sandbox: without %s a guest that breaks out could reach files of this "
+			 "host outside of shared directories, as far as its user can",
+			 result.missing);
 	if (result.moved)
 		sockets->sockets_moved(sockets);
 	if (sockets)

@@ -31,6 +31,7 @@ struct confine {
 	struct confine_result *result;
 	bool own_mounts; /* there is a mount namespace of our own */
 	bool entered;	 /* its root is the empty one */
+	bool cut;	 /* no directory has a way up */
 	int left;	 /* the mount namespace that it had, or -1 */
 };
 
@@ -187,6 +188,7 @@ static int confine_directories(struct confine *c)
 		err = confine_first(err, mounts_each(confine_cover, NULL));
 	err = confine_cut_trees(o, links, true, err);
 	close(links);
+	c->cut = err == 0;
 	return err;
 }
 
@@ -369,8 +371,11 @@ static int confine_landlock(struct confine *c)
 {
 	const struct confine_options *o = c->options;
 	int err = landlock_deny(o->remove_in, o->n_remove_in, o->trees, o->n_trees);
+	bool inside = c->entered && c->cut;
 
-	c->result->hidden = err == 0 || c->entered;
+	c->result->hidden = err == 0 || inside;
+	/* Landlock knows nothing of modes and owners; and without it what is open could be opened once more. */
+	c->result->out_of_reach = err == 0 && inside;
 	return err;
 }
 

@@ -42,10 +42,11 @@ struct confine_options {
 };
 
 struct confine_result {
-	bool kept;   /* options.keep_owners held */
-	bool hidden; /* no file of this host can be opened by name, but for those in trees: there is an empty root, or Landlock */
-	bool moved;  /* socket_dir is the working directory now, and no other name means anything */
-	bool alone;  /* in a user namespace in which there is no user but ours */
+	bool kept;	   /* options.keep_owners held */
+	bool hidden;	   /* no file of this host can be opened by name, but for those in trees */
+	bool out_of_reach; /* nor changed, by who may write in trees, nor opened for more than it was */
+	bool moved; /* socket_dir is the working directory now, and no other name means anything */
+	bool alone; /* in a user namespace in which there is no user but ours */
 	char held[256];	   /* which layers hold, in words */
 	char missing[256]; /* which do not, and why; "": none */
 };
