@@ -187,8 +187,13 @@ if [ $layers = all ]; then
 		become no_landlock
 		with_share shared ''
 		with_share rw "vmm: sandbox: without Landlock \\(Function not implemented\\) $outside"
+		# shellcheck disable=SC2034 # become() has its name
+		no_filters=(strace -qq -o /dev/null -e inject=seccomp:error=EINVAL)
+		become no_filters
+		[ "$(lines)" = 'vmm: sandbox: no filters of system calls: Invalid argument' ] || fail "no filters: $(lines)"
+		[ -z "$(lines --sandbox off)" ] || fail "no sandbox, and no filters: $(lines --sandbox off)"
 	else
-		note 'no strace here: kernels without Landlock are not tried'
+		note 'no strace here: kernels without Landlock or filters are not tried'
 	fi
 	become caller
 fi

@@ -67,15 +67,21 @@ int filter_install(enum filter_kind kind)
 
 #else
 
+#ifdef FILTER_SANITIZED
+#define FILTER_WHY_NONE (-ENOTSUP)
+#else
+#define FILTER_WHY_NONE (-ENOPKG)
+#endif
+
 int filter_available(void)
 {
-	return -ENOTSUP;
+	return FILTER_WHY_NONE;
 }
 
 int filter_install(enum filter_kind kind)
 {
 	(void)kind;
-	return -ENOTSUP;
+	return FILTER_WHY_NONE;
 }
 #endif
 

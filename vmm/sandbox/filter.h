@@ -29,7 +29,7 @@ enum filter_kind {
 	FILTER_KINDS,
 };
 
-/* Whether vmm was built with filters, and this kernel takes them: 0, -ENOTSUP for the former, or what the kernel says. */
+/* 0; -ENOPKG: vmm was built without filters, -ENOTSUP: and with a sanitizer, which takes none; or why this kernel takes none. */
 int filter_available(void);
 
 /* From now on this thread may do what its kind does. Returns 0 or negative errno with nothing changed. */
