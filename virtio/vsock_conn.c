@@ -133,11 +133,18 @@ static void vsock_conn_check_hup(struct vsock_conn *conn)
 
 /* ---- from the guest to the host ---- */
 
-/* The guest learns of free room when half of it is news; packets that go its way tell it anyway (5.10.6.3). */
+/*
+ * The guest learns of free room when more than half of it is news; packets that go its way tell it anyway (5.10.6.3). Linux sends no more
+ * ahead than it would take itself: of a small window half is little, and more might never come. At most one update answers a packet, be
+ * the window none at all.
+ */
 static void vsock_conn_forwarded(struct vsock_conn *conn, size_t bytes)
 {
+	uint32_t window = conn->peer_buf_alloc < conn->buf_alloc ? conn->peer_buf_alloc
+								 : conn->buf_alloc;
+
 	conn->fwd_cnt += (uint32_t)bytes;
-	if (conn->state == VSOCK_CONN_OPEN && conn->fwd_cnt - conn->told >= conn->buf_alloc / 2)
+	if (conn->state == VSOCK_CONN_OPEN && conn->fwd_cnt - conn->told > window / 2)
 		conn->pending |= VSOCK_OP_BIT(VIRTIO_VSOCK_OP_CREDIT_UPDATE);
 }
 
@@ -331,6 +338,7 @@ void vsock_conn_receive(struct vsock_conn *conn, const struct vsock_packet *pack
 		vsock_conn_data(conn, packet->len, payload);
 		break;
 	case VIRTIO_VSOCK_OP_CREDIT_UPDATE:
+		vsock_conn_forwarded(conn, 0); /* the window may be smaller now */
 		break;
 	case VIRTIO_VSOCK_OP_CREDIT_REQUEST:
 		if (conn->state == VSOCK_CONN_OPEN || conn->state == VSOCK_CONN_CLOSING)

@@ -32,10 +32,12 @@ exec 7<>"$tmp/first.in"
 stdin=$tmp/first.in
 host many-out listen 5000 1000 2000
 host bulk-out listen 5001 1 20000000
+host small-out listen 5004 1 1000000
 host held hold 5002
 start first '
 	vsock guest connect 5000 1000 2000 && echo "many-out: $?"
 	vsock guest connect 5001 1 20000000
+	ROOM=65536 vsock guest connect 5004 1 1000000
 	vsock guest refused 4999; echo "refused-out: $?"
 	vsock guest listen 6000 1000 2000 && echo "many-in: $?"
 	vsock guest listen 6001 1 20000000
@@ -52,6 +54,7 @@ start first '
 says first '^refused-out' 120 || finish
 ended many-out '^vsock: 1000 connections, 2000 bytes each way'
 ended bulk-out '^vsock: 1 connections, 20000000 bytes each way'
+ended small-out '^vsock: 1 connections, 1000000 bytes each way'
 equal 'permissions of the socket' 600 "$(stat -c %a "$socket")"
 
 host refused refused 4999

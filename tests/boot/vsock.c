@@ -11,6 +11,8 @@
  *
  *   vsock guest refused PORT, vsock host PATH refused PORT    a connection is refused, at once
  *   vsock guest hold PORT, vsock host PATH hold PORT          listens, accepts one, and waits for its end
+ *
+ * ROOM in the environment: the bytes of each socket's buffer in the guest.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -48,8 +50,14 @@ static double now(void)
 static int open_socket(void)
 {
 	int fd = socket(path ? AF_UNIX : AF_VSOCK, SOCK_STREAM, 0);
+	const char *text = getenv("ROOM");
+	uint64_t room = text ? strtoull(text, NULL, 10) : 0;
 
-	return fd < 0 ? (fail("socket"), -1) : fd;
+	if (fd < 0)
+		fail("socket");
+	if (room && setsockopt(fd, AF_VSOCK, SO_VM_SOCKETS_BUFFER_SIZE, &room, sizeof(room)) < 0)
+		fail("setsockopt");
+	return fd;
 }
 
 static int bind_or_connect(int fd, bool listens)

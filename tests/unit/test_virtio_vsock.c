@@ -394,20 +394,101 @@ START_TEST(host_closes_before_credit)
 }
 END_TEST
 
+static void send_with_room(const void *data, uint32_t len, uint32_t room)
+{
+	struct virtio_vsock_hdr hdr =
+		header(len > 0 ? VIRTIO_VSOCK_OP_RW : VIRTIO_VSOCK_OP_CREDIT_UPDATE, 5, 1000);
+
+	hdr.len = len;
+	hdr.buf_alloc = room;
+	send_hdr(&hdr, data, len);
+}
+
+static unsigned int count_updates(void)
+{
+	unsigned int n = 0;
+	struct seen seen;
+
+	while (next(&seen)) {
+		ck_assert_uint_eq(seen.hdr.op, VIRTIO_VSOCK_OP_CREDIT_UPDATE);
+		n++;
+	}
+	return n;
+}
+
 /* Updates are for many bytes, not for each packet. */
 START_TEST(few_credit_updates)
 {
 	int fd = guest_opens(listener, 5, 1000);
-	unsigned int n = 0;
-	struct seen seen;
 
 	for (int i = 0; i < 256; i++) {
-		send_data(5, 1000, bytes, 4096);
+		send_with_room(bytes, 4096, sizeof(bytes));
 		ck_assert_int_eq(recv(fd, got, 4096, MSG_WAITALL), 4096);
 	}
-	while (next(&seen))
-		n += seen.hdr.op == VIRTIO_VSOCK_OP_CREDIT_UPDATE;
-	ck_assert_uint_eq(n, 8);
+	ck_assert_uint_eq(count_updates(), 7);
+	close(fd);
+}
+END_TEST
+
+/* Linux sends no more ahead than what it would take itself, and waits for the news of that. */
+START_TEST(small_windows)
+{
+	static const uint32_t windows[] = {131072, 65536, 4096, 3, 2, 1};
+	int fd = guest_opens(listener, 5, 1000);
+	uint32_t told = 0, sent = 0;
+
+	for (size_t i = 0; i < sizeof(windows) / sizeof(windows[0]); i++) {
+		for (int turn = 0; turn < 8; turn++) {
+			uint32_t len = windows[i] - (sent - told);
+			struct seen seen;
+
+			ck_assert_uint_gt(len, 0);
+			if (len > TX_BYTES)
+				len = TX_BYTES;
+			send_with_room(bytes, len, windows[i]);
+			ck_assert_int_eq(recv(fd, got, len, MSG_WAITALL), len);
+			sent += len;
+			while (next(&seen))
+				told = seen.hdr.fwd_cnt;
+		}
+		send_op(VIRTIO_VSOCK_OP_CREDIT_REQUEST, 5, 1000);
+		told = expect(VIRTIO_VSOCK_OP_CREDIT_UPDATE, 5, 1000).hdr.fwd_cnt;
+		ck_assert_uint_eq(told, sent);
+	}
+	close(fd);
+}
+END_TEST
+
+/* It shrinks below what the guest has sent since it was last told: what is to be told then, is. */
+START_TEST(window_shrinks)
+{
+	int fd = guest_opens(listener, 5, 1000);
+
+	for (int i = 0; i < 2; i++) {
+		send_with_room(bytes, 50000, sizeof(bytes));
+		ck_assert_int_eq(recv(fd, got, 50000, MSG_WAITALL), 50000);
+	}
+	expect_nothing();
+	send_with_room(NULL, 0, 65536);
+	ck_assert_uint_eq(expect(VIRTIO_VSOCK_OP_CREDIT_UPDATE, 5, 1000).hdr.fwd_cnt, 100000);
+	/* told once, however often it says so */
+	for (int i = 0; i < 10; i++)
+		send_with_room(NULL, 0, 0);
+	expect_nothing();
+	close(fd);
+}
+END_TEST
+
+/* A guest that sends though it gave itself no window gets an update for a packet, and no more. */
+START_TEST(no_window)
+{
+	int fd = guest_opens(listener, 5, 1000);
+
+	for (int i = 0; i < 200; i++)
+		send_with_room(bytes, 100, 0);
+	ck_assert_int_eq(recv(fd, got, 20000, MSG_WAITALL), 20000);
+	ck_assert_uint_le(count_updates(), 200);
+	expect_nothing();
 	close(fd);
 }
 END_TEST
@@ -437,6 +518,9 @@ int main(void)
 	tcase_add_test(tc, credit_of_the_host);
 	tcase_add_test(tc, host_closes_before_credit);
 	tcase_add_test(tc, few_credit_updates);
+	tcase_add_test(tc, small_windows);
+	tcase_add_test(tc, window_shrinks);
+	tcase_add_test(tc, no_window);
 	suite_add_tcase(s, tc);
 	return device_run(s);
 }
