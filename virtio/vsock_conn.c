@@ -305,7 +305,7 @@ static void vsock_conn_shutdown(struct vsock_conn *conn, uint32_t flags)
 	if (conn->state == VSOCK_CONN_CLOSING)
 		return;
 	if (news & VIRTIO_VSOCK_SHUTDOWN_RCV)
-		shutdown(conn->fd, SHUT_RD);
+		descriptor_deafen(conn->fd);
 	if ((news & VIRTIO_VSOCK_SHUTDOWN_SEND) && conn->buf_len == 0)
 		vsock_conn_finish_sending(conn);
 	vsock_conn_check_hup(conn);

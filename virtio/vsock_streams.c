@@ -94,8 +94,12 @@ void vsock_streams_settle(struct virtio_vsock *vs, struct vsock_conn *conn)
 
 	vsock_streams_watch(vs, conn);
 	unknown = conn->state == VSOCK_CONN_DRAINING || conn->state == VSOCK_CONN_OVER;
-	if (unknown && conn->in_map)
+	if (unknown && conn->in_map) {
 		vsock_map_remove(&vs->map, conn);
+		/* The host may be blocked in writing before it reads what is left. */
+		if (conn->state == VSOCK_CONN_DRAINING)
+			descriptor_deafen(conn->fd);
+	}
 	if (conn->state == VSOCK_CONN_OVER && !vsock_conn_has_packet(conn)) {
 		vsock_streams_forget(vs, conn);
 		return;

@@ -21,6 +21,16 @@ static void teardown(void)
 	close_device();
 }
 
+static void send_with_room(const void *data, uint32_t len, uint32_t room)
+{
+	struct virtio_vsock_hdr hdr =
+		header(len > 0 ? VIRTIO_VSOCK_OP_RW : VIRTIO_VSOCK_OP_CREDIT_UPDATE, 5, 1000);
+
+	hdr.len = len;
+	hdr.buf_alloc = room;
+	send_hdr(&hdr, data, len);
+}
+
 START_TEST(configuration)
 {
 	uint64_t cid;
@@ -300,6 +310,102 @@ START_TEST(drains_after_close)
 }
 END_TEST
 
+/* A stream whose host's end takes nothing, with bytes of the guest's kept, and whose socket is full of what the host wrote. */
+static int clogged(void)
+{
+	int fd = guest_opens(listener, 5, 1000);
+	struct virtio_vsock_hdr hdr = header(VIRTIO_VSOCK_OP_RW, 5, 1000);
+	struct seen seen;
+
+	hdr.buf_alloc = 0;
+	hdr.len = 60000;
+	while (counts().kept < 100000)
+		send_hdr(&hdr, bytes, hdr.len);
+	while (next(&seen))
+		;
+	while (send(fd, bytes, sizeof(bytes), MSG_DONTWAIT) > 0)
+		;
+	ck_assert_int_eq(errno, EAGAIN);
+	return fd;
+}
+
+struct writer {
+	pthread_t thread;
+	int fd;
+	int error;
+	short ready;
+};
+
+static void *blocked_writer(void *arg)
+{
+	struct writer *w = arg;
+
+	w->error = send(w->fd, bytes, sizeof(bytes), MSG_NOSIGNAL) < 0 ? errno : 0;
+	return NULL;
+}
+
+static void *polling_writer(void *arg)
+{
+	struct writer *w = arg;
+	struct pollfd pfd = {.fd = w->fd, .events = POLLOUT};
+
+	if (poll(&pfd, 1, 5000) == 1)
+		w->ready = pfd.revents;
+	return blocked_writer(arg);
+}
+
+/* Who writes to a guest that will not read is told, be it blocked or waiting for room: an echo server is, and reads nothing meanwhile. */
+static void expect_writers_told(void (*gone)(void))
+{
+	struct timeval patience = {.tv_sec = 5};
+	int fd = clogged();
+	struct writer w[2] = {{.fd = fd}, {.fd = dup(fd)}};
+
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
+	pthread_create(&w[0].thread, NULL, blocked_writer, &w[0]);
+	pthread_create(&w[1].thread, NULL, polling_writer, &w[1]);
+	poll(NULL, 0, 50);
+	gone();
+	pthread_join(w[0].thread, NULL);
+	pthread_join(w[1].thread, NULL);
+	ck_assert_int_eq(w[0].error, EPIPE);
+	ck_assert_int_eq(w[1].ready, POLLOUT);
+	ck_assert_int_eq(w[1].error, EPIPE);
+	close(fd);
+	/* what was kept is of use until then */
+	ck_assert_uint_eq(counts().conns, 1);
+	close(w[1].fd);
+	evloop_settle(&fix.loop);
+}
+
+static void shuts_down(void)
+{
+	send_shutdown(5, 1000, BOTH);
+}
+
+static void resets(void)
+{
+	send_op(VIRTIO_VSOCK_OP_RST, 5, 1000);
+}
+
+static void stops_reading(void)
+{
+	send_shutdown(5, 1000, VIRTIO_VSOCK_SHUTDOWN_RCV);
+}
+
+START_TEST(blocked_writers)
+{
+	expect_writers_told(shuts_down);
+	expect(VIRTIO_VSOCK_OP_RST, 5, 1000);
+	ck_assert_uint_eq(counts().conns, 0);
+	expect_writers_told(resets);
+	expect_nothing();
+	ck_assert_uint_eq(counts().conns, 0);
+	expect_writers_told(stops_reading);
+	ck_assert_uint_eq(counts().conns, 1);
+}
+END_TEST
+
 /* A host that does not read: the buffer stays within the credit, and one byte more is the guest's fault. */
 START_TEST(credit_of_the_guest)
 {
@@ -393,16 +499,6 @@ START_TEST(host_closes_before_credit)
 	expect_nothing();
 }
 END_TEST
-
-static void send_with_room(const void *data, uint32_t len, uint32_t room)
-{
-	struct virtio_vsock_hdr hdr =
-		header(len > 0 ? VIRTIO_VSOCK_OP_RW : VIRTIO_VSOCK_OP_CREDIT_UPDATE, 5, 1000);
-
-	hdr.len = len;
-	hdr.buf_alloc = room;
-	send_hdr(&hdr, data, len);
-}
 
 static unsigned int count_updates(void)
 {
@@ -514,6 +610,7 @@ int main(void)
 	tcase_add_test(tc, guest_is_deaf);
 	tcase_add_test(tc, host_is_deaf);
 	tcase_add_test(tc, drains_after_close);
+	tcase_add_test(tc, blocked_writers);
 	tcase_add_test(tc, credit_of_the_guest);
 	tcase_add_test(tc, credit_of_the_host);
 	tcase_add_test(tc, host_closes_before_credit);

@@ -12,6 +12,12 @@
 void descriptor_hold_standard(void);
 
 /*
+ * Nothing is read from the connected socket any more. Whoever writes to it is told: at once when blocked in that, and, as what was sent
+ * before is thrown away, when waiting in poll() for room. Does not block.
+ */
+void descriptor_deafen(int fd);
+
+/*
  * Closes a socket, connected or listening, whose other end shall see that now: a child that was forked may have a copy of it, for as
  * long as it executes no program. A negative number is none.
  */
