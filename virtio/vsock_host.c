@@ -77,13 +77,8 @@ static void vsock_host_forget(struct vsock_host_client *client)
 	client->host->n_clients--;
 }
 
-/* Takes what was sent first: closed with bytes unread, the client would see an error and not the end. */
 static void vsock_host_refuse(struct vsock_host_client *client)
 {
-	char rest[256];
-	ssize_t n = recv(client->watch.fd, rest, sizeof(rest), MSG_DONTWAIT);
-
-	(void)n;
 	vsock_host_forget(client);
 	descriptor_hang_up(client->watch.fd);
 }

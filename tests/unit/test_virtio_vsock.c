@@ -406,6 +406,26 @@ START_TEST(blocked_writers)
 }
 END_TEST
 
+/* The end, and no error, for whoever had written something that nobody will read. */
+START_TEST(end_with_bytes_unread)
+{
+	struct seen seen;
+	int fd = client("CONNECT 77\nearly");
+
+	ck_assert(next(&seen));
+	send_op(VIRTIO_VSOCK_OP_RST, seen.hdr.src_port, 77);
+	expect_eof(fd);
+	close(fd);
+	fd = guest_opens(listener, 5, 1000);
+	send_with_room(NULL, 0, 0);
+	ck_assert_int_eq(write(fd, "unread", 6), 6);
+	send_shutdown(5, 1000, BOTH);
+	expect(VIRTIO_VSOCK_OP_RST, 5, 1000);
+	expect_eof(fd);
+	close(fd);
+}
+END_TEST
+
 /* A host that does not read: the buffer stays within the credit, and one byte more is the guest's fault. */
 START_TEST(credit_of_the_guest)
 {
@@ -611,6 +631,7 @@ int main(void)
 	tcase_add_test(tc, host_is_deaf);
 	tcase_add_test(tc, drains_after_close);
 	tcase_add_test(tc, blocked_writers);
+	tcase_add_test(tc, end_with_bytes_unread);
 	tcase_add_test(tc, credit_of_the_guest);
 	tcase_add_test(tc, credit_of_the_host);
 	tcase_add_test(tc, host_closes_before_credit);

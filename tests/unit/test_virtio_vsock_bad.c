@@ -388,7 +388,7 @@ START_TEST(bound)
 	expect(VIRTIO_VSOCK_OP_RESPONSE, 5, 2);
 	send_op(VIRTIO_VSOCK_OP_REQUEST, 5, 3);
 	expect(VIRTIO_VSOCK_OP_RST, 5, 3);
-	fd = client("CONNECT 77\n");
+	fd = client("CONNECT 77\nearly");
 	expect_nothing(); /* the guest is not even asked */
 	ck_assert_uint_eq(counts().conns, 2);
 	expect_eof(fd);

@@ -39,6 +39,7 @@ void descriptor_hang_up(int fd)
 {
 	if (fd < 0)
 		return;
+	descriptor_deafen(fd);
 	shutdown(fd, SHUT_RDWR);
 	close(fd);
 }

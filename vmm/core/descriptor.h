@@ -19,6 +19,6 @@ void descriptor_deafen(int fd);
 
 /*
  * Closes a socket, connected or listening, whose other end shall see that now: a child that was forked may have a copy of it, for as
- * long as it executes no program. A negative number is none.
+ * long as it executes no program. It sees the end and no error, whatever it had sent. A negative number is none.
  */
 void descriptor_hang_up(int fd);
