@@ -92,9 +92,15 @@ void console_room(struct console *console);
 /* Binds the initialized serial and begins to read input. Before the first vCPU runs. */
 void console_start(struct console *console, struct serial *serial);
 
+/* Any thread. The reader is given 100 ms at most in console_flush(), be that under way or not. */
+static inline void console_hurry(struct console *console)
+{
+	atomic_store_explicit(&console->output.hurry, true, memory_order_relaxed);
+}
+
 /*
- * Any thread. Writes what waits, until the reader takes nothing for timeout_ms, whether the loop runs or
- * not; what is left then is reported in the log. The vCPUs should have stopped.
+ * Any thread. Writes what waits, until the reader takes nothing for timeout_ms, or not all in three times that, whether the loop
+ * runs or not; what is left then is reported in the log. The vCPUs should have stopped.
  */
 void console_flush(struct console *console, unsigned int timeout_ms);
 

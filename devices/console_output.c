@@ -13,6 +13,9 @@
 /* For a descriptor that says EAGAIN and that epoll cannot watch, or always tells of. */
 #define RETRY_NS UINT64_C(10000000)
 
+/* One that takes nothing for so long is not there, for somebody in a hurry. */
+#define IDLE_MS 100
+
 #define NS_PER_MS UINT64_C(1000000)
 
 _Static_assert((CONSOLE_OUTPUT_SIZE & (CONSOLE_OUTPUT_SIZE - 1)) == 0,
@@ -249,22 +252,19 @@ void console_output_text(struct console_output *out, const char *text)
 	evloop_post(out->loop, &out->task);
 }
 
-/* A reader who takes some is given the whole time again. Returns the bytes that could not be written. */
+/* A reader who takes some is given the whole time again, and three times that in all. Returns the bytes that could not be written. */
 static uint32_t console_output_drain(struct console_output *out, uint64_t patience)
 {
 	struct pollfd pfd = {.fd = out->host.fd, .events = POLLOUT};
-	uint64_t now = evloop_now(), end = now + patience;
+	uint64_t now = evloop_now(), end = now + patience, last = now + 3 * patience;
 	int left;
 
-	while ((left = console_output_write(out)) != 0) {
-		now = evloop_now();
-		if (left > 0) {
-			end = now + patience;
-			continue;
-		}
-		if (now >= end)
+	while ((left = console_output_write(out)) != 0 && now < end && now < last) {
+		if (left < 0 && poll(&pfd, 1, IDLE_MS) == 0 && out->hurry)
 			break;
-		poll(&pfd, 1, (int)((end - now) / NS_PER_MS) + 1);
+		now = evloop_now();
+		if (left > 0)
+			end = now + patience;
 	}
 	return console_output_waiting(out);
 }

@@ -15,6 +15,7 @@
 #pragma once
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -43,6 +44,8 @@ struct console_output {
 	struct evloop_timer timer;
 	/* the loop's own lock */
 	struct evloop_task task;
+	/* set by any thread; orders nothing */
+	atomic_bool hurry; /* in flush the reader is given 100 ms at most */
 	/* under lock; the loop reads ring[tail..] outside it, which no producer touches */
 	pthread_mutex_t lock;
 	uint32_t head; /* free running; the next byte goes here */
@@ -74,7 +77,10 @@ size_t console_output_append(struct console_output *out, const void *buf, size_t
 /* Any thread. Appends text of our own when it fits without touching the guest's share, else drops it. */
 void console_output_text(struct console_output *out, const char *text);
 
-/* Loop thread, or the loop does not run. Writes the rest; gives up when the reader takes nothing for timeout_ms. */
+/*
+ * Loop thread, or the loop does not run. Writes the rest; gives up when the reader takes nothing for timeout_ms, and after three times
+ * that.
+ */
 void console_output_flush(struct console_output *out, unsigned int timeout_ms);
 
 /*

@@ -67,6 +67,32 @@ expect 0 'reboot by triple fault' "$vmm" --kernel "$guests/triple_reset.bz64"
 expect 123 'triple fault with a disk' "$vmm" --kernel "$guests/triple.bz64" --disk disk.img
 nothing_left 'triple fault with a disk'
 
+# ---- a console whose reader does not read ----
+
+make_guest flood
+mkfifo "$tmp/unread"
+exec 8<>"$tmp/unread"
+dd if=/dev/zero bs=4096 oflag=nonblock >&8 2>/dev/null || true
+
+# unread STATUS WHAT [OPTION ...] - a machine that gets two signals after 1.3 s ends at once
+unread() {
+	local want=$1 what=$2
+	shift 2
+	setsid env --default-signal=INT,QUIT "$vmm" --kernel "$guests/flood.bz64" --disk disk.img "$@" </dev/null >&8 2>"$tmp/unread.err" &
+	pid=$!
+	wait_until 10 runs_guest "$pid" || fail "$what: does not start"
+	sleep 1.3
+	since=$(now_ms)
+	kill -TERM "$pid"
+	sleep 0.1
+	kill -TERM "$pid" 2>/dev/null || true
+	ends "$want" "$what" "$pid" 100 1400
+	! grep 'did not end within' "$tmp/unread.err" || fail "$what: says so"
+}
+unread 143 'the reader does not read'
+unread 124 'the reader does not read, after the timeout' --timeout 1
+exec 8>&-
+
 # ---- --timeout ----
 
 for guest in spin halt; do

@@ -395,6 +395,12 @@ void vmm_stop(struct vmm *vm)
 	machine_stop(vm->machine);
 }
 
+void vmm_stop_now(struct vmm *vm)
+{
+	console_hurry(&vm->machine->console);
+	machine_stop(vm->machine);
+}
+
 int vmm_balloon_set(struct vmm *vm, uint64_t bytes)
 {
 	return machine_balloon_set(vm->machine, bytes);

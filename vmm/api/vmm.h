@@ -425,8 +425,8 @@ int vmm_start(struct vmm *vm);
 /*
  * Waits until the VM has ended, at most timeout_ms (-1: forever; 0: only looks). Returns 0 with *end set (if not
  * NULL), -ETIMEDOUT, or, where it would wait forever for a VM that was not started, -EDEADLK. When it returns 0 the vCPUs have stopped
- * and the console was written out: what its reader has not taken 2 s after it last took something is dropped, with a line in the log. May
- * be called again.
+ * and the console was written out: what its reader has not taken 2 s after it last took something, or in 6 s, is dropped, with a line
+ * in the log. May be called again.
  */
 int vmm_wait(struct vmm *vm, int timeout_ms, enum vmm_end *end);
 
@@ -523,6 +523,9 @@ void vmm_disks_resized(struct vmm *vm);
 /* Ends the VM at once, without asking the guest; one that was not started ends as soon as it is. vmm_wait() tells when that is done. Any
  * thread. */
 void vmm_stop(struct vmm *vm);
+
+/* vmm_stop(), and the console's reader is given 100 ms, not 2 s, to take something, be the VM at its end already. Any thread. */
+void vmm_stop_now(struct vmm *vm);
 
 /* Ends the VM if it runs, and frees everything; see also vmm_config.quick_end. NULL is fine. */
 void vmm_destroy(struct vmm *vm);

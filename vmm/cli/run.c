@@ -87,6 +87,15 @@ void run_begin_timeout(struct run *run)
 		run->timeout = run_now_ms() + run->options->timeout_ms;
 }
 
+/* Who asks again wants no more of it. What the timeout has ended already stays so. */
+static void __attribute__((noinline)) run_force(struct run *run)
+{
+	run->grace = UINT64_MAX;
+	if (!run->timed_out)
+		run->forced = true;
+	vmm_stop_now(run->vm);
+}
+
 /*
  * The command is asked as often as the user likes. Ours is the end when the terminal has hung up or a second request to end
  * soon after the first is not obeyed in time, and at once for the third, or when there is no command.
@@ -97,12 +106,12 @@ static void run_on_command_signal(struct run *run, int number)
 	uint64_t now = run_now_ms();
 	bool again = (run->signal != 0 && now - run->asked <= AGAIN_MS) || number == SIGHUP;
 
-	if (command_signal(run->command, number) && !(ends && run->grace != UINT64_MAX)) {
+	if (command_signal(run->command, number) &&
+	    !(ends && (run->timed_out || run->grace != UINT64_MAX))) {
 		if (ends && again)
 			run->grace = now + GRACE_MS;
 	} else {
-		run->forced = true;
-		vmm_stop(run->vm);
+		run_force(run);
 	}
 	if (ends || run->forced) {
 		run->signal = number;
@@ -171,9 +180,8 @@ static void run_on_signal(struct run *run)
 		return;
 	}
 	/* Nobody is left to watch once the terminal has hung up. */
-	if (run->signal != 0 || info.ssi_signo == SIGHUP) {
-		run->forced = true;
-		vmm_stop(run->vm);
+	if (run->signal != 0 || run->timed_out || info.ssi_signo == SIGHUP) {
+		run_force(run);
 	} else {
 		run->grace = run_now_ms() + GRACE_MS;
 		vmm_power_button(run->vm);
@@ -187,7 +195,7 @@ static void run_check_deadlines(struct run *run)
 	uint64_t now = run_now_ms();
 
 	if (now >= run->timeout) {
-		run->timeout = UINT64_MAX;
+		run->timeout = run->grace = UINT64_MAX;
 		run->timed_out = true;
 		vmm_stop(run->vm);
 	}

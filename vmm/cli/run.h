@@ -21,7 +21,7 @@ struct run {
 	int signal_fd;
 	int signal;	  /* the last that asked us to end; 0: none */
 	uint64_t asked;	  /* when that was, in ms of CLOCK_MONOTONIC */
-	bool forced;	  /* the VM was ended without asking the guest (any more) */
+	bool forced;	  /* the VM was ended by a signal, without asking the guest (any more) */
 	bool late;	  /* because it had taken too long */
 	bool timed_out;	  /* so was it, by --timeout */
 	bool refused;	  /* a thread was stopped by the sandbox, and its locks are held for ever */
