@@ -93,6 +93,20 @@ unread 143 'the reader does not read'
 unread 124 'the reader does not read, after the timeout' --timeout 1
 exec 8>&-
 
+# ---- the event: what the machine had is free for the next ----
+
+if command -v strace >/dev/null && ! sanitized "$vmm"; then
+	status=0
+	strace -f -qq -s 200 -e trace=write,unlinkat -e signal=none -o "$tmp/order" \
+		"$vmm" --kernel "$guests/poweroff.bz64" --disk disk.img --vsock "cid=3,socket=$tmp/order.vsock" --sandbox off --events "$tmp/order.events" \
+		</dev/null >/dev/null 2>&1 || status=$?
+	[ "$status" = 0 ] || fail "under strace: status $status"
+	[ "$(grep -oE 'order\.vsock"|\\"ended\\"' "$tmp/order" | tr '\n' ' ')" = 'order.vsock" \"ended\" ' ] ||
+		fail "it is told to have ended before its socket is gone: $(grep -E 'unlink|ended' "$tmp/order")"
+else
+	note 'when the end is told: not looked at, for want of strace (or of a vmm without sanitizers)'
+fi
+
 # ---- --timeout ----
 
 for guest in spin halt; do

@@ -102,13 +102,18 @@ static int start(struct run *run, struct host_console *console, struct sandbox *
 	return 0;
 }
 
+/* Last: who hears it may start another machine with the same disks and sockets. Returns the status. */
+static int tell_ended(struct events *events, const char *reason, int status)
+{
+	events_tell(events, 0, "ended", ",\"reason\":\"%s\",\"status\":%d", reason, status);
+	return status;
+}
+
 /* There will be no machine; that its device tree was written is no failure. Returns the status. */
 static int abandon(struct events *events, int status)
 {
 	made_abandon();
-	events_tell(events, 0, "ended", ",\"reason\":\"%s\",\"status\":%d",
-		    status ? "failed" : "dump-dtb", status);
-	return status;
+	return tell_ended(events, status ? "failed" : "dump-dtb", status);
 }
 
 /* Returns 0 or negative errno; then all is undone. */
@@ -163,21 +168,21 @@ static int run_vm(struct options *options, struct host_console *console, struct 
 	if (options->dump_dtb) {
 		if (dump_device_tree(options, run.vm) == 0)
 			status = EXIT_STATUS_OK;
-		abandon(events, status);
 		vmm_destroy(run.vm);
-		return status;
+		return abandon(events, status);
 	}
 	run_begin_timeout(&run);
-	if (start(&run, console, sandbox) == 0) {
+	if (start(&run, console, sandbox) == 0)
 		status = run_until_end(&run);
-	} else {
-		abandon(events, status);
-	}
 	terminal_restore();
 	host_console_end(console);
 	if (run.refused)
 		_exit(status);
 	vmm_destroy(run.vm);
+	if (run.reason)
+		tell_ended(events, run.reason, status);
+	else
+		abandon(events, status);
 	if (run.command)
 		command_close(run.command);
 	return status;

@@ -328,7 +328,6 @@ int run_until_end(struct run *run)
 	if (end == VMM_END_CRASH && run->options->console != OPTIONS_CONSOLE_STDIO &&
 	    !(run->command && run->command->console[0] >= 0))
 		dump_kernel_log(run->vm);
-	events_tell(run->events, 0, "ended", ",\"reason\":\"%s\",\"status\":%d",
-		    run_reason(run, end), status);
+	run->reason = run_reason(run, end);
 	return status;
 }

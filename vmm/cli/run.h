@@ -18,6 +18,7 @@ struct run {
 	const struct options *options;
 	struct command *command; /* NULL: none */
 	struct events *events;
+	const char *reason; /* why it ended, for the event; NULL: there was no machine */
 	int signal_fd;
 	int signal;	  /* the last that asked us to end; 0: none */
 	uint64_t asked;	  /* when that was, in ms of CLOCK_MONOTONIC */
@@ -47,5 +48,5 @@ void run_tell_size(const struct run *run);
 /* --timeout counts from here on. */
 void run_begin_timeout(struct run *run);
 
-/* Until the machine has ended, which is told. Returns the exit status. */
+/* Until the machine has ended, which is to be told when it is gone. Returns the exit status. */
 int run_until_end(struct run *run);
