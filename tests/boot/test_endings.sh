@@ -34,6 +34,12 @@ ends 'panic' 123
 ends 'reboot by triple fault' 0
 check 'panic: was one' "$(grep -o 'Kernel panic.*' "$tmp/panic.out" || echo none)" grep -q 'Kernel panic.*sysrq' "$tmp/panic.out"
 
+words=reboot=b start 'reboot by the BIOS' reboot --timeout 90
+words=reboot=b start 'panic, reset by the BIOS' 'echo c >/proc/sysrq-trigger' --timeout 90
+ends 'reboot by the BIOS' 0
+ends 'panic, reset by the BIOS' 123
+nothing_left 'reboot by triple fault, by the BIOS'
+
 # The panic is that of a first program that cannot run.
 launch 'panic with our own command line' --timeout 90 \
 	--cmdline 'console=ttyS0 quiet panic=-1 reboot=panic_warm root=/dev/vda ro init=/none'

@@ -28,6 +28,7 @@
 /* Where an operating system tells the firmware why it resets (BIOS data area). */
 #define RESET_FLAG 0x472
 #define RESET_WARM 0x1234
+#define BIOS_RESET 0xffff0
 
 .macro sleep_s5
 	mov $SLEEP_CONTROL, %edx
@@ -66,7 +67,23 @@
 	reset
 .endm
 
-/* ... and with a triple fault as its means of rebooting. */
+/* ... with the BIOS as its means of rebooting: the jump to f000:fff0, in whatever mode it is ... */
+.macro bios_reset
+	movw $0, RESET_FLAG
+	bios
+.endm
+.macro bios_panic_reset
+	movw $RESET_WARM, RESET_FLAG
+	bios
+.endm
+.macro bios
+	cmpb $0, BIOS_RESET
+0:	je 0b /* nothing is there: zeros are instructions too, which end anywhere */
+	mov $BIOS_RESET, %eax
+	.byte 0xff, 0xe0 /* jmp *%eax or *%rax */
+.endm
+
+/* ... and with a triple fault. */
 .macro triple_reset
 	movw $0, RESET_FLAG
 	triple

@@ -4,7 +4,7 @@ set -euo pipefail
 # shellcheck source=tests/tiny/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-for guest in acpi_off acpi_reset pci_reset panic_reset triple_reset button card_resets; do
+for guest in acpi_off acpi_reset pci_reset panic_reset triple_reset bios_reset bios_panic_reset button card_resets; do
 	make_guest "$guest"
 done
 
@@ -64,6 +64,9 @@ expect 0 'PCI reset' "$vmm" --kernel "$guests/pci_reset.bz64"
 expect 123 'reset after a panic' "$vmm" --kernel "$guests/panic_reset.bz64" --disk disk.img
 nothing_left 'reset after a panic'
 expect 0 'reboot by triple fault' "$vmm" --kernel "$guests/triple_reset.bz64"
+expect 0 'reboot by the BIOS' "$vmm" --kernel "$guests/bios_reset.bz64" --timeout 30
+expect 123 'reset by the BIOS after a panic' "$vmm" --kernel "$guests/bios_panic_reset.bz64" --timeout 30
+expect 0 'reboot by the BIOS, device tree' "$vmm" --kernel "$guests/bios_reset.bz64" --tables dtb --timeout 30
 expect 123 'triple fault with a disk' "$vmm" --kernel "$guests/triple.bz64" --disk disk.img
 nothing_left 'triple fault with a disk'
 

@@ -38,6 +38,7 @@
 #define LAYOUT_EBDA_END	      UINT64_C(0xa0000)
 #define LAYOUT_ACPI	      UINT64_C(0xe0000)
 #define LAYOUT_MPTABLE	      UINT64_C(0xf8000)
+#define LAYOUT_BIOS_RESET     UINT64_C(0xffff0) /* f000:fff0, jumped to for a reset */
 #define LAYOUT_BIOS_END	      UINT64_C(0x100000)
 
 /* Ports */

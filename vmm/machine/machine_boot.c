@@ -172,7 +172,7 @@ static int machine_write_mptable(struct machine *machine)
 					 .ioapic_id = LAYOUT_IOAPIC_ID,
 					 .n_pins = machine->ioapic.n_pins,
 					 .area = LAYOUT_MPTABLE,
-					 .area_size = LAYOUT_BIOS_END - LAYOUT_MPTABLE};
+					 .area_size = LAYOUT_BIOS_RESET - LAYOUT_MPTABLE};
 
 	return mptable_write(&machine->mem, &mptable);
 }
@@ -323,17 +323,33 @@ static int machine_load_files(struct machine *machine, const struct machine_conf
 	return err;
 }
 
+/*
+ * What a guest says by a reset, and where a reset through the BIOS goes to (reboot=bios): it asks the keyboard controller for one. The
+ * instructions are the same in each mode.
+ */
+static void machine_write_reset(struct machine *machine)
+{
+	static const uint8_t code[] = {
+		0xb0, 0xfe, /* mov $0xfe, %al */
+		0xe6, 0x64, /* out %al, $0x64 */
+		0xf4,	    /* hlt */
+	};
+	uint16_t flag = RESET_FLAG_INITIAL;
+
+	guest_mem_write(&machine->mem, LAYOUT_RESET_FLAG, &flag, sizeof(flag));
+	guest_mem_write(&machine->mem, LAYOUT_BIOS_RESET, code, sizeof(code));
+}
+
 int machine_load(struct machine *machine, const struct machine_config *config,
 		 struct boot_entry *entry)
 {
-	uint16_t flag = RESET_FLAG_INITIAL;
 	gpa_t rsdp;
 	int err;
 
 	err = machine_write_tables(machine, config, &rsdp);
 	if (err < 0)
 		return err;
-	guest_mem_write(&machine->mem, LAYOUT_RESET_FLAG, &flag, sizeof(flag));
+	machine_write_reset(machine);
 	machine->cmdline = machine_make_cmdline(machine, config);
 	if (!machine->cmdline) {
 		log_error("out of memory");
