@@ -1,6 +1,7 @@
 /* vmm/cli: which kernel is taken, what lies around it, and what it is said to lack. */
 #include "tests/unit/modules_fixture.h"
 
+#include <elf.h>
 #include <sys/utsname.h>
 
 #include "tests/unit/run_suite.h"
@@ -87,6 +88,87 @@ START_TEST(chooses_a_kernel)
 	strcpy(kernel.path, at("arch/x86/boot/bzImage"));
 	kernel_look_around(dir, &kernel);
 	ck_assert_str_eq(kernel.modules, at("."));
+}
+END_TEST
+
+static void finds_tree(const char *name, const char *tree)
+{
+	char config[600];
+
+	strcpy(kernel.path, name);
+	kernel.modules[0] = kernel.config[0] = '\0';
+	kernel_look_around(dir, &kernel);
+	ck_assert_str_eq(kernel.release, "6.99.0-mine");
+	if (!tree) {
+		ck_assert_str_eq(kernel.modules, "");
+		ck_assert_str_eq(kernel.config, "");
+		return;
+	}
+	snprintf(config, sizeof(config), "%s/tree/.", tree);
+	ck_assert_str_eq(kernel.modules, config);
+	strcat(config, "config");
+	ck_assert_str_eq(kernel.config, config);
+}
+
+/* An ELF file with a banner, and what else is needed. */
+static void put_vmlinux(const char *name)
+{
+	struct {
+		Elf64_Ehdr ehdr;
+		Elf64_Phdr phdr;
+		char text[64];
+	} file = {.ehdr = {.e_ident = ELFMAG "\2\1\1",
+			   .e_type = ET_EXEC,
+			   .e_machine = EM_X86_64,
+			   .e_phoff = sizeof(file.ehdr),
+			   .e_phentsize = sizeof(file.phdr),
+			   .e_phnum = 1},
+		  .phdr = {.p_type = PT_LOAD, .p_filesz = sizeof(file)},
+		  .text = "Linux version 6.99.0-mine (me)"};
+	FILE *out;
+
+	put(name, "x");
+	out = fopen(at(name), "w");
+	ck_assert_ptr_nonnull(out);
+	ck_assert_uint_eq(fwrite(&file, sizeof(file), 1, out), 1);
+	fclose(out);
+}
+
+START_TEST(finds_a_source_tree)
+{
+	char *there = realpath(dir, NULL), here[512], name[512];
+
+	ck_assert_ptr_nonnull(there);
+	ck_assert_ptr_nonnull(getcwd(here, sizeof(here)));
+	put_kernel("tree/arch/x86/boot/bzImage", "6.99.0-mine x");
+	put("tree/arch/x86_64/boot/other", "x");
+	put_vmlinux("tree/vmlinux");
+	put("tree/.config", "x");
+	put("tree/modules.order", "x");
+	/* as kbuild makes it, and somebody's */
+	strcpy(name, at("tree/arch/x86_64/boot/bzImage"));
+	ck_assert_int_eq(symlink("../../x86/boot/bzImage", name), 0);
+	finds_tree(name, there);
+	ck_assert_int_eq(symlink("tree/arch/x86/boot/bzImage", at("mine")), 0);
+	finds_tree(at("mine"), there);
+	/* from within */
+	ck_assert_int_eq(chdir(at("tree/arch/x86/boot")), 0);
+	finds_tree("bzImage", there);
+	ck_assert_int_eq(chdir(at("tree/arch")), 0);
+	finds_tree("x86/boot/bzImage", there);
+	ck_assert_int_eq(chdir(here), 0);
+	/* what gdb is given */
+	finds_tree(at("tree/vmlinux"), dir);
+	put_vmlinux("tree/other");
+	finds_tree(at("tree/other"), NULL);
+	put_vmlinux("arch/vmlinux");
+	put("arch/.config", "x");
+	put("arch/modules.order", "x");
+	finds_tree(at("arch/vmlinux"), NULL);
+	/* a name as long as that in a tree */
+	put_kernel("arch/vmlinuz-6.99.0-mine-x", "6.99.0-mine x");
+	finds_tree(at("arch/vmlinuz-6.99.0-mine-x"), NULL);
+	free(there);
 }
 END_TEST
 
@@ -234,6 +316,7 @@ int main(void)
 
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, chooses_a_kernel);
+	tcase_add_test(tc, finds_a_source_tree);
 	tcase_add_test(tc, looks_around);
 	tcase_add_test(tc, refuses_a_kernel_that_may_not_be_read);
 	tcase_add_test(tc, says_what_a_kernel_lacks);

@@ -12,7 +12,9 @@
 
 #include "vmm/api/vmm.h"
 
-#define KERNEL_BUILT "arch/x86/boot/bzImage" /* in a source tree, or where one is built */
+/* In a source tree, or where one is built. */
+#define KERNEL_BUILT_DIR "arch/x86/boot"
+#define KERNEL_BUILT	 KERNEL_BUILT_DIR "/bzImage"
 
 static bool kernel_exists(const char *path)
 {
@@ -93,7 +95,6 @@ int kernel_choose(const char *given, const char *root, struct kernel_choice *k)
 	struct utsname host;
 
 	k->path[0] = k->problem[0] = k->mend[0] = '\0';
-	k->release[0] = k->modules[0] = k->config[0] = '\0';
 	if (given) {
 		k->why = "given";
 		snprintf(k->path, sizeof(k->path), "%s", given);
@@ -131,37 +132,53 @@ static bool kernel_try_modules(struct kernel_choice *k, const char *place)
 	return found;
 }
 
-/* tree: the length of its name in the path; newer than what may be installed under the same release. */
-static bool kernel_try_tree(struct kernel_choice *k, size_t tree)
+/* How much of path names the source tree, or -1. dir: how much of it names its directory. Both with the slash. */
+static int kernel_tree(const char *path, int dir, char beside[static PATH_MAX])
 {
-	bool found = kernel_try(k->modules, sizeof(k->modules), "%.*s." MODULES_TREE, (int)tree,
-				k->path);
+	int built = (int)strlen(path) - (int)(sizeof(KERNEL_BUILT) - 1);
 
-	if (found)
+	if (built >= 0 && strcmp(path + built, KERNEL_BUILT) == 0)
+		return built;
+	if (strcmp(path + dir, "vmlinux") == 0 &&
+	    kernel_try(beside, PATH_MAX, "%.*s" KERNEL_BUILT_DIR, dir, path))
+		return dir;
+	return -1;
+}
+
+/* What a source tree has is newer than what may be installed under the same release. */
+static void kernel_look_beside(struct kernel_choice *k, const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	char beside[PATH_MAX + 4];
+	int dir = slash ? (int)(slash - path) + 1 : 0, tree = kernel_tree(path, dir, beside);
+
+	snprintf(beside, sizeof(beside), "%.*s..", dir, path);
+	if (!k->modules[0] && !kernel_try_modules(k, beside) && tree >= 0 &&
+	    kernel_try(k->modules, sizeof(k->modules), "%.*s." MODULES_TREE, tree, path))
 		kernel_cut(k, MODULES_TREE);
-	return found;
+	if (!k->config[0] &&
+	    !kernel_try(k->config, sizeof(k->config), "%.*sconfig-%s", dir, path, k->release) &&
+	    tree >= 0)
+		kernel_try(k->config, sizeof(k->config), "%.*s.config", tree, path);
 }
 
 void kernel_look_around(const char *root, struct kernel_choice *k)
 {
-	const char *slash = strrchr(k->path, '/');
-	size_t tree = strlen(k->path) - (sizeof(KERNEL_BUILT) - 1);
-	bool in_tree = strlen(k->path) >= sizeof(KERNEL_BUILT) - 1 &&
-		       strcmp(k->path + tree, KERNEL_BUILT) == 0;
-	int dir = slash ? (int)(slash - k->path) + 1 : 0; /* its length */
-	char beside[PATH_MAX + 4];
+	char *file;
 
+	k->modules[0] = k->config[0] = '\0';
 	if (vmm_kernel_release(k->path, k->release, sizeof(k->release)) < 0) {
 		k->release[0] = '\0';
 		return;
 	}
-	snprintf(beside, sizeof(beside), "%.*s..", dir, k->path);
-	if (!kernel_try_modules(k, beside) && !(in_tree && kernel_try_tree(k, tree)))
+	kernel_look_beside(k, k->path);
+	/* where links lead to: a tree has some to what it built, and one may be in its midst */
+	file = realpath(k->path, NULL);
+	if (file)
+		kernel_look_beside(k, file);
+	free(file);
+	if (!k->modules[0])
 		kernel_try_modules(k, root);
-	if (kernel_try(k->config, sizeof(k->config), "%.*sconfig-%s", dir, k->path, k->release))
-		return;
-	if (in_tree)
-		kernel_try(k->config, sizeof(k->config), "%.*s.config", (int)tree, k->path);
 	if (!k->config[0])
 		kernel_try(k->config, sizeof(k->config), "%s/lib/modules/%s/config", root,
 			   k->release);

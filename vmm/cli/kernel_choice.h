@@ -30,6 +30,7 @@ int kernel_choose(const char *given, const char *root, struct kernel_choice *ker
 /*
  * Finds what belongs to the kernel. Its modules are in ../lib/modules/RELEASE from its own directory, as in a package that was
  * unpacked somewhere, in the source tree where it was built, or else in /lib/modules/RELEASE; its configuration is config-RELEASE beside it, or .config of the source
- * tree. A kernel that cannot be read has none.
+ * tree. A link is looked around too, and then the file that it leads to. arch/x86/boot/bzImage is of a source tree, and a vmlinux that has arch/x86/boot beside it.
+ * A kernel that cannot be read has none.
  */
 void kernel_look_around(const char *root, struct kernel_choice *kernel);
