@@ -12,6 +12,14 @@ if grep -nE "$calls" "${library[@]}" | grep -vE '^[^:]*:[0-9]+:\s*(/?\*|//)'; th
 	bad=1
 fi
 
+# Functions with variable arguments are compiled without the registers of floating point (VMM_VARIADIC), and would print what is not there. One
+# file parses numbers with a fraction, and gives back whole ones.
+if grep -nE '(^|[^%])%[-+ #0-9.*]*l?[aefgAEFG]\>|\<(double|float)\>' "${library[@]}" vmm/{cli,image}/*.c {vmm/*,boot,devices,virtio}/*.h |
+	grep -vE '^vmm/cli/value\.c:|^[^:]*:[0-9]+:\s*(/?\*|//)|stat -c |"%G " VM_KVM_DEVICE|group=\\"float'; then
+	echo 'floating point in a program that keeps none for its variable arguments'
+	bad=1
+fi
+
 # Symbols in sections that can change: log's level and sink alone. (Sanitizers and coverage add their own.)
 if command -v objdump >/dev/null && [ -e "$build/lib/libvmm.a" ]; then
 	globals=$(objdump -t "$build/lib/libvmm.a" |
