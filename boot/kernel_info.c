@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include <asm/bootparam.h>
+#include <elf.h>
 
 #include "boot/codec.h"
 #include "boot/image.h"
@@ -53,10 +54,39 @@ static int kernel_info_head(int fd, uint8_t head[KERNEL_KIND_HEAD], size_t *len,
 	return err < 0 ? err : (int)kernel_kind_find(head, *len);
 }
 
-static int kernel_info_read(int fd, uint64_t size, struct kernel_bytes *b)
+/*
+ * Where the segments that are loaded end in an ELF file of size bytes: what a kernel says of itself is in one of them, and behind them may be
+ * hundreds of megabytes for debuggers. The whole file, if head, aligned as its structs, does not tell.
+ */
+static uint64_t kernel_info_loaded(const uint8_t *head, size_t len, uint64_t size)
+{
+	const Elf64_Ehdr __attribute__((may_alias)) *ehdr = (const void *)head;
+	const Elf64_Phdr __attribute__((may_alias)) * phdr;
+	uint64_t end = 0, stop;
+
+	if (len < sizeof(*ehdr) || ehdr->e_ident[EI_CLASS] != ELFCLASS64 || ehdr->e_phoff > len ||
+	    ehdr->e_phoff % _Alignof(Elf64_Phdr) != 0 ||
+	    ehdr->e_phnum > (len - ehdr->e_phoff) / sizeof(*phdr))
+		return size;
+	phdr = (const void *)(head + ehdr->e_phoff);
+	for (unsigned int i = 0; i < ehdr->e_phnum; i++, phdr++) {
+		if (phdr->p_type != PT_LOAD)
+			continue;
+		if (__builtin_add_overflow(phdr->p_offset, phdr->p_filesz, &stop) || stop > size)
+			return size;
+		if (stop > end)
+			end = stop;
+	}
+	return end > 0 ? end : size;
+}
+
+/* An ELF file, of which head is the beginning. */
+static int kernel_info_read(int fd, const uint8_t *head, size_t len, uint64_t size,
+			    struct kernel_bytes *b)
 {
 	int err;
 
+	size = kernel_info_loaded(head, len, size);
 	b->len = size < KERNEL_MAX ? (size_t)size : KERNEL_MAX;
 	b->bytes = scratch_get(b->len);
 	if (!b->bytes)
@@ -104,12 +134,13 @@ static int kernel_info_bzimage_release(int fd, const uint8_t *head, size_t len, 
 	return kernel_info_copy_release(text, sizeof(text), release, size);
 }
 
-static int kernel_info_elf_release(int fd, uint64_t file_size, char *release, size_t size)
+static int kernel_info_elf_release(int fd, const uint8_t *head, size_t len, uint64_t file_size,
+				   char *release, size_t size)
 {
 	static const char banner[] = "Linux version ";
 	struct kernel_bytes b;
 	const uint8_t *at, *end;
-	int err = kernel_info_read(fd, file_size, &b);
+	int err = kernel_info_read(fd, head, len, file_size, &b);
 
 	if (err < 0)
 		return err;
@@ -130,7 +161,7 @@ static int kernel_info_elf_release(int fd, uint64_t file_size, char *release, si
 
 int kernel_info_release(int fd, char *release, size_t size)
 {
-	uint8_t head[KERNEL_KIND_HEAD];
+	_Alignas(Elf64_Ehdr) uint8_t head[KERNEL_KIND_HEAD];
 	uint64_t file_size;
 	size_t len;
 	int kind = kernel_info_head(fd, head, &len, &file_size);
@@ -139,7 +170,7 @@ int kernel_info_release(int fd, char *release, size_t size)
 	case KERNEL_KIND_BZIMAGE:
 		return kernel_info_bzimage_release(fd, head, len, release, size);
 	case KERNEL_KIND_ELF:
-		return kernel_info_elf_release(fd, file_size, release, size);
+		return kernel_info_elf_release(fd, head, len, file_size, release, size);
 	default:
 		return kind < 0 ? kind : -ENODATA;
 	}
@@ -241,7 +272,7 @@ static int kernel_info_payload(int fd, const uint8_t *head, size_t len, uint64_t
 
 int kernel_info_config(int fd, char **text)
 {
-	uint8_t head[KERNEL_KIND_HEAD];
+	_Alignas(Elf64_Ehdr) uint8_t head[KERNEL_KIND_HEAD];
 	struct kernel_bytes b;
 	uint64_t size;
 	size_t len, at;
@@ -251,7 +282,7 @@ int kernel_info_config(int fd, char **text)
 		return kind;
 	if (kind == KERNEL_KIND_OTHER)
 		return -ENOEXEC;
-	err = kind == KERNEL_KIND_ELF ? kernel_info_read(fd, size, &b)
+	err = kind == KERNEL_KIND_ELF ? kernel_info_read(fd, head, len, size, &b)
 				      : kernel_info_payload(fd, head, len, size, &b);
 	if (err < 0)
 		return err;

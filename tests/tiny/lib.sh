@@ -22,6 +22,20 @@ make_guest() {
 	ld -Ttext=0 -e 0 --oformat binary -z noexecstack -o "$guests/$1.bz64" "$tmp/$1.o"
 }
 
+# configured_kernel FILE SYMBOL... - an ELF file that resets at once, and says of itself that it is Linux 6.9-tiny and has these
+configured_kernel() {
+	local file=$1
+	shift
+	{
+		printf 'Linux version 6.9-tiny (nobody)\nIKCFG_ST'
+		printf 'CONFIG_%s=y\n' "$@" | gzip -9n
+		printf IKCFG_ED
+	} >"$tmp/says"
+	gcc -c -DELF64 -DBEHAVIOUR=poweroff -o "$tmp/configured.o" "$repo/guest-images/tiny/tiny.S"
+	echo ".incbin \"$tmp/says\"" | gcc -c -x assembler -o "$tmp/says.o" -
+	ld -n -T "$repo/guest-images/tiny/elf64.lds" -z noexecstack -o "$file" "$tmp/configured.o" "$tmp/says.o"
+}
+
 # Real hardware runs guest instructions in nanoseconds; an emulated kernel mode takes microseconds.
 fast_kvm() {
 	grep -qwE '^flags.*(vmx|svm)' /proc/cpuinfo

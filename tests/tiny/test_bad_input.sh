@@ -20,12 +20,7 @@ for image in image private.img; do
 	printf '\x53\xef' | dd of=$image bs=1 seek=1080 conv=notrunc status=none # as ext4 begins
 done
 # A kernel with its configuration inside, and nothing beside it.
-{
-	cat poweroff.elf64
-	printf IKCFG_ST
-	printf 'CONFIG_%s=y\n' BLK_DEV_INITRD BINFMT_ELF KVM_GUEST PCI VIRTIO_PCI | gzip -9n
-	printf IKCFG_ED
-} >configured.elf64
+configured_kernel configured.elf64 BLK_DEV_INITRD BINFMT_ELF KVM_GUEST PCI VIRTIO_PCI
 chmod 755 "$tmp" "$place"
 good=(--kernel poweroff.bz64)
 # What unpacks zstd is loaded when it is needed; this one cannot be.

@@ -2,6 +2,7 @@
 #include "unpack_fixture.h"
 
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "boot/kernel_info.h"
@@ -92,6 +93,79 @@ START_TEST(reads_the_release_of_elf)
 	/* cut off in the banner */
 	use_file(vm_file, segs[1].offset + 40);
 	ck_assert_int_eq(kernel_info_release(file, release, sizeof(release)), -ENODATA);
+}
+END_TEST
+
+static uint64_t resident(void)
+{
+	struct rusage usage;
+
+	ck_assert_int_eq(getrusage(RUSAGE_SELF, &usage), 0);
+	return (uint64_t)usage.ru_maxrss << 10;
+}
+
+/* What lies behind the segments, for debuggers, may be much more than the kernel, and is not looked at. */
+START_TEST(reads_no_further_than_segments)
+{
+	static const char banner[] = "Linux version 6.6.1-x (me@here) #2\n";
+	const uint64_t large = UINT64_C(256) << 20;
+	char release[128];
+	uint64_t before;
+
+	use_file(vm_file, VM_SIZE);
+	ck_assert_int_eq(pwrite(file, banner, sizeof(banner), VM_SECTIONS), sizeof(banner));
+	ck_assert_int_eq(kernel_info_release(file, release, sizeof(release)), -ENODATA);
+	memcpy(vm_file + segs[1].offset, banner, sizeof(banner));
+	use_file(vm_file, VM_SIZE);
+	ck_assert_int_eq(ftruncate(file, (off_t)large), 0);
+	before = resident();
+	ck_assert_int_eq(kernel_info_release(file, release, sizeof(release)), 0);
+	ck_assert_str_eq(release, "6.6.1-x");
+	ck_assert_int_eq(kernel_info_config(file, &text), -ENODATA);
+	ck_assert_uint_lt(resident(), before + large / 2);
+}
+END_TEST
+
+static const struct {
+	const char *what;
+	uint64_t phoff;
+	uint16_t phnum;
+	uint64_t offset, filesz; /* of the first segment */
+	int release;
+} hostile[] = {
+	{"as it is", 64, 3, 0x1000, 0x1000, 0},
+	{"none", 64, 0, 0, 0, 0},
+	{"far more than the head has", 64, 65535, 0, 0, 0},
+	{"one more than the head has", 64, 73, 0, 0, 0},
+	{"behind the head", 4096, 1, 0, 0, 0},
+	{"far behind it", UINT64_MAX - 7, 1, 0, 0, 0},
+	{"at an odd place", 65, 3, 0, 0, 0},
+	{"ends behind the file", 64, 3, 0x1000, UINT64_C(1) << 62, 0},
+	{"begins behind it", 64, 3, UINT64_C(1) << 62, 0x10, 0},
+	{"ends nowhere", 64, 3, UINT64_MAX - 0xf, 0x20, 0},
+	{"is all of memory", 64, 3, 0, UINT64_MAX, 0},
+	{"is empty", 64, 1, 0, 0, 0},
+	{"ends before the banner", 64, 1, 0, 0x40, -ENODATA},
+};
+
+START_TEST(reads_the_release_of_hostile_elf)
+{
+	static const char banner[] = "Linux version 6.6.1-x (me@here) #2\n";
+	char release[128];
+
+	memcpy(vm_file + segs[1].offset, banner, sizeof(banner));
+	vm_ehdr->e_phoff = hostile[_i].phoff;
+	vm_ehdr->e_phnum = hostile[_i].phnum;
+	vm_phdrs[0].p_offset = hostile[_i].offset;
+	vm_phdrs[0].p_filesz = hostile[_i].filesz;
+	use_file(vm_file, VM_SIZE);
+	ck_assert_msg(kernel_info_release(file, release, sizeof(release)) == hostile[_i].release,
+		      "%s", hostile[_i].what);
+	/* cut off anywhere in what tells of segments */
+	for (size_t len = 4; len < 64 + 3 * sizeof(Elf64_Phdr); len += 3) {
+		use_file(vm_file, len);
+		ck_assert_int_eq(kernel_info_release(file, release, sizeof(release)), -ENODATA);
+	}
 }
 END_TEST
 
@@ -286,6 +360,9 @@ int main(void)
 	tcase_add_loop_test(tc, reads_the_release, 0,
 			    (int)(sizeof(versions) / sizeof(versions[0])));
 	tcase_add_test(tc, reads_the_release_of_elf);
+	tcase_add_test(tc, reads_no_further_than_segments);
+	tcase_add_loop_test(tc, reads_the_release_of_hostile_elf, 0,
+			    sizeof(hostile) / sizeof(hostile[0]));
 	tcase_add_test(tc, reads_no_release_of_others);
 	tcase_add_loop_test(tc, finds_the_config_in_packed_kernels, 0, N_PACKERS);
 	tcase_add_test(tc, finds_the_config_in_elf);
