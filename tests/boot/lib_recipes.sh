@@ -16,7 +16,7 @@ run_recipe() {
 	bash -eu "$tmp/$1.sh" </dev/null >"$tmp/$1.out" 2>"$tmp/$1.err"
 }
 
-# fake_kernel_tree DIRECTORY - a repository with eight commits between v6.1 and v6.12 in which `make bzImage` "builds" kernels by a
+# fake_kernel_tree DIRECTORY - a repository with eight commits between v6.1 and v6.12 in which `make bzImage modules` "builds" kernels by a
 # shell script; commit N takes the kernel $tmp/kernel-of-N, and does not build where there is none
 fake_kernel_tree() {
 	local n
@@ -26,7 +26,7 @@ fake_kernel_tree() {
 	git config user.name somebody
 	git config user.email somebody@localhost
 	: >Kconfig
-	printf '%s\n' 'bzImage:' "	mkdir -p arch/x86/boot && cp $tmp/kernel-of-\$\$(cat number) arch/x86/boot/bzImage" >Makefile
+	printf '%s\n' 'modules:' 'bzImage:' "	mkdir -p arch/x86/boot && cp $tmp/kernel-of-\$\$(cat number) arch/x86/boot/bzImage" >Makefile
 	echo arch >.gitignore
 	for n in 1 2 3 4 5 6 7 8; do
 		echo $n >number

@@ -19,8 +19,16 @@ truncate -s 1M image
 for image in image private.img; do
 	printf '\x53\xef' | dd of=$image bs=1 seek=1080 conv=notrunc status=none # as ext4 begins
 done
-# A kernel with its configuration inside, and nothing beside it.
-configured_kernel configured.elf64 BLK_DEV_INITRD BINFMT_ELF KVM_GUEST PCI VIRTIO_PCI
+# A kernel with its configuration inside, and nothing beside it; and one in the source tree where it was built, with a module of another.
+needed=(BLK_DEV_INITRD BINFMT_ELF KVM_GUEST PCI VIRTIO_PCI)
+configured_kernel configured.elf64 "${needed[@]}"
+mkdir -p tree/arch/x86/boot tree/net
+cp configured.elf64 tree/vmlinux
+printf 'CONFIG_%s=y\n' "${needed[@]}" VIRTIO_FS >tree/.config
+echo net/vmw_vsock_virtio_transport.ko >tree/modules.order
+printf 'depends=\0vermagic=6.8-tiny SMP \0' >tree/net/vmw_vsock_virtio_transport.ko
+cp -r tree tree-whole
+printf 'depends=\0vermagic=6.9-tiny SMP \0' >tree-whole/net/vmw_vsock_virtio_transport.ko
 chmod 755 "$tmp" "$place"
 good=(--kernel poweroff.bz64)
 # What unpacks zstd is loaded when it is needed; this one cannot be.
@@ -164,6 +172,14 @@ refused 'mounts of a directory that is shared' 'not both; what is mounted' "${go
 refused 'an image that is shared' "'shared' goes with a directory" "${good[@]}" --root initrd,shared -- ls
 refused "a view into the kernel" "a view into this host's kernel" "${good[@]}" --root /proc,shared -- ls
 refused 'a kernel that says what it lacks' "'configured.elf64' lacks virtio sockets \(CONFIG_VIRTIO_VSOCKETS\): it is not built in" --kernel configured.elf64 --root directory -- ls
+run "$vmm" --kernel tree/vmlinux --root directory -- ls
+[ "$status" = 125 ] || fail "modules of another kernel: status $status, not 125"
+[ "$(wc -l <"$tmp/err")" = 2 ] &&
+	grep -q "^vmm: module 'tree/./net/vmw_vsock_virtio_transport.ko' is of Linux 6.8-tiny, not of 6.9-tiny, and counts as missing; type: make modules$" "$tmp/err" &&
+	grep -q "^vmm: kernel 'tree/vmlinux' lacks virtio sockets (CONFIG_VIRTIO_VSOCKETS): it is not built in, and no module in 'tree/.'$" "$tmp/err" ||
+	fail "modules of another kernel: $(<"$tmp/err")"
+run "$vmm" --kernel tree-whole/vmlinux --root directory --timeout 30 -- ls
+[ "$status" = 123 ] || fail "modules of this kernel: status $status, not 123, of a guest that ends: $(<"$tmp/err")"
 refused 'a root without a command' '--root goes with a command' "${good[@]}" --root directory
 refused 'a command beside the console' '--console stdio' "${good[@]}" --root directory --console stdio -- ls
 refused 'a root that is not there' "cannot open root 'missing'" "${good[@]}" --root missing -- ls

@@ -19,7 +19,7 @@ static void gather_into(void *arg)
 	struct gather *g = arg;
 	FILE *out = open_memstream(&archive, &archive_size);
 
-	g->result = modules_gather(dir, wanted, g->n, g->pack ? out : NULL);
+	g->result = modules_gather(dir, "6.9-x", wanted, g->n, g->pack ? out : NULL);
 	fclose(out);
 }
 
@@ -68,15 +68,20 @@ START_TEST(tells_what_is_where)
 }
 END_TEST
 
+static void put_built(const char *name, const char *depends, const char *release)
+{
+	put(name, "name=x%cdepends=%s%cvermagic=%s SMP mod_unload %c", 0, depends, 0, release, 0);
+}
+
 /* A tree where modules were built and not installed; old kernels and new ones list them in their own ways. */
 START_TEST(finds_them_in_a_source_tree)
 {
 	ck_assert_int_eq(unlink(at("modules.dep")), 0);
 	ck_assert_int_eq(unlink(at("modules.softdep")), 0);
-	put("drivers/virtio.ko", "%cdepends=%c", 0, 0);
-	put("drivers/virtio_ring.ko", "name=x%cdepends=virtio%cand more%c", 0, 0, 0);
-	put("kernel/virtio-blk.ko", "x%cdepends=virtio_ring,virtio%c", 0, 0);
-	put("fs/loop.ko", "%cdepends=loop%c", 0, 0);
+	put_built("drivers/virtio.ko", "", "6.9-x");
+	put_built("drivers/virtio_ring.ko", "virtio", "6.9-x");
+	put_built("kernel/virtio-blk.ko", "virtio_ring,virtio", "6.9-x");
+	put_built("fs/loop.ko", "loop", "6.9-x");
 	put("modules.order", "drivers/other.o\ndrivers/virtio.o\nkernel/drivers/"
 			     "virtio_ring.ko\nkernel/virtio-blk.o\nfs/loop.o\n"
 			     "fs/gone.o\nno dot\n");
@@ -92,6 +97,47 @@ START_TEST(finds_them_in_a_source_tree)
 	ck_assert(strstr(list_archive(), "00-virtio.ko=") &&
 		  strstr(list_archive(), "01-virtio_ring.ko=") &&
 		  strstr(list_archive(), "02-virtio-blk.ko="));
+}
+END_TEST
+
+/* The kernel was built again, and its modules were not, or not all. */
+START_TEST(leaves_out_what_is_of_another_kernel)
+{
+	static const char *const others[] = {"6.9",	    "6.9-xy", "6.9-", "6.8-x",
+					     "6.9-x-dirty", "",	      NULL};
+	char line[512];
+
+	ck_assert_int_eq(unlink(at("modules.dep")), 0);
+	ck_assert_int_eq(unlink(at("modules.softdep")), 0);
+	put("modules.order", "a/one.ko\na/two.ko\na/three.ko\na/virtio_console.ko\n");
+	for (const char *const *other = others; *other; other++) {
+		put_built("a/one.ko", "", *other);
+		put_built("a/two.ko", "three,one", "6.9-x");
+		put_built("a/three.ko", "", "6.9-x");
+		put_built("a/virtio_console.ko", "", "6.8"); /* which is built in now */
+		ck_assert_int_eq(GATHER("virtio_console", "one", "two", "three"), 0);
+		ck_assert_int_eq(wanted[0].state, MODULE_BUILTIN);
+		ck_assert_int_eq(wanted[1].state, MODULE_MISSING);
+		ck_assert_int_eq(wanted[2].state, MODULE_MISSING);
+		ck_assert_int_eq(wanted[3].state, MODULE_FILE);
+		snprintf(line, sizeof(line),
+			 "vmm: module '%s/a/one.ko' is of Linux %s, not of 6.9-x, and counts as "
+			 "missing; type: make modules\n",
+			 dir, *other);
+		ck_assert_str_eq(said, line);
+		ck_assert_ptr_null(strstr(list_archive(), "one"));
+		ck_assert_ptr_nonnull(strstr(list_archive(), "00-three.ko="));
+	}
+	/* it does not say of which it is, or is empty */
+	put("a/one.ko", "x%cdepends=%c", 0, 0);
+	ck_assert_int_eq(GATHER("one"), 0);
+	ck_assert_int_eq(wanted[0].state, MODULE_MISSING);
+	put("a/one.ko", "vermagic=6.9-x");
+	ck_assert_int_eq(GATHER("one"), 0);
+	ck_assert_int_eq(wanted[0].state, MODULE_FILE);
+	put("a/one.ko", "%s", "");
+	ck_assert_int_eq(GATHER("one"), 0);
+	ck_assert_int_eq(wanted[0].state, MODULE_MISSING);
 }
 END_TEST
 
@@ -139,7 +185,7 @@ START_TEST(refuses)
 	snprintf(command, sizeof(command), "rm '%s/modules.dep'", dir);
 	ck_assert_int_eq(system(command), 0);
 	ck_assert_int_eq(GATHER("x"), -ENOENT);
-	ck_assert_ptr_nonnull(strstr(said, "sudo depmod test-modules-"));
+	ck_assert_ptr_nonnull(strstr(said, "sudo depmod 6.9-x\n"));
 }
 END_TEST
 
@@ -173,6 +219,7 @@ int main(void)
 	tcase_add_test(tc, packs_in_load_order);
 	tcase_add_test(tc, tells_what_is_where);
 	tcase_add_test(tc, finds_them_in_a_source_tree);
+	tcase_add_test(tc, leaves_out_what_is_of_another_kernel);
 	tcase_add_test(tc, loads_soft_dependencies_first);
 	tcase_add_test(tc, unpacks_modules);
 	tcase_add_test(tc, refuses);

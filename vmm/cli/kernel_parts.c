@@ -87,7 +87,7 @@ static int kernel_ask_modules(const struct kernel_choice *kernel, uint32_t want,
 		parts[n] = part;
 		modules[n++] = (struct module){.name = kernel_parts[part].module};
 	}
-	err = modules_gather(kernel->modules, modules, n, out);
+	err = modules_gather(kernel->modules, kernel->release, modules, n, out);
 	for (size_t i = 0; i < n && err == 0; i++) {
 		if (answers[parts[i]] != KERNEL_BUILTIN && modules[i].state != MODULE_UNKNOWN)
 			answers[parts[i]] = of_state[modules[i].state];

@@ -24,7 +24,7 @@ struct modules_name {
 };
 
 struct modules {
-	const char *dir;
+	struct modules_tree tree; /* its dir is that of installed ones too */
 	size_t n_names;
 	struct modules_name names[MODULES_MAX_NAMES];
 	bool knows_builtin; /* the list of those was read */
@@ -51,8 +51,7 @@ static const char *modules_stem(const char *path, size_t *len)
 	return at;
 }
 
-/* Whether the len bytes at a are the name b. */
-static bool modules_is_name(const char *a, size_t len, const char *b)
+bool modules_is_name(const char *a, size_t len, const char *b)
 {
 	for (; len > 0 && modules_letter(*a) == modules_letter(*b); len--) {
 		a++;
@@ -92,7 +91,7 @@ static int modules_read(struct modules *m, const char *file, modules_line_fn *fn
 	ssize_t len;
 	FILE *in;
 
-	snprintf(path, sizeof(path), "%s/%s", m->dir, file);
+	snprintf(path, sizeof(path), "%s/%s", m->tree.dir, file);
 	in = fopen(path, "re");
 	if (!in)
 		return -errno;
@@ -178,14 +177,14 @@ static void modules_on_alias(struct modules *m, char *line, void *arg)
 /* Where nothing is installed. Returns 0 or -ENOENT. */
 static int modules_find_in_tree(struct modules *m)
 {
-	char *list = modules_tree_list(m->dir);
+	int err = modules_tree_open(&m->tree);
 
-	if (!list)
-		return -ENOENT;
-	for (size_t i = 0; i < m->n_names; i++)
-		m->names[i].line = modules_tree_line(m->dir, list, m->names[i].name);
-	free(list);
-	return 0;
+	for (size_t i = 0; i < m->n_names && err == 0; i++) {
+		if (!m->names[i].builtin) /* what was one before may still lie there */
+			m->names[i].line = modules_tree_line(&m->tree, m->names[i].name);
+	}
+	free(m->tree.list);
+	return err;
 }
 
 static int modules_find(struct modules *m, const struct module *modules, size_t n)
@@ -206,11 +205,10 @@ static int modules_find(struct modules *m, const struct module *modules, size_t 
 		err = modules_find_in_tree(m);
 	if (err == -ENOENT)
 		report("there is no '%s/modules.dep', which tells what modules the kernel has; "
-		       "make "
-		       "it with: sudo depmod %s",
-		       m->dir, strrchr(m->dir, '/') ? strrchr(m->dir, '/') + 1 : m->dir);
+		       "make it with: sudo depmod %s",
+		       m->tree.dir, m->tree.release);
 	else if (err < 0)
-		report("cannot read '%s/modules.dep': %s", m->dir, strerror(-err));
+		report("cannot read '%s/modules.dep': %s", m->tree.dir, strerror(-err));
 	return err;
 }
 
@@ -263,7 +261,8 @@ static int modules_add_file(struct modules *m, const char *file)
 			return 0;
 	}
 	if (m->n_files == MODULES_MAX) {
-		report("the guest would need more than %d modules of '%s'", MODULES_MAX, m->dir);
+		report("the guest would need more than %d modules of '%s'", MODULES_MAX,
+		       m->tree.dir);
 		return -E2BIG;
 	}
 	m->files[m->n_files++] = file;
@@ -305,7 +304,7 @@ static int modules_pack_file(const struct modules *m, size_t number, FILE *out)
 	int err;
 
 	progress_step("unpacking modules", "");
-	snprintf(path, sizeof(path), "%s%s%s", file[0] == '/' ? "" : m->dir,
+	snprintf(path, sizeof(path), "%s%s%s", file[0] == '/' ? "" : m->tree.dir,
 		 file[0] == '/' ? "" : "/", file);
 	base = base ? base + 1 : file;
 	end = strstr(base, ".ko");
@@ -341,9 +340,10 @@ static int modules_pack(struct modules *m, FILE *out)
 	return err;
 }
 
-int modules_gather(const char *dir, struct module *modules, size_t n, FILE *out)
+int modules_gather(const char *dir, const char *release, struct module *modules, size_t n,
+		   FILE *out)
 {
-	struct modules m = {.dir = dir};
+	struct modules m = {.tree = {.dir = dir, .release = release}};
 	int err = modules_find(&m, modules, n);
 
 	for (size_t i = 0; i < n && err == 0; i++)

@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 
@@ -31,6 +32,10 @@ struct module {
  * file that the guest's kernel refuses is none of those that were asked for, or has no hardware there (crc32c_intel). Nothing is
  * written when there is no such file. Errors of out are for the caller to see (ferror()).
  *
- * out NULL: only looks. A module that is not there is no error; its state says so. A dir without modules.dep and modules.order is -ENOENT.
+ * release is the kernel's: in a source tree, modules of another one count as missing. out NULL: only looks. A module that is not there is no error; its state says so. A dir without modules.dep and modules.order is -ENOENT.
  */
-int modules_gather(const char *dir, struct module *modules, size_t n, FILE *out);
+int modules_gather(const char *dir, const char *release, struct module *modules, size_t n,
+		   FILE *out);
+
+/* Whether the len bytes at a are the name b. */
+bool modules_is_name(const char *a, size_t len, const char *b);

@@ -1,5 +1,6 @@
 #include "vmm/cli/modules_tree.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -9,15 +10,9 @@
 
 #include "vmm/api/vmm.h"
 #include "vmm/cli/modules.h"
+#include "vmm/cli/report.h"
 
 #define TREE_DEPTH 16 /* of what depends on one another */
-
-struct tree {
-	const char *dir;
-	const char *list;
-	FILE *out;
-	unsigned int n; /* files in out; they may be there more than once */
-};
 
 /* What a file holds, with a zero behind it; NULL if it cannot be read. */
 static char *tree_read(const char *dir, const char *name, size_t *size)
@@ -29,42 +24,31 @@ static char *tree_read(const char *dir, const char *name, size_t *size)
 	return vmm_unpack_file(path, &bytes, size) == 0 ? bytes : NULL;
 }
 
-char *modules_tree_list(const char *dir)
+int modules_tree_open(struct modules_tree *tree)
 {
 	size_t size;
 
-	return tree_read(dir, "modules.order", &size);
-}
-
-static bool tree_is_same(const char *a, size_t len, const char *name)
-{
-	for (; len > 0; len--, a++, name++) {
-		if ((*a == '-' ? '_' : *a) != (*name == '-' ? '_' : *name))
-			return false;
-	}
-	return *name == '\0';
+	tree->list = tree_read(tree->dir, "modules.order", &size);
+	return tree->list ? 0 : -ENOENT;
 }
 
 /* Where it is in the tree: lists name it with .o or .ko, and older ones say kernel/ before it, as where it is installed. */
-static bool tree_file(const struct tree *tree, const char *line, size_t len, char *file)
+static bool tree_file(const struct modules_tree *tree, const char *line, size_t len, char *file)
 {
 	static const char prefix[] = "kernel/";
 	char path[PATH_MAX];
 
-	for (int strip = 0; strip <= 1; strip++) {
-		if (strip && strncmp(line, prefix, strlen(prefix)) != 0)
-			return false;
-		line += strip ? strlen(prefix) : 0;
-		len -= strip ? strlen(prefix) : 0;
-		snprintf(file, PATH_MAX / 2, "%.*s.ko", (int)len, line);
+	for (size_t cut = 0;; cut = sizeof(prefix) - 1) {
+		snprintf(file, PATH_MAX / 2, "%.*s.ko", (int)(len - cut), line + cut);
 		snprintf(path, sizeof(path), "%.2000s/%s", tree->dir, file);
 		if (access(path, R_OK) == 0)
 			return true;
+		if (cut > 0 || strncmp(line, prefix, sizeof(prefix) - 1) != 0)
+			return false;
 	}
-	return false;
 }
 
-static bool tree_find(const struct tree *tree, const char *name, char *file)
+static bool tree_find(const struct modules_tree *tree, const char *name, char *file)
 {
 	for (const char *line = tree->list; *line; line += strcspn(line, "\n") + 1) {
 		const char *end = line + strcspn(line, "\n"), *dot = end, *base;
@@ -73,7 +57,7 @@ static bool tree_find(const struct tree *tree, const char *name, char *file)
 			dot--;
 		for (base = dot; base > line && base[-1] != '/';)
 			base--;
-		if (tree_is_same(base, (size_t)(dot - base), name))
+		if (modules_is_name(base, (size_t)(dot - base), name))
 			return tree_file(tree, line, (size_t)(dot - line), file);
 		if (!*end)
 			break;
@@ -81,9 +65,31 @@ static bool tree_find(const struct tree *tree, const char *name, char *file)
 	return false;
 }
 
-static bool tree_add(struct tree *tree, const char *name, unsigned int depth)
+/* What it says of itself behind mark, up to a zero; writable. */
+static char *tree_info(char *bytes, size_t size, const char *mark, size_t len)
 {
-	static const char mark[] = "\0depends=";
+	char *at = memmem(bytes, size, mark, len);
+
+	return at ? at + len : bytes + size;
+}
+
+/* The word before the first space of vermagic is the release. */
+static void tree_check(struct modules_tree *tree, const char *file, const char *magic)
+{
+	size_t len = strcspn(magic, " ");
+
+	if (strncmp(magic, tree->release, len) == 0 && !tree->release[len])
+		return;
+	if (tree->n_stale++ == 0)
+		report("module '%s/%s' is of Linux %.*s, not of %s, and counts as missing; type: "
+		       "make modules",
+		       tree->dir, file, (int)len, magic, tree->release);
+}
+
+#define TREE_INFO(bytes, size, mark) tree_info(bytes, size, mark, sizeof(mark) - 1)
+
+static bool tree_add(struct modules_tree *tree, const char *name, unsigned int depth)
+{
 	char file[PATH_MAX / 2], *bytes, *at, *save;
 	size_t size;
 
@@ -92,22 +98,27 @@ static bool tree_add(struct tree *tree, const char *name, unsigned int depth)
 	tree->n++;
 	fprintf(tree->out, depth == 0 ? "%s:" : " %s", file);
 	bytes = tree_read(tree->dir, file, &size);
-	at = bytes ? memmem(bytes, size, mark, sizeof(mark) - 1) : NULL;
-	at = at ? strtok_r(at + sizeof(mark) - 1, ",", &save) : NULL;
+	if (!bytes)
+		return true; /* whoever reads it again says why */
+	tree_check(tree, file, TREE_INFO(bytes, size, "vermagic="));
+	at = strtok_r(TREE_INFO(bytes, size, "\0depends="), ",", &save);
 	for (; at; at = strtok_r(NULL, ",", &save))
 		tree_add(tree, at, depth + 1);
 	free(bytes);
 	return true;
 }
 
-char *modules_tree_line(const char *dir, const char *list, const char *name)
+char *modules_tree_line(struct modules_tree *tree, const char *name)
 {
+	unsigned int n_stale = tree->n_stale;
 	char *line = NULL;
 	size_t size;
-	struct tree tree = {.dir = dir, .list = list, .out = open_memstream(&line, &size)};
-	bool found = tree.out && tree_add(&tree, name, 0);
+	bool found;
 
-	if ((!tree.out || fclose(tree.out) == 0) && found)
+	tree->out = open_memstream(&line, &size);
+	tree->n = 0;
+	found = tree->out && tree_add(tree, name, 0);
+	if ((!tree->out || fclose(tree->out) == 0) && found && tree->n_stale == n_stale)
 		return line;
 	free(line);
 	return NULL;

@@ -2,15 +2,28 @@
  * The modules of a kernel in the source tree where it was built, which depmod(8) has not seen: modules.order lists them, and each
  * file says by itself what it depends on.
  *
- * Owner: the caller. One thread. Nothing is reported.
+ * Owner: the caller. One thread.
  */
 #pragma once
 
-/* The text of dir's modules.order, to be freed, or NULL if there is none. */
-char *modules_tree_list(const char *dir);
+#include <stdio.h>
+
+struct modules_tree {
+	const char *dir;
+	const char *release; /* of the kernel that is to load them */
+	char *list; /* the text of modules.order, owned by the caller; set by modules_tree_open() */
+	unsigned int n_stale; /* files that were left out */
+	/* a line's */
+	FILE *out;
+	unsigned int n; /* files in out; they may be there more than once */
+};
+
+/* dir and release are set, all else is 0. Returns 0, or -ENOENT when dir is no such tree. Nothing is reported. */
+int modules_tree_open(struct modules_tree *tree);
 
 /*
  * A line as modules.dep has them, "FILE: FILE...", with what each depends on behind it, for the module of that name; to be freed. NULL
- * when there is no such module, or no memory. list is of modules_tree_list().
+ * when there is no such module, no memory, or one of the files is of another kernel, which refuses it: one that was not built again since. The first of
+ * those is reported.
  */
-char *modules_tree_line(const char *dir, const char *list, const char *name);
+char *modules_tree_line(struct modules_tree *tree, const char *name);
