@@ -53,7 +53,7 @@ check 'MMIO: virtio_mmio' "$(text mmio.out)" matches " $(text mmio.out)" '* virt
 beside none
 run lacks --root "$tmp/root" -- true
 equal 'no modules: status' 125 "$status"
-equal 'no modules: message' "vmm: kernel '$place/boot/vmlinuz-$release' lacks virtio on PCI (CONFIG_VIRTIO_PCI), virtio sockets (CONFIG_VIRTIO_VSOCKETS): it is not built in, and there is no /lib/modules/$release/modules.dep that tells of modules" \
+equal 'no modules: message' "vmm: kernel '$place/boot/vmlinuz-$release' lacks virtio on PCI (CONFIG_VIRTIO_PCI), sockets of VMs (CONFIG_VSOCKETS), virtio sockets (CONFIG_VIRTIO_VSOCKETS): it is not built in, and there is no /lib/modules/$release/modules.dep that tells of modules" \
 	"$(text lacks.err)"
 run gone --root "$tmp/root" --events "$tmp/gone.events" -- true
 equal 'no modules: events' '"event":"ended","reason":"failed","status":125}' "$(grep -o '"event".*' "$tmp/gone.events")"

@@ -20,15 +20,16 @@ for image in image private.img; do
 	printf '\x53\xef' | dd of=$image bs=1 seek=1080 conv=notrunc status=none # as ext4 begins
 done
 # A kernel with its configuration inside, and nothing beside it; and one in the source tree where it was built, with a module of another.
-needed=(BLK_DEV_INITRD BINFMT_ELF KVM_GUEST PCI VIRTIO_PCI)
+needed=(BLK_DEV_INITRD BINFMT_ELF X86_64 DEVTMPFS KVM_GUEST PCI PCI_MSI VIRTIO_PCI VSOCKETS)
 configured_kernel configured.elf64 "${needed[@]}"
 mkdir -p tree/arch/x86/boot tree/net
 cp configured.elf64 tree/vmlinux
-printf 'CONFIG_%s=y\n' "${needed[@]}" VIRTIO_FS >tree/.config
+printf 'CONFIG_%s=y\n' "${needed[@]}" FUSE_FS VIRTIO_FS >tree/.config
 echo net/vmw_vsock_virtio_transport.ko >tree/modules.order
 printf 'depends=\0vermagic=6.8-tiny SMP \0' >tree/net/vmw_vsock_virtio_transport.ko
 cp -r tree tree-whole
 printf 'depends=\0vermagic=6.9-tiny SMP \0' >tree-whole/net/vmw_vsock_virtio_transport.ko
+configured_kernel bare.elf64 BINFMT_ELF
 chmod 755 "$tmp" "$place"
 good=(--kernel poweroff.bz64)
 # What unpacks zstd is loaded when it is needed; this one cannot be.
@@ -171,6 +172,7 @@ refused 'a root of two kinds' "'shared' or 'packed', not both" "${good[@]}" --ro
 refused 'mounts of a directory that is shared' 'not both; what is mounted' "${good[@]}" --root directory,mounts,shared -- ls
 refused 'an image that is shared' "'shared' goes with a directory" "${good[@]}" --root initrd,shared -- ls
 refused "a view into the kernel" "a view into this host's kernel" "${good[@]}" --root /proc,shared -- ls
+refused 'a kernel that lacks all' "'bare.elf64' lacks an initramfs .* programs of 64 bits \(CONFIG_X86_64\), devtmpfs \(CONFIG_DEVTMPFS\), .* PCI \(CONFIG_PCI\), MSI-X \(CONFIG_PCI_MSI\), .* sockets of VMs \(CONFIG_VSOCKETS\), virtio sockets \(CONFIG_VIRTIO_VSOCKETS\): it is not" --kernel bare.elf64 --root directory -- ls
 refused 'a kernel that says what it lacks' "'configured.elf64' lacks virtio sockets \(CONFIG_VIRTIO_VSOCKETS\): it is not built in" --kernel configured.elf64 --root directory -- ls
 run "$vmm" --kernel tree/vmlinux --root directory -- ls
 [ "$status" = 125 ] || fail "modules of another kernel: status $status, not 125"

@@ -405,7 +405,7 @@ user none /dev/null u.tar u3.tar
 # What the kernel has no way to unpack is told before it boots, where its configuration is known.
 # configured SYMBOL... - a kernel with these, too, as its own configuration says
 configured() {
-	configured_kernel configured BLK_DEV_INITRD BINFMT_ELF KVM_GUEST PCI VIRTIO_PCI VIRTIO_BLK VIRTIO_VSOCKETS SQUASHFS OVERLAY_FS "$@"
+	configured_kernel configured BLK_DEV_INITRD BINFMT_ELF X86_64 DEVTMPFS KVM_GUEST PCI PCI_MSI VIRTIO_PCI VIRTIO_BLK VSOCKETS VIRTIO_VSOCKETS SQUASHFS OVERLAY_FS "$@"
 }
 configured SQUASHFS_ZSTD SQUASHFS_XZ
 expect 125 'a kernel without lz4' "$vmm" --kernel configured --root docker-archive:gz.tar -- true

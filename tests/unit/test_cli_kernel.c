@@ -216,12 +216,45 @@ START_TEST(refuses_a_kernel_that_may_not_be_read)
 }
 END_TEST
 
+/* Which word of the table is whose is told by their order alone. */
+START_TEST(names_parts)
+{
+	static const struct {
+		enum kernel_part part;
+		const char *symbol, *name;
+	} some[] = {
+		{KERNEL_INITRAMFS, "BLK_DEV_INITRD", "an initramfs"},
+		{KERNEL_64, "X86_64", "programs of 64 bits"},
+		{KERNEL_DEVTMPFS, "DEVTMPFS", "devtmpfs"},
+		{KERNEL_CLOCK, "KVM_GUEST", "KVM's clock"},
+		{KERNEL_SHA256, "CRYPTO_SHA256_SSSE3", "fast SHA-256"},
+		{KERNEL_PCI_MSI, "PCI_MSI", "MSI-X"},
+		{KERNEL_VIRTIO_MMIO, "VIRTIO_MMIO", "virtio on MMIO"},
+		{KERNEL_NET, "VIRTIO_NET", "virtio network card"},
+		{KERNEL_VSOCK, "VSOCKETS", "sockets of VMs"},
+		{KERNEL_VIRTIO_VSOCK, "VIRTIO_VSOCKETS", "virtio sockets"},
+		{KERNEL_BALLOON, "VIRTIO_BALLOON", "virtio balloon"},
+		{KERNEL_OVERLAY, "OVERLAY_FS", "overlayfs"},
+		{KERNEL_FUSE, "FUSE_FS", "FUSE"},
+		{KERNEL_VIRTIOFS, "VIRTIO_FS", "shared directories"},
+		{KERNEL_SQUASHFS_LZ4, "SQUASHFS_LZ4", "squashfs with lz4"},
+		{KERNEL_SQUASHFS_ZSTD, "SQUASHFS_ZSTD", "squashfs with zstd"},
+	};
+
+	for (size_t i = 0; i < sizeof(some) / sizeof(some[0]); i++) {
+		ck_assert_str_eq(kernel_part_symbol(some[i].part), some[i].symbol);
+		ck_assert_str_eq(kernel_part_name(some[i].part), some[i].name);
+	}
+	ck_assert_uint_eq(KERNEL_SQUASHFS_ZSTD + 1, KERNEL_PARTS);
+}
+END_TEST
+
 static uint32_t lacking;
 
 static void prepare_into(void *arg)
 {
 	uint32_t needs = KERNEL_PART(KERNEL_INITRAMFS) | KERNEL_PART(KERNEL_VIRTIO_PCI) |
-			 KERNEL_PART(KERNEL_VSOCK);
+			 KERNEL_PART(KERNEL_VIRTIO_VSOCK);
 	void *bytes = NULL;
 
 	lacking = 0;
@@ -319,6 +352,7 @@ int main(void)
 	tcase_add_test(tc, finds_a_source_tree);
 	tcase_add_test(tc, looks_around);
 	tcase_add_test(tc, refuses_a_kernel_that_may_not_be_read);
+	tcase_add_test(tc, names_parts);
 	tcase_add_test(tc, says_what_a_kernel_lacks);
 	tcase_add_test(tc, hints_at_doctor);
 	suite_add_tcase(s, tc);

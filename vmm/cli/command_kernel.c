@@ -47,19 +47,23 @@ static uint32_t command_kernel_compressor(unsigned int packed_by)
 static uint32_t command_kernel_needs(const struct vmm_config *config, const char *root_type)
 {
 	uint32_t needs = KERNEL_PART(KERNEL_INITRAMFS) | KERNEL_PART(KERNEL_ELF) |
-			 KERNEL_PART(KERNEL_CLOCK) | KERNEL_PART(KERNEL_VSOCK);
+			 KERNEL_PART(KERNEL_64) | KERNEL_PART(KERNEL_DEVTMPFS) |
+			 KERNEL_PART(KERNEL_CLOCK) | KERNEL_PART(KERNEL_VSOCK) |
+			 KERNEL_PART(KERNEL_VIRTIO_VSOCK);
 
 	if (config->mmio_transport)
 		needs |= KERNEL_PART(KERNEL_VIRTIO_MMIO);
 	else
-		needs |= KERNEL_PART(KERNEL_PCI) | KERNEL_PART(KERNEL_VIRTIO_PCI);
+		needs |= KERNEL_PART(KERNEL_PCI) | KERNEL_PART(KERNEL_PCI_MSI) |
+			 KERNEL_PART(KERNEL_VIRTIO_PCI);
 	if (config->n_disks > 0)
 		needs |= KERNEL_PART(KERNEL_BLK);
 	if (config->n_nets > 0)
 		needs |= KERNEL_PART(KERNEL_NET);
 	if (config->n_shares > 0)
 		needs |= KERNEL_PART(KERNEL_VIRTIOFS);
-	return needs | command_kernel_file_system(root_type);
+	needs |= command_kernel_file_system(root_type);
+	return needs & KERNEL_PART(KERNEL_VIRTIOFS) ? needs | KERNEL_PART(KERNEL_FUSE) : needs;
 }
 
 uint32_t command_kernel_usual_needs(void)

@@ -9,46 +9,57 @@
 #include "vmm/cli/modules.h"
 #include "vmm/cli/report.h"
 
-static const struct kernel_part_names {
-	char symbol[20]; /* of the configuration, without CONFIG_ */
-	char name[22];
-	char module[27]; /* "": it is never one */
-} kernel_parts[KERNEL_PARTS] = {
-	[KERNEL_INITRAMFS] = {"BLK_DEV_INITRD", "an initramfs", ""},
-	[KERNEL_ELF] = {"BINFMT_ELF", "ELF programs", ""},
-	[KERNEL_CLOCK] = {"KVM_GUEST", "KVM's clock", ""},
-	[KERNEL_SERIAL] = {"SERIAL_8250_CONSOLE", "a serial console", ""},
-	[KERNEL_SHA256] = {"CRYPTO_SHA256_SSSE3", "fast SHA-256", "sha256_ssse3"},
-	[KERNEL_PCI] = {"PCI", "PCI", ""},
-	[KERNEL_VIRTIO_PCI] = {"VIRTIO_PCI", "virtio on PCI", "virtio_pci"},
-	[KERNEL_VIRTIO_MMIO] = {"VIRTIO_MMIO", "virtio on MMIO", "virtio_mmio"},
-	[KERNEL_CONSOLE] = {"VIRTIO_CONSOLE", "virtio console", "virtio_console"},
-	[KERNEL_BLK] = {"VIRTIO_BLK", "virtio disk", "virtio_blk"},
-	[KERNEL_NET] = {"VIRTIO_NET", "virtio network card", "virtio_net"},
-	[KERNEL_PACKET] = {"PACKET", "packet sockets", "af_packet"},
-	[KERNEL_VSOCK] = {"VIRTIO_VSOCKETS", "virtio sockets", "vmw_vsock_virtio_transport"},
-	[KERNEL_RNG] = {"HW_RANDOM_VIRTIO", "virtio entropy source", "virtio_rng"},
-	[KERNEL_BALLOON] = {"VIRTIO_BALLOON", "virtio balloon", "virtio_balloon"},
-	[KERNEL_EXT4] = {"EXT4_FS", "ext4", "ext4"},
-	[KERNEL_SQUASHFS] = {"SQUASHFS", "squashfs", "squashfs"},
-	[KERNEL_EROFS] = {"EROFS_FS", "erofs", "erofs"},
-	[KERNEL_VIRTIOFS] = {"VIRTIO_FS", "shared directories", "virtiofs"},
-	[KERNEL_OVERLAY] = {"OVERLAY_FS", "overlayfs", "overlay"},
-	[KERNEL_SQUASHFS_LZ4] = {"SQUASHFS_LZ4", "squashfs with lz4", ""},
-	[KERNEL_SQUASHFS_ZLIB] = {"SQUASHFS_ZLIB", "squashfs with gzip", ""},
-	[KERNEL_SQUASHFS_LZO] = {"SQUASHFS_LZO", "squashfs with lzo", ""},
-	[KERNEL_SQUASHFS_XZ] = {"SQUASHFS_XZ", "squashfs with xz", ""},
-	[KERNEL_SQUASHFS_ZSTD] = {"SQUASHFS_ZSTD", "squashfs with zstd", ""},
-};
+/* In the order of enum kernel_part: the symbol of the configuration without CONFIG_, the name, and the module, "" for what is never one. */
+static const char kernel_parts[] = "BLK_DEV_INITRD\0an initramfs\0\0"
+				   "BINFMT_ELF\0ELF programs\0\0"
+				   "X86_64\0programs of 64 bits\0\0"
+				   "DEVTMPFS\0devtmpfs\0\0"
+				   "KVM_GUEST\0KVM's clock\0\0"
+				   "SERIAL_8250_CONSOLE\0a serial console\0\0"
+				   "CRYPTO_SHA256_SSSE3\0fast SHA-256\0sha256_ssse3\0"
+				   "PCI\0PCI\0\0"
+				   "PCI_MSI\0MSI-X\0\0"
+				   "VIRTIO_PCI\0virtio on PCI\0virtio_pci\0"
+				   "VIRTIO_MMIO\0virtio on MMIO\0virtio_mmio\0"
+				   "VIRTIO_CONSOLE\0virtio console\0virtio_console\0"
+				   "VIRTIO_BLK\0virtio disk\0virtio_blk\0"
+				   "VIRTIO_NET\0virtio network card\0virtio_net\0"
+				   "PACKET\0packet sockets\0af_packet\0"
+				   "VSOCKETS\0sockets of VMs\0vsock\0"
+				   "VIRTIO_VSOCKETS\0virtio sockets\0vmw_vsock_virtio_transport\0"
+				   "HW_RANDOM_VIRTIO\0virtio entropy source\0virtio_rng\0"
+				   "VIRTIO_BALLOON\0virtio balloon\0virtio_balloon\0"
+				   "EXT4_FS\0ext4\0ext4\0"
+				   "SQUASHFS\0squashfs\0squashfs\0"
+				   "EROFS_FS\0erofs\0erofs\0"
+				   "OVERLAY_FS\0overlayfs\0overlay\0"
+				   "FUSE_FS\0FUSE\0fuse\0"
+				   "VIRTIO_FS\0shared directories\0virtiofs\0"
+				   "SQUASHFS_LZ4\0squashfs with lz4\0\0"
+				   "SQUASHFS_ZLIB\0squashfs with gzip\0\0"
+				   "SQUASHFS_LZO\0squashfs with lzo\0\0"
+				   "SQUASHFS_XZ\0squashfs with xz\0\0"
+				   "SQUASHFS_ZSTD\0squashfs with zstd\0\0";
+
+enum kernel_part_word { PART_SYMBOL, PART_NAME, PART_MODULE, PART_WORDS };
+
+static const char *kernel_part_get(enum kernel_part part, enum kernel_part_word word)
+{
+	const char *at = kernel_parts;
+
+	for (unsigned int n = part * PART_WORDS + word; n > 0; n--)
+		at += strlen(at) + 1;
+	return at;
+}
 
 const char *kernel_part_name(enum kernel_part part)
 {
-	return kernel_parts[part].name;
+	return kernel_part_get(part, PART_NAME);
 }
 
 const char *kernel_part_symbol(enum kernel_part part)
 {
-	return kernel_parts[part].symbol;
+	return kernel_part_get(part, PART_SYMBOL);
 }
 
 /* ---- the configuration ---- */
@@ -65,7 +76,7 @@ static bool kernel_config_has(const char *config, const char *symbol)
 /* What cannot be known without modules' files: those of a kernel whose modules are not here are lacking. */
 static enum kernel_answer kernel_answer_of_config(const char *config, enum kernel_part part)
 {
-	return kernel_config_has(config, kernel_parts[part].symbol) ? KERNEL_BUILTIN : KERNEL_LACKS;
+	return kernel_config_has(config, kernel_part_symbol(part)) ? KERNEL_BUILTIN : KERNEL_LACKS;
 }
 
 /* ---- the modules ---- */
@@ -82,10 +93,12 @@ static int kernel_ask_modules(const struct kernel_choice *kernel, uint32_t want,
 	int err;
 
 	for (unsigned int part = 0; part < KERNEL_PARTS; part++) {
-		if (!(want & KERNEL_PART(part)) || !kernel_parts[part].module[0])
+		const char *module = kernel_part_get(part, PART_MODULE);
+
+		if (!(want & KERNEL_PART(part)) || !module[0])
 			continue;
 		parts[n] = part;
-		modules[n++] = (struct module){.name = kernel_parts[part].module};
+		modules[n++] = (struct module){.name = module};
 	}
 	err = modules_gather(kernel->modules, kernel->release, modules, n, out);
 	for (size_t i = 0; i < n && err == 0; i++) {
@@ -129,8 +142,7 @@ static int kernel_refuse_lacking(const struct kernel_choice *kernel, uint32_t ne
 		    used < sizeof(list))
 			used += (size_t)snprintf(list + used, sizeof(list) - used,
 						 "%s%s (CONFIG_%s)", used ? ", " : "",
-						 kernel_parts[part].name,
-						 kernel_parts[part].symbol);
+						 kernel_part_name(part), kernel_part_symbol(part));
 	}
 	if (!used)
 		return 0;

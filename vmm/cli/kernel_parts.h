@@ -15,23 +15,28 @@
 enum kernel_part {
 	KERNEL_INITRAMFS,
 	KERNEL_ELF,
+	KERNEL_64,
+	KERNEL_DEVTMPFS,
 	KERNEL_CLOCK, /* without which it has nothing to measure time by */
 	KERNEL_SERIAL,
 	KERNEL_SHA256, /* by which the kernel checks the others' signatures */
 	KERNEL_PCI,
+	KERNEL_PCI_MSI, /* there are no other interrupts */
 	KERNEL_VIRTIO_PCI,
 	KERNEL_VIRTIO_MMIO,
 	KERNEL_CONSOLE,
 	KERNEL_BLK,
 	KERNEL_NET,
 	KERNEL_PACKET, /* by which the guest's program asks for an address */
-	KERNEL_VSOCK,
+	KERNEL_VSOCK,  /* without which the next is not asked for when a kernel is configured */
+	KERNEL_VIRTIO_VSOCK,
 	KERNEL_RNG,
 	KERNEL_BALLOON,
 	KERNEL_EXT4,
 	KERNEL_SQUASHFS,
 	KERNEL_EROFS,
 	KERNEL_OVERLAY,
+	KERNEL_FUSE, /* as above */
 	KERNEL_VIRTIOFS,
 	/* what a squashfs may be packed by; never modules */
 	KERNEL_SQUASHFS_LZ4, /* vmm's own are */
