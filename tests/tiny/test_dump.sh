@@ -63,6 +63,12 @@ kill -HUP "$pid"
 wait "$pid" || true
 [ "$(cat kept)" = old ] || fail 'a signal: the file is another'
 
+# A crash of a large machine is told about at once: its kernel's log is looked for where memory exists.
+TIMEFORMAT=%S
+system=$({ time "$vmm" --kernel "$guests/triple.bz64" --log-level error --console none --memory 16G,hugepages=off </dev/null >/dev/null 2>err || status=$?; } 2>&1)
+note "a crash of a machine with 16 GiB: $system s of system time; $(cat err)"
+sanitized "$vmm" || [ "${system%[.,]*}" -lt 2 ] || fail "a large machine's crash takes $system s"
+
 # ---- by a key ----
 
 # The guest goes on: it answers, and ends by itself. A second dump replaces the first.
@@ -89,6 +95,19 @@ if command -v script >/dev/null; then
 	grep -q 'vmm: a dump of the guest was written' screen || fail "shared memory: says $(cat screen)"
 	[ "$(stat -c %s sparse)" -gt $((1000 * MIB)) ] && [ "$(du -k sparse | cut -f 1)" -lt 2000 ] || fail "shared memory: $(du -k sparse)"
 	[ "$(tr -dc '0-9' <rss)" -lt 4000 ] || fail "shared memory: the dump has made it exist: $(cat rss)"
+	rm -f sparse
+	# Nor are pages that nobody has touched read where it is the process's own, for which the host would make tables.
+	{
+		sleep 1
+		printf '\001c'
+		sleep 2
+		grep VmPTE "/proc/$(cat pid)/status" >tables || true
+		printf '\004'
+		sleep 1
+	} | script -qec "echo \$\$ >pid; exec $vmm --kernel $guests/echo.bz64 --memory 1000M,hugepages=off --timeout 20 --dump-guest sparse" /dev/null >screen 2>&1
+	grep -q 'vmm: a dump of the guest was written' screen || fail "private memory: says $(cat screen)"
+	[ "$(stat -c %s sparse)" -gt $((1000 * MIB)) ] && [ "$(du -k sparse | cut -f 1)" -lt 2000 ] || fail "private memory: $(du -k sparse)"
+	[ "$(tr -dc '0-9' <tables)" -lt 1000 ] || fail "private memory: the dump has made tables for it: $(cat tables)"
 	rm -f sparse
 	{
 		sleep 1

@@ -212,6 +212,86 @@ START_TEST(test_next_part)
 }
 END_TEST
 
+static uint64_t page_tables(void)
+{
+	char line[256];
+	unsigned long kib = 0;
+	FILE *file = fopen("/proc/self/status", "re");
+
+	ck_assert_ptr_nonnull(file);
+	while (fgets(line, sizeof(line), file))
+		sscanf(line, "VmPTE: %lu", &kib);
+	fclose(file);
+	return kib * KIB;
+}
+
+/* What nobody has touched is not looked at, nor made by that; what is there is seen to its last page. */
+START_TEST(test_next_part_absent)
+{
+	const struct guest_mem_region regions[] = {{.base = 0, .size = 3 * MIB + 4 * KIB},
+						   {.base = 4 * GIB - 12 * KIB, .size = GIB}};
+	const uint64_t touched[] = {0, 8 * KIB, 12 * KIB, 600 * MIB, GIB - 4 * KIB};
+	const unsigned int n = sizeof(touched) / sizeof(touched[0]);
+	const struct guest_mem_region *r;
+	uint64_t at = 0, end, looked_at = 0, before;
+	unsigned int seen = 0;
+
+	ck_assert_int_eq(guest_mem_init_as(&mem, &kinds[_i], regions, 2), 0);
+	r = &mem.regions[0];
+	ck_assert_uint_eq(guest_mem_next_part(&mem, r, &at), 0);
+	mem.regions[0].host[3 * MIB] = 1;
+	at = 0;
+	ck_assert_uint_eq(guest_mem_next_part(&mem, r, &at), r->size);
+	/* one huge page, perhaps */
+	ck_assert_uint_ge(at, 2 * MIB);
+	r = &mem.regions[1];
+	for (unsigned int i = 0; i < n; i++)
+		r->host[touched[i]] = 1;
+	/* Where there is swap, that is where it goes. */
+	madvise(r->host + touched[3], 4096, MADV_PAGEOUT);
+	before = page_tables();
+	for (at = 0; (end = guest_mem_next_part(&mem, r, &at)) > 0;
+	     looked_at += end - at, at = end) {
+		ck_assert_uint_lt(at, end);
+		ck_assert_uint_le(end, r->size);
+		for (uint64_t page = at; page < end; page += 4096)
+			seen += ((volatile uint8_t *)r->host)[page];
+	}
+	ck_assert_uint_eq(seen, n);
+	ck_assert_uint_le(looked_at, n * 2 * MIB);
+	ck_assert_uint_le(page_tables(), before + 64 * KIB);
+}
+END_TEST
+
+/* Where nobody knows what is there it is one part. */
+START_TEST(test_next_part_unknown)
+{
+	uint64_t at = 0;
+
+	setup();
+	close(mem.pagemap);
+	mem.pagemap = -1;
+	ck_assert_uint_eq(guest_mem_next_part(&mem, &mem.regions[1], &at), HIGH_SIZE);
+	ck_assert_uint_eq(at, 0);
+}
+END_TEST
+
+/* It shows what is there, but not where. */
+START_TEST(test_pagemap)
+{
+	uint64_t entry = 0;
+
+	setup();
+	mem.regions[1].host[0] = 1;
+	ck_assert_int_ge(mem.pagemap, 0);
+	ck_assert_int_eq(fcntl(mem.pagemap, F_GETFD), FD_CLOEXEC);
+	ck_assert_int_eq(
+		pread(mem.pagemap, &entry, 8, (off_t)((uintptr_t)mem.regions[1].host / 512)), 8);
+	ck_assert_uint_eq(entry >> 63, 1);
+	ck_assert_uint_eq(entry & ((UINT64_C(1) << 55) - 1), 0);
+}
+END_TEST
+
 /* Few hosts have such pages to spare.
  What they cannot hold is refused at once, and where there are any, they stay. */
 START_TEST(test_hugetlb)
@@ -254,6 +334,9 @@ int main(void)
 	tcase_add_test(kind, test_shared);
 	tcase_add_test(kind, test_shared_too_large);
 	tcase_add_loop_test(kind, test_next_part, 0, N_KINDS);
+	tcase_add_loop_test(kind, test_next_part_absent, 0, N_KINDS);
+	tcase_add_test(kind, test_next_part_unknown);
+	tcase_add_test(kind, test_pagemap);
 	tcase_add_loop_test(kind, test_hugetlb, 0, 4);
 	tcase_add_checked_fixture(kind, NULL, teardown);
 	suite_add_tcase(s, kind);

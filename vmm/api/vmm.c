@@ -375,6 +375,11 @@ int vmm_memory_fd(const struct vmm *vm)
 	return machine_memory_fd(vm->machine);
 }
 
+int vmm_pagemap_fd(const struct vmm *vm)
+{
+	return machine_pagemap_fd(vm->machine);
+}
+
 int vmm_fd(const struct vmm *vm)
 {
 	return machine_end_fd(vm->machine);

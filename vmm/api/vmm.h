@@ -472,6 +472,13 @@ int vmm_cpu_time(struct vmm *vm, unsigned int cpu, uint64_t *ns);
  */
 int vmm_memory_fd(const struct vmm *vm);
 
+/*
+ * What the library reads to know which of the guest's pages exist: /proc/self/pagemap, opened by vmm_create(), without the right to see
+ * where in the host's memory they lie. Who is confined (vmm_confine()) may use it for pages of its own, by pread(). -1 when it cannot be
+ * opened. Owned by the VM. Any thread.
+ */
+int vmm_pagemap_fd(const struct vmm *vm);
+
 /* A descriptor that polls readable once the VM has ended. Owned by the VM; only to poll. Any thread. */
 int vmm_fd(const struct vmm *vm);
 

@@ -1,14 +1,10 @@
 #include "vmm/cli/footprint.h"
 
-#include <fcntl.h>
-#include <linux/capability.h>
 #include <link.h>
 #include <malloc.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <string.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #define PAGE_SIZE    ((uintptr_t)4096)
@@ -34,20 +30,13 @@ void footprint_begin(void)
 /* Whether all that is there is as it is in the file: a debugger's breakpoints, for one, are not. */
 static bool footprint_is_clean(int pagemap, uintptr_t start, uintptr_t end)
 {
-	uint64_t entry[512];
+	uint64_t entry;
 
-	while (start < end) {
-		size_t n = (end - start) / PAGE_SIZE;
-		size_t bytes = (n < 512 ? n : 512) * sizeof(entry[0]);
-
-		if (pread(pagemap, entry, bytes, (off_t)(start / PAGE_SIZE * sizeof(entry[0]))) !=
-		    (ssize_t)bytes)
+	for (; start < end; start += PAGE_SIZE) {
+		if (pread(pagemap, &entry, sizeof(entry),
+			  (off_t)(start / PAGE_SIZE * sizeof(entry))) != sizeof(entry) ||
+		    ((entry & (PAGEMAP_IN | PAGEMAP_SWAP)) && !(entry & PAGEMAP_FILE)))
 			return false;
-		for (size_t i = 0; i < bytes / sizeof(entry[0]); i++) {
-			if ((entry[i] & (PAGEMAP_IN | PAGEMAP_SWAP)) && !(entry[i] & PAGEMAP_FILE))
-				return false;
-		}
-		start += bytes / sizeof(entry[0]) * PAGE_SIZE;
 	}
 	return true;
 }
@@ -81,32 +70,10 @@ static void footprint_drop_stack(void)
 	madvise((void *)(here - STACK_MARGIN - STACK_DEPTH), STACK_DEPTH, MADV_DONTNEED);
 }
 
-/* It shows where in the host's memory pages lie, but not to who opened it without capabilities. */
-int footprint_open(void)
-{
-	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-	struct __user_cap_data_struct caps[_LINUX_CAPABILITY_U32S_3],
-		none[_LINUX_CAPABILITY_U32S_3];
-	int fd;
-
-	if (syscall(SYS_capget, &header, caps) < 0)
-		return -1;
-	memcpy(none, caps, sizeof(none));
-	for (int i = 0; i < _LINUX_CAPABILITY_U32S_3; i++)
-		none[i].effective = 0;
-	if (syscall(SYS_capset, &header, none) < 0)
-		return -1;
-	fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
-	syscall(SYS_capset, &header, caps);
-	return fd;
-}
-
 void footprint_shrink(int pagemap)
 {
-	if (pagemap >= 0) {
+	if (pagemap >= 0)
 		dl_iterate_phdr(footprint_drop_program, &pagemap);
-		close(pagemap);
-	}
 	malloc_trim(0);
 	footprint_drop_stack();
 }

@@ -8,8 +8,5 @@
 /* Before anything is allocated. */
 void footprint_begin(void);
 
-/* What footprint_shrink() reads, opened while there is a way to: returns a descriptor, or -1. */
-int footprint_open(void);
-
-/* Gives back what the start alone has needed; takes over the descriptor. It may be called at any time, and nothing depends on it. */
+/* Gives back what the start alone has needed, by vmm_pagemap_fd(). It may be called at any time, and nothing depends on it. */
 void footprint_shrink(int pagemap);

@@ -80,7 +80,6 @@ static int start(struct run *run, struct host_console *console, struct sandbox *
 		err = vmm_prepare(run->vm);
 	if (err == 0)
 		err = host_console_begin(console, options);
-	run->pagemap = footprint_open();
 	sandbox->events = run->events;
 	if (err == 0)
 		err = sandbox_enter(sandbox, run->vm, options, console->dir);
@@ -157,7 +156,6 @@ static int run_vm(struct options *options, struct host_console *console, struct 
 			  .signal_fd = -1,
 			  .timeout = UINT64_MAX,
 			  .grace = UINT64_MAX,
-			  .pagemap = -1,
 			  .violation_fd = -1};
 	int status = EXIT_STATUS_FAILED;
 

@@ -210,7 +210,7 @@ static void run_check_deadlines(struct run *run)
 		terminal_return();
 	if (now >= run->settled) {
 		run->settled = UINT64_MAX;
-		footprint_shrink(run->pagemap);
+		footprint_shrink(vmm_pagemap_fd(run->vm));
 	}
 }
 

@@ -29,7 +29,6 @@ struct run {
 	uint64_t timeout; /* ms of CLOCK_MONOTONIC; UINT64_MAX: never */
 	uint64_t grace;
 	uint64_t settled;
-	int pagemap; /* see footprint.h */
 	int violation_fd;
 };
 

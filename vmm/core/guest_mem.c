@@ -9,6 +9,8 @@
 #include <unistd.h>
 #include <linux/memfd.h>
 
+#include "vmm/core/pagemap.h"
+
 #define SMALL_SIZE UINT64_C(0x1000)
 #define PAGE_MASK  (SMALL_SIZE - 1)
 #define HUGE_SIZE  UINT64_C(0x200000)
@@ -163,7 +165,7 @@ int guest_mem_init_as(struct guest_mem *mem, const struct guest_mem_options *opt
 {
 	int err;
 
-	*mem = (struct guest_mem){.options = *options, .fd = -1};
+	*mem = (struct guest_mem){.options = *options, .fd = -1, .pagemap = -1};
 	if (!guest_mem_layout_valid(regions, n_regions, guest_mem_page_size(options->pages)))
 		return -EINVAL;
 	err = guest_mem_take_addresses(mem, regions, n_regions);
@@ -174,11 +176,13 @@ int guest_mem_init_as(struct guest_mem *mem, const struct guest_mem_options *opt
 		err = guest_mem_open(mem, guest_mem_size(mem));
 	if (err == 0)
 		err = guest_mem_back(mem);
-	if (err < 0)
+	if (err < 0) {
 		guest_mem_fini(mem);
-	else
-		guest_mem_advise(mem);
-	return err;
+		return err;
+	}
+	guest_mem_advise(mem);
+	mem->pagemap = pagemap_open();
+	return 0;
 }
 
 int guest_mem_init(struct guest_mem *mem, const struct guest_mem_region *regions,
@@ -303,6 +307,32 @@ int guest_mem_discard(const struct guest_mem *mem, void *ptr, size_t len)
 		       : 0;
 }
 
+/* Of memory that is no file: from a page on that is there to the end of what a huge page could hold of them. */
+static uint64_t guest_mem_next_there(const struct guest_mem *mem,
+				     const struct guest_mem_region *region, uint64_t *offset)
+{
+	uint64_t entries[HUGE_SIZE / SMALL_SIZE];
+
+	while (*offset < region->size) {
+		uintptr_t at = (uintptr_t)(region->host + *offset);
+		uint64_t end = *offset + HUGE_SIZE - at % HUGE_SIZE;
+		const uint64_t *entry = entries;
+		ssize_t len;
+
+		if (end > region->size)
+			end = region->size;
+		/* 8 bytes for each 4096 */
+		len = (ssize_t)((end - *offset) / 512);
+		if (pread(mem->pagemap, entries, (size_t)len, (off_t)(at / 512)) != len)
+			return region->size;
+		for (; *offset < end; *offset += SMALL_SIZE) {
+			if (*entry++ & PAGEMAP_THERE)
+				return end;
+		}
+	}
+	return 0;
+}
+
 uint64_t guest_mem_next_part(const struct guest_mem *mem, const struct guest_mem_region *region,
 			     uint64_t *offset)
 {
@@ -311,7 +341,7 @@ uint64_t guest_mem_next_part(const struct guest_mem *mem, const struct guest_mem
 	if (*offset >= region->size)
 		return 0;
 	if (mem->fd < 0)
-		return region->size;
+		return guest_mem_next_there(mem, region, offset);
 	for (const struct guest_mem_region *r = mem->regions; r < region; r++)
 		base += (off_t)r->size;
 	data = lseek(mem->fd, base + (off_t)*offset, SEEK_DATA);
@@ -340,6 +370,8 @@ void guest_mem_fini(struct guest_mem *mem)
 		munmap(mem->map, mem->map_size);
 		if (mem->fd >= 0)
 			close(mem->fd);
+		if (mem->pagemap >= 0)
+			close(mem->pagemap);
 	}
-	*mem = (struct guest_mem){.fd = -1};
+	*mem = (struct guest_mem){.fd = -1, .pagemap = -1};
 }

@@ -46,7 +46,8 @@ struct guest_mem {
 	void *map; /* one range of addresses that holds all regions */
 	size_t map_size;
 	struct guest_mem_options options;
-	int fd; /* with shared: the regions in ascending order, without gaps; else -1 */
+	int fd;	     /* with shared: the regions in ascending order, without gaps; else -1 */
+	int pagemap; /* what exists where there is no such file (pagemap.h); -1: nobody knows */
 };
 
 /*
@@ -118,8 +119,9 @@ int guest_mem_discard(const struct guest_mem *mem, void *ptr, size_t len);
 
 /*
  * For who looks at all of a region: the next part of it, from *offset bytes behind its base on, that may hold something else than zeros.
- * Sets *offset to where that begins and returns where it ends, 0 when there is none. What nobody has written yet in a file (shared) is left out,
- * for reading it would make it exist; other memory is one part: to read what is not there of it costs next to nothing.
+ * Sets *offset to where that begins and returns where it ends, 0 when there is none. What nobody has touched yet is left out, for reading it
+ * would make it exist: in a file (shared) each page, elsewhere each 2 MiB without a page, for which the host would make a huge page, or a
+ * table. Where nobody knows what is there, all is one part.
  */
 uint64_t guest_mem_next_part(const struct guest_mem *mem, const struct guest_mem_region *region,
 			     uint64_t *offset);

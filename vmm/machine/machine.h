@@ -376,6 +376,9 @@ int machine_cpu_time(struct machine *machine, unsigned int cpu, uint64_t *ns);
 /* Of the file that the guest's memory is, when it is shared; else -1. The machine's. Any thread. */
 int machine_memory_fd(const struct machine *machine);
 
+/* Of the process's pages (pagemap.h), or -1. The machine's. Any thread. */
+int machine_pagemap_fd(const struct machine *machine);
+
 /* Ends the machine if it runs, and frees it. */
 void machine_destroy(struct machine *machine);
 

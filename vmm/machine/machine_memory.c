@@ -153,3 +153,8 @@ int machine_memory_fd(const struct machine *machine)
 {
 	return machine->mem.fd;
 }
+
+int machine_pagemap_fd(const struct machine *machine)
+{
+	return machine->mem.pagemap;
+}

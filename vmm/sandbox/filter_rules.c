@@ -166,9 +166,10 @@ static const struct rule rules_registers[] = {
 	END,
 };
 
-/* The file that a guest is dumped into. */
+/* The file that a guest is dumped into, and which of its memory is there. */
 static const struct rule rules_dump[] = {
 	ANY(ftruncate),
+	ANY(pread64),
 	END,
 };
 
