@@ -362,7 +362,7 @@ int virtio_balloon_init(struct virtio_balloon *balloon, struct evloop *loop,
 			    BALLOON_BIT(VIRTIO_BALLOON_F_DEFLATE_ON_OOM) |
 			    BALLOON_BIT(VIRTIO_BALLOON_F_PAGE_POISON),
 	};
-	if (guest_mem_can_discard(mem))
+	if (guest_mem_can_discard(mem) && !mem->options.prefault)
 		balloon->dev.features |= BALLOON_BIT(VIRTIO_BALLOON_F_REPORTING);
 	err = virtio_device_init(&balloon->dev);
 	if (err < 0) {

@@ -12,7 +12,8 @@
  * may fill the holes again.
  *
  * Huge pages of hugetlb stay with the guest: the balloon is there for its statistics, reporting is not offered, and pages of a
- * driver that inflates unasked are acknowledged and kept.
+ * driver that inflates unasked are acknowledged and kept. Nor is reporting offered where memory was made to exist (prefault): within
+ * seconds most of it would be gone.
  *
  * Page poison (5.5.6.7): reported pages become zero, so while the guest relies on any other pattern in free pages,
  * reports are acknowledged and nothing is discarded.

@@ -490,10 +490,30 @@ START_TEST(huge_pages_stay)
 }
 END_TEST
 
+static void setup_prefault(void)
+{
+	device_prepare();
+	fix.mem.options.prefault = true;
+	ck_assert_int_eq(virtio_balloon_init(&balloon, &fix.loop, &fix.mem), 0);
+	device_attach(&balloon.dev);
+	device_begin(BIT(VIRTIO_BALLOON_F_STATS_VQ), 1u << 0 | 1u << 1 | 1u << 2);
+}
+
+/* What was made to exist stays until somebody asks for it. */
+START_TEST(prefaulted_memory_stays)
+{
+	ck_assert(!(balloon.dev.features & BIT(VIRTIO_BALLOON_F_REPORTING)));
+	ck_assert(balloon.dev.features & BIT(VIRTIO_BALLOON_F_STATS_VQ));
+	ck_assert_int_eq(virtio_balloon_set(&balloon, PAGE), 0);
+	ck_assert_uint_eq(config_now().num_pages, 1);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("virtio_balloon");
-	TCase *tc = tcase_create("balloon"), *huge = tcase_create("huge");
+	TCase *tc = tcase_create("balloon"), *huge = tcase_create("huge"),
+	      *prefault = tcase_create("prefault");
 
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_set_timeout(tc, 60);
@@ -518,5 +538,8 @@ int main(void)
 	tcase_add_checked_fixture(huge, setup_hugetlb, teardown);
 	tcase_add_test(huge, huge_pages_stay);
 	suite_add_tcase(s, huge);
+	tcase_add_checked_fixture(prefault, setup_prefault, teardown);
+	tcase_add_test(prefault, prefaulted_memory_stays);
+	suite_add_tcase(s, prefault);
 	return device_run(s);
 }

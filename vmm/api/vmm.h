@@ -286,7 +286,9 @@ struct vmm_config {
 	uint64_t
 		memory; /* bytes; default 256 MiB; rounded down to pages; with VMM_HUGEPAGES_2M or _1G a multiple of their size */
 	enum vmm_hugepages hugepages; /* default VMM_HUGEPAGES_THP */
-	bool prefault; /* all memory is there when vmm_create() returns, or that fails; default false: as the guest touches it */
+	/* All memory is there when vmm_create() returns, or that fails, and what the guest frees stays, but for vmm_balloon_set();
+	 * default false: as the guest touches it. */
+	bool prefault;
 	bool shared_memory; /* see vmm_memory_fd(); default false: private to this process */
 	unsigned int cpus;  /* default 1; at most VMM_MAX_CPUS and what KVM allows */
 	const struct vmm_disk *disks;
@@ -299,7 +301,7 @@ struct vmm_config {
 	const struct vmm_share *shares; /* NULL (default): none */
 	unsigned int n_shares;		/* at most VMM_MAX_SHARES, else -EINVAL */
 	bool rng;			/* an entropy source; default true */
-	bool balloon; /* memory that the guest frees goes back to the host; see vmm_balloon_set(); default true */
+	bool balloon; /* memory that the guest frees goes back to the host, unless prefault; see vmm_balloon_set(); default true */
 	bool mmio_transport; /* virtio over MMIO, and no PCI; default false */
 	/* A device tree describes the machine to the kernel (Linux: CONFIG_OF), instead of ACPI and MP tables; default false.
 	 * Such a kernel cannot power off, nor does it see vmm_power_button(). */
@@ -488,7 +490,7 @@ void vmm_power_button(struct vmm *vm);
 /*
  * How much of its memory the guest shall give back to the host, in bytes, rounded down to pages; 0 at first. The guest
  * follows as far and as fast as it can, and takes pages back when it would run out of memory otherwise. What it frees
- * goes back in any case. Returns 0, -ENODEV without a balloon, -EOPNOTSUPP with VMM_HUGEPAGES_2M or _1G, or -EINVAL for more
+ * goes back in any case, unless with prefault. Returns 0, -ENODEV without a balloon, -EOPNOTSUPP with VMM_HUGEPAGES_2M or _1G, or -EINVAL for more
  * than the guest's memory. Any thread.
  */
 int vmm_balloon_set(struct vmm *vm, uint64_t bytes);

@@ -30,7 +30,7 @@ enum guest_mem_pages {
 struct guest_mem_options {
 	enum guest_mem_pages pages;
 	bool shared;   /* in a file without a name, fd, which other processes can be given */
-	bool prefault; /* guest_mem_prefault() follows: what loads the guest gives none of it back */
+	bool prefault; /* guest_mem_prefault() follows: none of it is given back unasked */
 };
 
 struct guest_mem_region {
