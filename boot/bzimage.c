@@ -197,14 +197,17 @@ static void bzimage_finish(const struct bzimage *bz, struct image *image)
 {
 	struct setup_header *hdr = &image->params.hdr;
 
+	image->initrd_max = hdr->initrd_addr_max;
 	if (bzimage_is_64(hdr)) {
 		image->protocol = BOOT_LINUX64;
 		image->entry = bz->load + ENTRY64_OFFSET;
+		/* It takes one anywhere (boot.rst, "xloadflags"); the limit, which is still 2 GiB, is for older boot loaders. */
+		if (hdr->xloadflags & XLF_CAN_BE_LOADED_ABOVE_4G)
+			image->initrd_max = UINT32_MAX;
 	} else {
 		image->protocol = BOOT_LINUX32;
 		image->entry = bz->load;
 	}
-	image->initrd_max = hdr->initrd_addr_max;
 	image->cmdline_size = hdr->cmdline_size;
 
 	hdr->type_of_loader = IMAGE_TYPE_OF_LOADER;

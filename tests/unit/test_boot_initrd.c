@@ -107,6 +107,29 @@ START_TEST(stays_below_the_limit_of_the_kernel)
 }
 END_TEST
 
+/* A kernel that can lie above 4 GiB takes it anywhere; vmm loads none higher than that. Not so one that is entered with 32 bits. */
+START_TEST(has_no_limit_of_the_kernel)
+{
+	set_initrd(8192);
+	bz_hdr->initrd_addr_max = 0;
+	bz_hdr->xloadflags |= XLF_CAN_BE_LOADED_ABOVE_4G;
+	fixture_expect_booted(fixture_boot_bzimage());
+	expect_initrd(KERNEL_END, 8192);
+
+	set_initrd(1ULL << 32);
+	fixture_expect_refused(fixture_boot_bzimage(), ENOMEM,
+			       "its 4096 MiB do not fit below 0xffffffff");
+
+	set_initrd(8192);
+	memset(&entry, 0xee, sizeof(entry));
+	bz_hdr->xloadflags &= (uint16_t)~XLF_KERNEL_64;
+	fixture_expect_refused(fixture_boot_bzimage(), ENOMEM, "below 0x0, the limit");
+	bz_hdr->xloadflags |= XLF_KERNEL_64;
+	bz_hdr->version = 0x20b;
+	fixture_expect_refused(fixture_boot_bzimage(), ENOMEM, "below 0x0, the limit");
+}
+END_TEST
+
 START_TEST(skips_holes_and_what_is_no_ram)
 {
 	e820[2].size = KERNEL_END + 4096 - MIB;
@@ -257,6 +280,7 @@ int main(void)
 	tcase_add_test(tc, fills_memory_to_the_last_byte);
 	tcase_add_test(tc, goes_before_the_kernel);
 	tcase_add_test(tc, stays_below_the_limit_of_the_kernel);
+	tcase_add_test(tc, has_no_limit_of_the_kernel);
 	tcase_add_test(tc, skips_holes_and_what_is_no_ram);
 	tcase_add_test(tc, refuses_what_is_too_large);
 	tcase_add_test(tc, refuses_what_is_no_file);
