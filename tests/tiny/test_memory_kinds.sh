@@ -69,6 +69,15 @@ done
 much=$(($(awk '/^(MemTotal|SwapTotal):/ {n += $2} END {print n}' /proc/meminfo) / 1024 * 2))
 sanitized "$vmm" || # which reserves most addresses for itself
 	refused "cannot prefault $much MiB of guest memory: Cannot allocate memory; the host has [0-9]+ MiB" "$much,prefault"
+# What the kernel would not give is told apart from what there is not; here it is strace that refuses.
+if command -v strace >/dev/null && ! sanitized "$vmm"; then
+	expect 125 'memory that is refused' strace -f -qq -o "$tmp/trace" -e trace=madvise -e inject=madvise:error=EFAULT \
+		"$vmm" --kernel "$guests/poweroff.bz64" --log-level error --memory 64M,prefault
+	grep -qE '^vmm: cannot prefault 64 MiB of guest memory: Bad address; the host has [0-9]+ MiB available, but a control group or vm.overcommit_memory allows less$' "$tmp/err" ||
+		fail "memory that is refused: says $(cat "$tmp/err")"
+else
+	note 'strace is missing: memory that is refused is not tried'
+fi
 
 # ---- shared memory is a file ----
 

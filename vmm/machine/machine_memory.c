@@ -82,8 +82,11 @@ static int machine_prefault(struct machine *machine)
 		err = guest_mem_prefault(&machine->mem);
 	if (err < 0)
 		log_error("cannot prefault %llu MiB of guest memory: %s; the host has %llu MiB "
-			  "available",
-			  need >> 10, strerror(-err), (available + swap) >> 10);
+			  "available%s",
+			  need >> 10, strerror(-err), (available + swap) >> 10,
+			  err == -EFAULT
+				  ? ", but a control group or vm.overcommit_memory allows less"
+				  : "");
 	return err;
 }
 
