@@ -175,6 +175,9 @@ if [ "$(id -u)" = 0 ] && unshare -m sh -ec 'mount -t tmpfs none /mnt' 2>/dev/nul
 	has 'no memory' '^fail  memory: 2 MiB'
 	elsewhere 'mount --bind /dev/null /proc/meminfo'
 	has 'no list of memory' '^warn  memory: /proc/meminfo does not tell how much is available$'
+	echo 2 >"$tmp/overcommit"
+	elsewhere "mount --bind '$tmp/overcommit' /proc/sys/vm/overcommit_memory"
+	has 'no overcommit' "^warn  overcommit: a guest's memory counts as used from the start on, shared memory as it is touched\$"
 else
 	note 'other mounts: not tried, needs root and unshare'
 fi

@@ -96,7 +96,8 @@ static void doctor_check_memory(struct doctor *d)
 		    limit < available ? ", the limit of the cgroup" : "");
 	if (doctor_number("/proc/sys/vm/overcommit_memory", 0) == 2)
 		doctor_find(d, DOCTOR_WARN, "overcommit", "sudo sysctl vm.overcommit_memory=0",
-			    "all memory of a guest counts as used from the start on");
+			    "a guest's memory counts as used from the start on, shared memory as "
+			    "it is touched");
 }
 
 #define THP	  "/sys/kernel/mm/transparent_hugepage/enabled"
