@@ -490,8 +490,9 @@ void vmm_power_button(struct vmm *vm);
 /*
  * How much of its memory the guest shall give back to the host, in bytes, rounded down to pages; 0 at first. The guest
  * follows as far and as fast as it can, and takes pages back when it would run out of memory otherwise. What it frees
- * goes back in any case, unless with prefault. Returns 0, -ENODEV without a balloon, -EOPNOTSUPP with VMM_HUGEPAGES_2M or _1G, or -EINVAL for more
- * than the guest's memory. Any thread.
+ * goes back in any case, unless with prefault. Nothing does in a program that has locked its memory (mlockall(), MCL_FUTURE).
+ * Returns 0, -ENODEV without a balloon, -EOPNOTSUPP with VMM_HUGEPAGES_2M or _1G, or -EINVAL for more than the guest's
+ * memory. Any thread.
  */
 int vmm_balloon_set(struct vmm *vm, uint64_t bytes);
 
@@ -499,7 +500,7 @@ int vmm_balloon_set(struct vmm *vm, uint64_t bytes);
  * hides it: write "struct vmm_balloon_stats". */
 struct vmm_balloon_stats {
 	uint64_t balloon;   /* what it has given back by vmm_balloon_set() */
-	uint64_t total;	    /* without the balloon */
+	uint64_t total;	    /* of its kernel; Linux counts what is in the balloon, too */
 	uint64_t free;	    /* not used for anything */
 	uint64_t available; /* could be used without swapping */
 	uint64_t caches;    /* of disks, which could be dropped */
