@@ -21,7 +21,7 @@
 #define GIB	  UINT64_C(0x40000000)
 
 static struct options o;
-static char said[4096]; /* on stderr, by the last parse() */
+static char said[16384]; /* on stderr, by the last parse() */
 
 /* Runs fn with fd going into text. */
 static inline void capture(int fd, char *text, size_t size, void (*fn)(void *arg), void *arg)

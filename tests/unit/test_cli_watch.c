@@ -12,6 +12,7 @@
 #include "vmm/cli/boot_watch.h"
 #include "vmm/cli/console_tail.h"
 #include "vmm/cli/events.h"
+#include "vmm/cli/last_words.h"
 #include "vmm/cli/pump.h"
 
 /* ---- the console's last lines ---- */
@@ -20,7 +21,10 @@ static struct console_tail tail;
 
 static void show_tail(void *arg)
 {
-	*(int *)arg = console_tail_show(&tail);
+	char *text = console_tail_text(&tail);
+
+	*(int *)arg = last_words_show("console", text, 20);
+	free(text);
 }
 
 static int show(void)
@@ -52,7 +56,7 @@ START_TEST(last_lines)
 	ck_assert_ptr_null(strstr(said, "9979"));
 	for (const char *c = said; *c; c++)
 		n += *c == '\n';
-	ck_assert_uint_eq(n, CONSOLE_TAIL_LINES);
+	ck_assert_uint_eq(n, 20);
 	/* What led to a panic and what followed it, without its end. */
 	console_tail_put(&tail, "Kernel panic - why\n", 19);
 	for (int i = 0; i < 60; i++) {
@@ -77,11 +81,57 @@ START_TEST(last_lines)
 	ck_assert_ptr_eq(strstr(said, "vmm: console: Kernel panic 289\n"), said);
 	ck_assert_ptr_nonnull(strstr(said, "panic 299\nvmm: console: trace\n"));
 	/* one line longer than all there is room for */
-	for (int i = 0; i < 1000; i++)
-		console_tail_put(&tail, "0123456789", 10);
+	for (int i = 0; i < CONSOLE_TAIL_SIZE; i++)
+		console_tail_put(&tail, "0", 1);
 	console_tail_put(&tail, "\nlast\n", 6);
 	ck_assert_int_eq(show(), 1);
 	ck_assert_str_eq(said, "vmm: console: last\n");
+}
+END_TEST
+
+/* What led to a panic is reported before it, at length. */
+static const struct {
+	const char *cause;
+	unsigned int before; /* lines between it and the panic */
+	bool shown;
+} causes[] = {
+	{"[    5.1] BUG: kernel NULL pointer dereference, address: 0000000000000000", 60, true},
+	{"[    5.1] general protection fault, probably for non-canonical address: 0000 [#1] SMP",
+	 60, true},
+	{"------------[ cut here ]------------", 98, true},
+	{"[    5.1] watchdog: BUG: soft lockup - CPU#0 stuck for 26s! [busybox:90]", 9, true},
+	{"[    5.1] busybox invoked oom-killer: gfp_mask=0xcc0", 50, true},
+	{"[    5.1] BUG: long ago", 100, false},
+	{"[    5.1] a line like others", 10, false},
+};
+
+START_TEST(panic_after_an_oops)
+{
+	const char *at;
+	char line[100];
+
+	memset(&tail, 0, sizeof(tail));
+	for (int i = 0; i < 200; i++)
+		console_tail_put(&tail, "before\r\n", 8);
+	console_tail_put(&tail, causes[_i].cause, strlen(causes[_i].cause));
+	console_tail_put(&tail, "\n", 1);
+	for (unsigned int i = 0; i < causes[_i].before; i++) {
+		snprintf(line, sizeof(line), "[    5.2] %-60u\n", i);
+		console_tail_put(&tail, line, strlen(line));
+	}
+	snprintf(line, sizeof(line), "[    5.3] Kernel panic - not syncing: Fatal exception\n");
+	console_tail_put(&tail, line, strlen(line));
+	/* that of a panic of its own, and its end */
+	for (int i = 0; i < 90; i++)
+		console_tail_put(&tail, "[    5.4] behind ? it+0x1/0x2\n", 30);
+	ck_assert_int_eq(show(), 1);
+	at = strstr(said, causes[_i].cause);
+	ck_assert(!at == !causes[_i].shown);
+	ck_assert_ptr_nonnull(strstr(said, "Fatal exception\nvmm: console: [    5.4]"));
+	/* The last ten lines before it are there in any case. */
+	snprintf(line, sizeof(line), "vmm: console: [    5.2] %-60u\n",
+		 causes[_i].before >= 10 ? causes[_i].before - 10 : 0);
+	ck_assert_ptr_nonnull(strstr(said, line));
 }
 END_TEST
 
@@ -464,6 +514,7 @@ int main(void)
 	suite_add_tcase(suite, tc);
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, last_lines);
+	tcase_add_loop_test(tc, panic_after_an_oops, 0, COUNT(causes));
 	tcase_add_loop_test(tc, quoting, 0, COUNT(quotes));
 	tcase_add_test(tc, event_lines);
 	tcase_add_loop_test(tc, event_of_long_ago, 0, COUNT(long_ago));

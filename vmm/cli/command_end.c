@@ -8,9 +8,25 @@
 
 #include "vmm/cli/exit_status.h"
 #include "vmm/cli/kernel_parts.h"
+#include "vmm/cli/last_words.h"
 #include "vmm/cli/report.h"
 
 #define COMMAND_READER_MS 2000 /* for whoever reads the output of a machine that has ended */
+#define COMMAND_LINES	  20   /* of its console */
+
+/* What the guest's console has shown last, which is all now that the machine has ended. Returns whether there was anything. */
+static bool command_show_console(struct command *command)
+{
+	char *text;
+	bool any;
+
+	while (command_read_console(command))
+		;
+	text = console_tail_text(&command->tail);
+	any = text && last_words_show("console", text, COMMAND_LINES);
+	free(text);
+	return any;
+}
 
 /* What is known of a boot that failed. */
 static void command_show_boot(struct command *command)
@@ -27,10 +43,7 @@ static void command_show_boot(struct command *command)
 		report("see the guest's console, which is elsewhere (--console)");
 		return;
 	}
-	/* The machine has ended, so this does too; the last lines are those that count. */
-	while (command_read_console(command))
-		;
-	if (!console_tail_show(&command->tail))
+	if (!command_show_console(command))
 		report("the guest's console was silent (--append loglevel=7 has it say more)");
 }
 

@@ -1,18 +1,14 @@
 /*
- * The last lines of a console that goes nowhere else, kept for the case that the machine fails.
+ * The last of a console that goes nowhere else, kept for the case that the machine fails.
  *
  * Owner: struct command. One thread.
  */
 #pragma once
 
-#include <stdbool.h>
 #include <stddef.h>
 
-#define CONSOLE_TAIL_SIZE   8192
-#define CONSOLE_TAIL_LINES  20
-/* Of a panic: lines before it, and all that are shown. */
-#define CONSOLE_TAIL_BEFORE 10
-#define CONSOLE_TAIL_PANIC  40
+/* A panic with the fault that led to it, each with its trace. */
+#define CONSOLE_TAIL_SIZE 16384
 
 struct console_tail {
 	size_t len; /* of all that came, free running */
@@ -22,5 +18,5 @@ struct console_tail {
 /* Takes n bytes. */
 void console_tail_put(struct console_tail *tail, const char *bytes, size_t n);
 
-/* Writes the last lines, or those around a panic, to stderr, each after "vmm: console: ". Returns whether there were any. */
-bool console_tail_show(const struct console_tail *tail);
+/* What there is, from the begin of a line on, without carriage returns; free() it. NULL when there is no memory. */
+char *console_tail_text(const struct console_tail *tail);

@@ -10,14 +10,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "vmm/cli/last_words.h"
 #include "vmm/cli/made.h"
 #include "vmm/cli/named.h"
 #include "vmm/cli/report.h"
 
 /* Of a kernel's log. */
 #define DUMP_LOG_SEARCHED 250 /* messages */
-#define DUMP_LOG_BEFORE	  10  /* lines before a panic */
-#define DUMP_LOG_LINES	  40  /* in all */
+#define DUMP_LOG_LINES	  40  /* that are shown when there is no panic */
 
 #define DUMP_IS_PART "the machine is made of this file"
 
@@ -285,31 +285,11 @@ int dump_open_guest(struct options *options)
 	return 0;
 }
 
-/* Where so many lines before at begin, or the first one. */
-static char *dump_lines_before(char *text, char *at, unsigned int lines)
-{
-	while (at > text && lines > 0) {
-		at--;
-		if (at > text && at[-1] == '\n')
-			lines--;
-	}
-	return at;
-}
-
-/* What led to the panic, and what followed; of a long one without its end, which is the registers of a program. */
 void dump_kernel_log(struct vmm *vm)
 {
-	char *text = vmm_kernel_log(vm, DUMP_LOG_SEARCHED), *at, *line;
-	unsigned int n = 0;
+	char *text = vmm_kernel_log(vm, DUMP_LOG_SEARCHED);
 
-	if (!text)
-		return;
-	at = strstr(text, "Kernel panic");
-	at = at ? dump_lines_before(text, at, DUMP_LOG_BEFORE)
-		: dump_lines_before(text, text + strlen(text), DUMP_LOG_LINES);
-	while (n++ < DUMP_LOG_LINES && (line = strsep(&at, "\n"))) {
-		if (*line)
-			report("kernel: %s", line);
-	}
+	if (text)
+		last_words_show("kernel", text, DUMP_LOG_LINES);
 	free(text);
 }
