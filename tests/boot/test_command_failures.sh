@@ -79,6 +79,11 @@ expected_output=up
 run crash --root "$tmp/root" -- sh -c 'echo up; sleep 0.5; echo c >/proc/sysrq-trigger'
 fails crash 123 "^vmm: the guest's kernel crashed while the command ran$" '^vmm: console: .*Kernel panic - not syncing: sysrq' \
 	'^vmm: console: .*Call Trace' '^vmm: console: .*sysrq_handle_crash'
+# An oops is reported at length before it becomes a panic.
+# shellcheck disable=SC2016
+run cause --root "$tmp/root" -- sh -c 'echo up; echo "<1>BUG: the cause" >/dev/kmsg
+	for i in $(seq 60); do echo "<1>register $i" >/dev/kmsg; done; echo c >/proc/sysrq-trigger'
+fails cause 123 '^vmm: console: .*BUG: the cause' '^vmm: console: .*register 7' '^vmm: console: .*Kernel panic - not syncing: sysrq'
 run 'power off' --root "$tmp/root" -- sh -c "echo up; sleep 0.$slower; busybox poweroff -f"
 fails 'power off' 123 '^vmm: the guest ended while the command ran$'
 
@@ -86,6 +91,17 @@ fails 'power off' 123 '^vmm: the guest ended while the command ran$'
 run 'stuck' --root "$root" -- /bin/busybox sh -c 'echo up; (sleep 1; echo x >/x; echo not here) & busybox fsfreeze --freeze / && sleep 3; exit 7'
 fails 'stuck' 7
 expected_output=
+
+# What the kernel of a guest that lives on says of it.
+run oom --memory 128M --root "$tmp/root" -- busybox tail /dev/zero
+fails oom 137 '^vmm: guest kernel: .*Out of memory: Killed process [0-9]* (busybox)'
+equal 'oom: says no more' 1 "$(wc -l <"$tmp/oom.err")"
+run oops --root "$tmp/root" -- sh -c 'echo "<1>BUG: an oops" >/dev/kmsg; echo "<2>no fault" >/dev/kmsg; exit 3'
+fails oops 3 '^vmm: guest kernel: .*BUG: an oops$'
+equal 'oops: says no more' 1 "$(wc -l <"$tmp/oops.err")"
+run hangs --root "$tmp/root" --timeout $((20 * slower)) -- sh -c 'echo "<2>it hangs" >/dev/kmsg; sleep 1000'
+fails hangs 124 '^vmm: the machine was ended after .* (--timeout)$' '^vmm: console: .*it hangs$'
+equal 'hangs: says no more' 2 "$(wc -l <"$tmp/hangs.err")"
 
 # With a console of its own vmm does not know the last lines.
 run 'console' --console "file=$tmp/console" --append rdinit=/none --root "$tmp/root" -- true

@@ -21,10 +21,7 @@ static struct console_tail tail;
 
 static void show_tail(void *arg)
 {
-	char *text = console_tail_text(&tail);
-
-	*(int *)arg = last_words_show("console", text, 20);
-	free(text);
+	*(int *)arg = last_words_show("console", console_tail_text(&tail), 20);
 }
 
 static int show(void)
@@ -100,7 +97,7 @@ static const struct {
 	 60, true},
 	{"------------[ cut here ]------------", 98, true},
 	{"[    5.1] watchdog: BUG: soft lockup - CPU#0 stuck for 26s! [busybox:90]", 9, true},
-	{"[    5.1] busybox invoked oom-killer: gfp_mask=0xcc0", 50, true},
+	{"[    5.1] INFO: task busybox:90 blocked for more than 120 seconds.", 50, true},
 	{"[    5.1] BUG: long ago", 100, false},
 	{"[    5.1] a line like others", 10, false},
 };
@@ -132,6 +129,53 @@ START_TEST(panic_after_an_oops)
 	snprintf(line, sizeof(line), "vmm: console: [    5.2] %-60u\n",
 		 causes[_i].before >= 10 ? causes[_i].before - 10 : 0);
 	ck_assert_ptr_nonnull(strstr(said, line));
+}
+END_TEST
+
+static const struct {
+	const char *line;
+	bool shown;
+} faults[] = {
+	{"[    3.2] Out of memory: Killed process 90 (tail) total-vm:93720kB, anon-rss:91240kB",
+	 true},
+	{"[    3.2] BUG: unable to handle page fault for address: ffffc90000000000", true},
+	{"[    3.2] Oops: 0002 [#1] PREEMPT SMP NOPTI", true},
+	{"[    3.2] general protection fault, probably for non-canonical address 0xdead: 0000 [#2]",
+	 true},
+	{"[    3.2] kernel BUG at mm/slub.c:300!", true},
+	{"[    3.2] watchdog: BUG: soft lockup - CPU#0 stuck for 26s! [busybox:90]", true},
+	{"[    3.2] Memory cgroup out of memory: Killed process 90 (tail)", false},
+	{"[    3.2] EXT4-fs (vda): DEBUG mount", false},
+	{"[    3.2] tail[90]: segfault at 0 ip 0000000000000000 sp 00007ffd error 14", false},
+};
+
+static void show_faults(void *arg)
+{
+	*(int *)arg = last_words_show_faults(console_tail_text(&tail));
+}
+
+/* What the kernel of a guest that lived on says of a process that it has ended. */
+START_TEST(faults_of_a_guest_that_lives)
+{
+	unsigned int n = 0;
+	char want[200];
+	int any;
+
+	snprintf(want, sizeof(want), "vmm: guest kernel: %s\n", faults[_i].line);
+	memset(&tail, 0, sizeof(tail));
+	console_tail_put(&tail, "before\r\n", 8);
+	console_tail_put(&tail, faults[_i].line, strlen(faults[_i].line));
+	console_tail_put(&tail, "\r\nbehind", 8);
+	capture(STDERR_FILENO, said, sizeof(said), show_faults, &any);
+	ck_assert_int_eq(any, faults[_i].shown);
+	ck_assert_str_eq(said, faults[_i].shown ? want : "");
+	/* a guest that says so all the time */
+	for (int i = 0; i < 1000; i++)
+		console_tail_put(&tail, "BUG: \n", 6);
+	capture(STDERR_FILENO, said, sizeof(said), show_faults, &any);
+	for (const char *c = said; *c; c++)
+		n += *c == '\n';
+	ck_assert_uint_eq(n, LAST_WORDS_FAULTS);
 }
 END_TEST
 
@@ -515,6 +559,7 @@ int main(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, last_lines);
 	tcase_add_loop_test(tc, panic_after_an_oops, 0, COUNT(causes));
+	tcase_add_loop_test(tc, faults_of_a_guest_that_lives, 0, COUNT(faults));
 	tcase_add_loop_test(tc, quoting, 0, COUNT(quotes));
 	tcase_add_test(tc, event_lines);
 	tcase_add_loop_test(tc, event_of_long_ago, 0, COUNT(long_ago));

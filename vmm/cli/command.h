@@ -69,7 +69,7 @@ struct command {
 	bool escaped;	  /* the user has typed that the machine shall end */
 };
 
-/* Makes what the machine needs and adds it to options->config. Returns 0, or negative errno after a message. */
+/* Of a command that is all zeros, as most of it stays unless it is used: makes what the machine needs and adds it to options->config. Returns 0, or negative errno after a message. */
 int command_open(struct command *command, struct options *options, struct events *events);
 
 /* The machine was made. */

@@ -14,18 +14,19 @@
 #define COMMAND_READER_MS 2000 /* for whoever reads the output of a machine that has ended */
 #define COMMAND_LINES	  20   /* of its console */
 
-/* What the guest's console has shown last, which is all now that the machine has ended. Returns whether there was anything. */
-static bool command_show_console(struct command *command)
+/*
+ * Shows what the guest's console has said last, which is all now that the machine has ended; of a guest that has done its work only what
+ * has gone wrong, and may be why the command was killed. Returns whether there was anything.
+ */
+static bool command_show_console(struct command *command, bool done)
 {
 	char *text;
-	bool any;
 
 	while (command_read_console(command))
 		;
 	text = console_tail_text(&command->tail);
-	any = text && last_words_show("console", text, COMMAND_LINES);
-	free(text);
-	return any;
+	return done ? last_words_show_faults(text)
+		    : last_words_show("console", text, COMMAND_LINES);
 }
 
 /* What is known of a boot that failed. */
@@ -43,7 +44,7 @@ static void command_show_boot(struct command *command)
 		report("see the guest's console, which is elsewhere (--console)");
 		return;
 	}
-	if (!command_show_console(command))
+	if (!command_show_console(command, false))
 		report("the guest's console was silent (--append loglevel=7 has it say more)");
 }
 
@@ -96,8 +97,10 @@ int command_end(struct command *command, enum vmm_end end, int status)
 {
 	command_on_pump(command);
 	/* What it wrote did not arrive, or not all of its input was there: no success, whatever it thinks itself. */
-	if (command->state == COMMAND_DONE)
+	if (command->state == COMMAND_DONE) {
+		command_show_console(command, true);
 		return command->stream_lost ? EXIT_STATUS_FAILED : command->status;
+	}
 	if (command->escaped) {
 		report("the machine was ended (Ctrl-] three times)");
 		return EXIT_STATUS_SIGNAL + SIGINT;
@@ -107,6 +110,8 @@ int command_end(struct command *command, enum vmm_end end, int status)
 	status = command_explain(command, end, status);
 	if (command_ended_badly(command, status))
 		command_show_boot(command);
+	else if (status == EXIT_STATUS_TIMED_OUT)
+		command_show_console(command, false); /* usually nothing */
 	return status;
 }
 

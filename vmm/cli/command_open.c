@@ -115,7 +115,6 @@ int command_open(struct command *command, struct options *options, struct events
 {
 	int err;
 
-	memset(command, 0, sizeof(*command));
 	command->options = options;
 	command->events = events;
 	command->gone_deadline = UINT64_MAX;

@@ -1,7 +1,6 @@
 #include "vmm/cli/console_tail.h"
 
 #include <stdbool.h>
-#include <stdlib.h>
 
 void console_tail_put(struct console_tail *tail, const char *bytes, size_t n)
 {
@@ -9,20 +8,19 @@ void console_tail_put(struct console_tail *tail, const char *bytes, size_t n)
 		tail->ring[tail->len++ % CONSOLE_TAIL_SIZE] = bytes[i];
 }
 
-char *console_tail_text(const struct console_tail *tail)
+char *console_tail_text(struct console_tail *tail)
 {
-	size_t at = tail->len > CONSOLE_TAIL_SIZE ? tail->len - CONSOLE_TAIL_SIZE : 0, n = 0;
-	char *text = malloc(CONSOLE_TAIL_SIZE + 1);
+	size_t at = tail->len > CONSOLE_TAIL_SIZE ? tail->len - CONSOLE_TAIL_SIZE : 0;
 	bool whole = at == 0; /* the line */
+	char *text = tail->text;
 
-	while (text && at < tail->len) {
+	while (at < tail->len) {
 		char c = tail->ring[at++ % CONSOLE_TAIL_SIZE];
 
 		if (whole && c != '\0' && c != '\r')
-			text[n++] = c;
+			*text++ = c;
 		whole |= c == '\n';
 	}
-	if (text)
-		text[n] = '\0';
-	return text;
+	*text = '\0';
+	return tail->text;
 }

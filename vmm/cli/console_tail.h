@@ -13,10 +13,11 @@
 struct console_tail {
 	size_t len; /* of all that came, free running */
 	char ring[CONSOLE_TAIL_SIZE];
+	char text[CONSOLE_TAIL_SIZE + 1];
 };
 
 /* Takes n bytes. */
 void console_tail_put(struct console_tail *tail, const char *bytes, size_t n);
 
-/* What there is, from the begin of a line on, without carriage returns; free() it. NULL when there is no memory. */
-char *console_tail_text(const struct console_tail *tail);
+/* What there is, from the begin of a line on, without carriage returns; the tail's own, until the next call. */
+char *console_tail_text(struct console_tail *tail);

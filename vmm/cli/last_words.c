@@ -4,9 +4,10 @@
 
 #include "vmm/cli/report.h"
 
-/* What Linux begins its report of a fault with. "[#1]" counts those that end a process, or the machine. */
-static const char *const last_words_causes[] = {"BUG: ",  "cut here",	" [#",
-						"INFO: ", "oom-killer", "LOCKUP"};
+/* What Linux says of a fault, one behind the other, the first ones also of one that ends a process alone. "[#1]" counts them. */
+#define LAST_WORDS_CAUSES   "BUG: \0BUG at \0 [#\0Out of memory\0cut here\0INFO: "
+#define LAST_WORDS_SURVIVED 4
+#define LAST_WORDS_ALL	    6
 
 /* Where so many lines before at begin, or the first one; 1 of the middle of a line is that line. */
 static char *last_words_before(char *text, char *at, unsigned int lines)
@@ -31,19 +32,29 @@ static char *last_words_panic(char *text)
 	return found ? last_words_before(text, found, 1) : NULL;
 }
 
+/* What of the first n causes comes first in a text; NULL: none. */
+static char *last_words_find(const char *text, unsigned int n)
+{
+	const char *cause = LAST_WORDS_CAUSES;
+	char *first = NULL;
+
+	for (; n > 0; n--, cause += strlen(cause) + 1) {
+		char *found = strstr(text, cause);
+
+		if (found && (!first || found < first))
+			first = found;
+	}
+	return first;
+}
+
 /* What led to a panic, which may have been reported at length before it. */
 static char *last_words_cause(char *text, char *panic)
 {
-	char *oldest = last_words_before(text, panic, LAST_WORDS_CAUSE);
 	char *at = last_words_before(text, panic, LAST_WORDS_BEFORE);
+	char *cause = last_words_find(last_words_before(text, panic, LAST_WORDS_CAUSE),
+				      LAST_WORDS_ALL);
 
-	for (size_t i = 0; i < sizeof(last_words_causes) / sizeof(last_words_causes[0]); i++) {
-		char *cause = strstr(oldest, last_words_causes[i]);
-
-		if (cause && cause < at)
-			at = last_words_before(text, cause + 1, 1);
-	}
-	return at;
+	return cause && cause < at ? last_words_before(text, cause + 1, 1) : at;
 }
 
 bool last_words_show(const char *who, char *text, unsigned int lines)
@@ -61,4 +72,18 @@ bool last_words_show(const char *who, char *text, unsigned int lines)
 		any |= *line != '\0';
 	}
 	return any;
+}
+
+bool last_words_show_faults(char *text)
+{
+	unsigned int n = 0;
+	char *line;
+
+	while (n < LAST_WORDS_FAULTS && (line = strsep(&text, "\n"))) {
+		if (!last_words_find(line, LAST_WORDS_SURVIVED))
+			continue;
+		report("%s: %.500s", "guest kernel", line);
+		n++;
+	}
+	return n > 0;
 }

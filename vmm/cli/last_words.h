@@ -13,5 +13,11 @@
 #define LAST_WORDS_CAUSE  100
 #define LAST_WORDS_PANIC  30
 
+/* Lines of faults, at most: a guest may write as many as it likes. */
+#define LAST_WORDS_FAULTS 20
+
 /* Shows the lines around the last panic, or without one the last lines, so many, on stderr, each after "vmm: who: ". Returns whether there were any. */
 bool last_words_show(const char *who, char *text, unsigned int lines);
+
+/* Of a guest that lived on: shows the lines on stderr, each after "vmm: guest kernel: ", that name a fault which ended a process. Returns whether there were any. */
+bool last_words_show_faults(char *text);
