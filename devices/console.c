@@ -10,6 +10,7 @@ static const char console_help[] = "\r\n"
 				   "Ctrl-A x       end the VM\r\n"
 				   "Ctrl-A d       show what the vCPUs are doing\r\n"
 				   "Ctrl-A c       dump the guest (--dump-guest)\r\n"
+				   "Ctrl-A b       send a break (SysRq)\r\n"
 				   "Ctrl-A h       list these keys\r\n"
 				   "Ctrl-A Ctrl-A  send Ctrl-A to the guest\r\n";
 
@@ -59,7 +60,11 @@ static void console_on_key(void *arg, unsigned int pressed)
 
 	if (pressed & CONSOLE_KEY_HELP)
 		console_output_text(&console->output, console_help);
-	if (pressed & ~(unsigned int)CONSOLE_KEY_HELP)
+	if (pressed & CONSOLE_KEY_BREAK &&
+	    (console->port.receive || !serial_receive_break(console->serial)))
+		console_output_text(&console->output,
+				    "\r\nno break: nobody reads the serial port\r\n");
+	if (pressed & ~(unsigned int)(CONSOLE_KEY_HELP | CONSOLE_KEY_BREAK))
 		console->config.on_keys(console->config.arg, pressed);
 }
 

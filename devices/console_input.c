@@ -63,6 +63,8 @@ static void console_input_take(struct console_input *in, size_t n)
 	} else {
 		memmove(to, to + 1, n);
 	}
+	if (pressed & CONSOLE_KEY_BREAK)
+		in->pos = in->len;
 	in->len += n;
 	if (pressed)
 		in->config.on_key(in->config.arg, pressed);

@@ -15,6 +15,9 @@ static size_t console_keys_letter(uint8_t letter, uint8_t *out, unsigned int *pr
 	case 'c':
 		*pressed |= CONSOLE_KEY_DUMP;
 		return 0;
+	case 'b':
+		*pressed |= CONSOLE_KEY_BREAK;
+		return 0;
 	case 'h':
 		*pressed |= CONSOLE_KEY_HELP;
 		return 0;
@@ -39,6 +42,8 @@ size_t console_keys_filter(struct console_keys *keys, const uint8_t *in, size_t 
 
 		if (keys->escape) {
 			keys->escape = false;
+			if (byte == 'b')
+				stored = 0;
 			stored += console_keys_letter(byte, out + stored, pressed);
 		} else if (byte == CTRL_A) {
 			keys->escape = true;

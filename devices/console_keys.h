@@ -4,6 +4,7 @@
  *	Ctrl-A x	end the VM
  *	Ctrl-A d	show what the vCPUs are doing
  *	Ctrl-A c	dump the guest into a file
+ *	Ctrl-A b	a break for the guest, before which nothing waits any more
  *	Ctrl-A h	list the keys
  *	Ctrl-A Ctrl-A	one Ctrl-A for the guest
  *	Ctrl-A other	both bytes for the guest
@@ -29,11 +30,13 @@ enum console_key {
 	CONSOLE_KEY_HELP = 1 << 1,
 	CONSOLE_KEY_SHOW = 1 << 2,
 	CONSOLE_KEY_DUMP = 1 << 3,
+	CONSOLE_KEY_BREAK = 1 << 4,
 };
 
 /*
  * Takes n bytes of input and stores what is for the guest in out, which has room for n + 1 bytes and may
- * begin one byte before in. Returns the number stored and sets *pressed to the set of keys.
+ * begin one byte before in. Returns the number stored and sets *pressed to the set of keys. With a break among them what is
+ * stored comes behind the last one: text that waited, and then came behind it, would be taken for the command of a SysRq.
  */
 size_t console_keys_filter(struct console_keys *keys, const uint8_t *in, size_t n, uint8_t *out,
 			   unsigned int *pressed);

@@ -383,7 +383,8 @@ void serial_write(void *arg, uint64_t offset, unsigned int width, uint64_t value
 	pthread_mutex_unlock(&serial->lock);
 }
 
-size_t serial_receive(struct serial *serial, const uint8_t *buf, size_t n)
+/* lsr: what is wrong with them. */
+static size_t serial_take(struct serial *serial, const uint8_t *buf, size_t n, uint8_t lsr)
 {
 	struct serial_state *st = &serial->state;
 	size_t taken = 0;
@@ -391,24 +392,22 @@ size_t serial_receive(struct serial *serial, const uint8_t *buf, size_t n)
 	pthread_mutex_lock(&serial->lock);
 	if (serial_listens(st))
 		for (; taken < n && st->rx_count < serial_rx_size(st); taken++)
-			serial_rx_push(st, buf[taken], 0);
+			serial_rx_push(st, buf[taken], lsr);
 	serial_drive_irq(serial);
 	pthread_mutex_unlock(&serial->lock);
 	return taken;
 }
 
+size_t serial_receive(struct serial *serial, const uint8_t *buf, size_t n)
+{
+	return serial_take(serial, buf, n, 0);
+}
+
 bool serial_receive_break(struct serial *serial)
 {
-	struct serial_state *st = &serial->state;
-	bool fits;
+	static const uint8_t zero;
 
-	pthread_mutex_lock(&serial->lock);
-	fits = serial_listens(st) && st->rx_count < serial_rx_size(st);
-	if (fits)
-		serial_rx_push(st, 0, UART_LSR_BI);
-	serial_drive_irq(serial);
-	pthread_mutex_unlock(&serial->lock);
-	return fits;
+	return serial_take(serial, &zero, 1, UART_LSR_BI) == 1;
 }
 
 void serial_tx_ready(struct serial *serial)

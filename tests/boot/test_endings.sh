@@ -116,12 +116,15 @@ if command -v script >/dev/null; then
 		stty -g <"$(<"$tmp/terminal")" >"$tmp/modes.running"
 		printf 'echo $((6 * 7)) is the answer\r'
 		until_file "$tmp/screen" '^42 is the answer'
+		printf '\001bh'
+		until_file "$tmp/screen" 'sysrq: HELP'
 		printf '\001x'
 		until_file "$tmp/session.status" status
 	} | script -qec "bash $tmp/session" /dev/null >"$tmp/screen" 2>&1 || true
 	equal 'Ctrl-A x: status' 'status 0' "$(cat "$tmp/session.status" 2>/dev/null || echo none)"
 	check 'a shell on the terminal' "$(grep -o '^42.*' "$tmp/screen" | tr -d '\r' || tail -n 3 "$tmp/screen")" \
 		grep -q '^42 is the answer' "$tmp/screen"
+	check 'Ctrl-A b: SysRq' "$(grep -o 'sysrq: .*' "$tmp/screen" | tr -d '\r' || tail -n 3 "$tmp/screen")" grep -q 'sysrq: HELP' "$tmp/screen"
 	check 'Ctrl-A x: the terminal is restored' "$(<"$tmp/modes.after")" cmp "$tmp/modes.before" "$tmp/modes.after"
 	check 'the terminal was another while the machine ran' "$(<"$tmp/modes.running")" \
 		[ "$(<"$tmp/modes.running")" != "$(<"$tmp/modes.before")" ]

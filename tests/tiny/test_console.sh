@@ -302,7 +302,7 @@ if command -v script >/dev/null; then
 
 	on_terminal echo '\001h\004'
 	[ "$status" = 0 ] || fail "Ctrl-A h: status $status"
-	for key in 'Ctrl-A x' 'Ctrl-A d' 'Ctrl-A h' 'Ctrl-A Ctrl-A'; do
+	for key in 'Ctrl-A x' 'Ctrl-A d' 'Ctrl-A b' 'Ctrl-A h' 'Ctrl-A Ctrl-A'; do
 		[ "$(grep -c "^$key " "$tmp/screen")" = 1 ] || fail "Ctrl-A h: '$key' is not listed: $(cat "$tmp/screen")"
 	done
 else

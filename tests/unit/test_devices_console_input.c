@@ -247,6 +247,10 @@ static const struct {
 	{"help", {"\1h"}, "", CONSOLE_KEY_HELP},
 	{"show", {"a\1db"}, "ab", CONSOLE_KEY_SHOW},
 	{"help and quit", {"\1h\1x"}, "", CONSOLE_KEY_HELP | CONSOLE_KEY_QUIT},
+	{"break", {"\1b"}, "", CONSOLE_KEY_BREAK},
+	{"break, split", {"\1", "bh"}, "h", CONSOLE_KEY_BREAK},
+	{"text around breaks", {"ls\1b\1bh\1\1b"}, "h\1b", CONSOLE_KEY_BREAK},
+	{"break behind another letter", {"\1l\1bh"}, "h", CONSOLE_KEY_BREAK},
 	{"one Ctrl-A", {"a\1\1b"}, "a\1b", 0},
 	{"one Ctrl-A, split", {"a\1", "\1", "b"}, "a\1b", 0},
 	{"two of them", {"\1\1\1\1"}, "\1\1", 0},
@@ -308,6 +312,72 @@ START_TEST(test_keys_on_the_console)
 	guest_opens_port();
 	ck_assert_uint_eq(guest_receives(rig.got, 10, 2000), 10);
 	ck_assert_mem_eq(rig.got, "still here", 10);
+	rig_stop();
+}
+END_TEST
+
+/* Reads what the console shows until there is nothing more. */
+static const char *shown(int fd)
+{
+	size_t n = host_reads(fd, rig.got, 1, 5000);
+
+	n += host_reads(fd, rig.got + n, sizeof(rig.got) - 1 - n, 200);
+	rig.got[n] = 0;
+	return (const char *)rig.got;
+}
+
+START_TEST(test_break)
+{
+	int p[2], o[2];
+
+	make_pipe(p);
+	make_pipe(o);
+	rig_start(p[0], o[1], true);
+	guest_opens_port();
+	ck_assert_int_eq(write(p[1], "ls\1bh", 5), 5);
+	ck_assert(rig_interrupted(5000));
+	ck_assert_uint_eq(in(UART_LSR) & (UART_LSR_DR | UART_LSR_BI), UART_LSR_DR | UART_LSR_BI);
+	ck_assert_uint_eq(in(UART_RX), 0);
+	ck_assert_uint_eq(guest_receives(rig.got, 1, 5000), 1);
+	ck_assert_uint_eq(rig.got[0], 'h');
+	ck_assert_uint_eq(host_reads(o[0], rig.got, 1, 20), 0);
+	/* Whoever does not listen gets none, nor what was typed before. */
+	out(UART_IER, 0);
+	out(UART_MCR, UART_MCR_DTR);
+	ck_assert_int_eq(write(p[1], "still", 5), 5);
+	nap(20);
+	ck_assert_int_eq(write(p[1], "\1bhere", 6), 6);
+	ck_assert_ptr_nonnull(strstr(shown(o[0]), "no break"));
+	guest_opens_port();
+	ck_assert_uint_eq(guest_receives(rig.got, 5, 100), 4);
+	ck_assert_mem_eq(rig.got, "here", 4);
+	rig_stop();
+}
+END_TEST
+
+static size_t port_receive(void *arg, const uint8_t *buf, size_t n)
+{
+	(void)buf;
+	atomic_fetch_add((_Atomic int *)arg, (int)n);
+	return n;
+}
+
+START_TEST(test_break_of_a_virtio_console)
+{
+	static _Atomic int received;
+	const struct console_port port = {.receive = port_receive, .arg = &received};
+	int p[2], o[2];
+
+	make_pipe(p);
+	make_pipe(o);
+	ck_assert_int_eq(rig_init(p[0], o[1], true), 0);
+	console_set_port(&rig.console, &port);
+	rig_run();
+	guest_opens_port(); /* the serial port is there too, and not meant */
+	ck_assert_int_eq(write(p[1], "\1bh", 3), 3);
+	ck_assert_ptr_nonnull(strstr(shown(o[0]), "no break"));
+	ck_assert(comes_to(&received, 1));
+	ck_assert(!(in(UART_LSR)&UART_LSR_DR));
 	rig_stop();
 }
 END_TEST
@@ -375,6 +445,8 @@ int main(void)
 	tc = add_case(suite, "keys");
 	tcase_add_loop_test(tc, test_key_sequences, 0, sizeof(sequences) / sizeof(sequences[0]));
 	tcase_add_test(tc, test_keys_on_the_console);
+	tcase_add_test(tc, test_break);
+	tcase_add_test(tc, test_break_of_a_virtio_console);
 	tcase_add_test(tc, test_keys_long_input);
 	tcase_add_test(tc, test_text_leaves_the_reserve);
 	runner = srunner_create(suite);

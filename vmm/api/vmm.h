@@ -327,8 +327,8 @@ struct vmm_config {
 	int console_socket;
 	int console_in;	 /* the console's input; -1 (default): none */
 	int console_out; /* its output; -1 (default): thrown away */
-	/* Ctrl-A x ends the VM, Ctrl-A d is vmm_dump_vcpus(), Ctrl-A c vmm_dump_guest() to dump_fd, Ctrl-A h lists the keys; default
-	 * false. */
+	/* Ctrl-A x ends the VM, Ctrl-A d is vmm_dump_vcpus(), Ctrl-A c vmm_dump_guest() to dump_fd, Ctrl-A b a break on the serial
+	 * port, Ctrl-A h lists the keys; default false. */
 	bool console_keys;
 	int dump_fd; /* a regular file; -1 (default): none */
 };

@@ -99,10 +99,10 @@ static const struct help_section {
 	 "                       by the serial port, or by hvc0 with virtio, which is faster\n"
 	 "  --log-level error|warn|info|debug\n"
 	 "                       least important messages to show (default warn)\n"
-	 "Keys: Ctrl-A x ends the machine, Ctrl-A d shows what its vCPUs are doing, Ctrl-A c\n"
-	 "dumps the guest (--dump-guest), Ctrl-A h lists the keys, Ctrl-A Ctrl-A sends\n"
-	 "Ctrl-A. A command has other keys: vmm help command. Two commas\n"
-	 "in a name that items may follow stand for one.\n"},
+	 "Keys: Ctrl-A x ends the machine, Ctrl-A d shows what its vCPUs do, c dumps the\n"
+	 "guest (--dump-guest), b sends a break, h lists the keys, Ctrl-A sends Ctrl-A.\n"
+	 "A command has other keys: vmm help command. Two commas in a name that items may\n"
+	 "follow stand for one.\n"},
 	{"command",
 	 "  --root DIR|IMAGE[,ITEM]...\n"
 	 "                       a command's root (default the initrd, else this host's)\n"
