@@ -43,7 +43,7 @@ await_number() {
 # are off, which QEMU delivers at times (emulator_failed in lib.sh). Where the kernel spins, another guest says.
 spins_alone() {
 	local at first next
-	at=$(sed -n 's/^vmm: vCPU 0 was at 0x\([0-9a-f]*\)$/0x\1/p' "$tmp/many.$1")
+	at=$(sed -n 's/^vmm: vCPU 0 was at 0x\([0-9a-f]*\).*/0x\1/p' "$tmp/many.$1")
 	[ -n "$emulated" ] && [ -n "$at" ] || return 1
 	read -r first next < <("${user[@]}" "$vmm" "${options[@]}" --root "$tmp/root" -- \
 		grep -A 1 -w native_queued_spin_lock_slowpath /proc/kallsyms | awk '{ printf "0x%s ", $1 }')

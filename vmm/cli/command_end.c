@@ -14,6 +14,9 @@
 #define COMMAND_READER_MS 2000 /* for whoever reads the output of a machine that has ended */
 #define COMMAND_LINES	  20   /* of its console */
 
+/* From here on x86's Linux is. */
+#define COMMAND_KERNEL UINT64_C(0xffffffff80000000)
+
 /*
  * Shows what the guest's console has said last, which is all now that the machine has ended; of a guest that has done its work only what
  * has gone wrong, and may be why the command was killed. Returns whether there was anything.
@@ -32,13 +35,16 @@ static bool command_show_console(struct command *command, bool done)
 /* What is known of a boot that failed. */
 static void command_show_boot(struct command *command)
 {
+	bool random = command->options->config.kaslr;
 	uint64_t address;
 
 	if (command->state == COMMAND_BOOTING)
 		kernel_hint(&command->kernel.choice);
 	for (unsigned int i = 0; i < command->options->config.cpus; i++) {
 		if (vmm_last_instruction(command->vm, i, &address) == 0)
-			report("vCPU %u was at 0x%llx", i, (unsigned long long)address);
+			report("vCPU %u was at 0x%llx%s", i, (unsigned long long)address,
+			       random && address >= COMMAND_KERNEL ? " (--kaslr off: as in vmlinux)"
+								   : "");
 	}
 	if (command->console[0] < 0) {
 		report("see the guest's console, which is elsewhere (--console)");
