@@ -190,6 +190,26 @@ else
 	note 'no namespaces: not tried, as there are none'
 fi
 
+if [ "$(id -u)" = 0 ] && unshare -m sh -ec 'mount -t tmpfs none /proc/sys/kernel' 2>/dev/null && setpriv --reuid 65534 unshare -U true 2>/dev/null; then
+	# restricted LABEL - as Ubuntu has it for users' programs
+	restricted() {
+		echo "$1" >"$tmp/label"
+		# shellcheck disable=SC2016 # for the inner shell
+		run unshare -m sh -ec 'mount -t tmpfs none /proc/sys/kernel
+			echo 1 >/proc/sys/kernel/apparmor_restrict_unprivileged_userns
+			mount --bind "$1" /proc/$$/attr/current
+			exec setpriv --reuid 65534 --regid 65534 --clear-groups "$0" doctor' "$tmp/vmm" "$tmp/label"
+	}
+	restricted unconfined
+	well_formed 'AppArmor'
+	has 'AppArmor' '^warn  namespaces: .*AppArmor'
+	has 'AppArmor' "^      type: echo 'abi <abi/4.0>, profile vmm "
+	restricted 'vmm (unconfined)'
+	has 'AppArmor, with a profile' '^ok    namespaces: '
+else
+	note 'namespaces with AppArmor: not tried, needs root, unshare and namespaces'
+fi
+
 # ---- a kernel ----
 
 # kernel WHAT STATUS FILE - the findings on it

@@ -1,4 +1,7 @@
-/* A process that has given up files, layer by layer; each in a child, for there is no way back. */
+/*
+ * A process that has given up files, layer by layer; each in a child, for there is no way back. The program brings its own open(), which
+ * stands in front of the C library's, for hosts that this one need not be like.
+ */
 #include <check.h>
 #include <dirent.h>
 #include <errno.h>
@@ -7,6 +10,7 @@
 #include <linux/landlock.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,6 +34,42 @@
 #ifndef PR_GET_MDWE
 #define PR_GET_MDWE 66
 #endif
+
+/* What files of /proc hold; NULL: what they do. */
+static struct {
+	const char *restricted; /* AppArmor's user namespaces */
+	const char *label;
+	bool read_only; /* all of it */
+} proc;
+
+static int open_text(const char *text)
+{
+	int fd = memfd_create("text", MFD_CLOEXEC);
+
+	return fd >= 0 && pwrite(fd, text, strlen(text), 0) < 0 ? -1 : fd;
+}
+
+int open(const char *name, int flags, ...)
+{
+	mode_t mode = 0;
+	va_list ap;
+
+	va_start(ap, flags);
+	if (flags & O_CREAT)
+		mode = va_arg(ap, mode_t);
+	va_end(ap);
+	if (proc.restricted &&
+	    strcmp(name, "/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == 0)
+		return open_text(proc.restricted);
+	if (proc.label && strcmp(name, "/proc/self/attr/current") == 0)
+		return open_text(proc.label);
+	if (proc.read_only && (flags & O_ACCMODE) != O_RDONLY &&
+	    strncmp(name, "/proc/", strlen("/proc/")) == 0) {
+		errno = EROFS;
+		return -1;
+	}
+	return openat(AT_FDCWD, name, flags, mode);
+}
 
 static char dir[] = "/tmp/confine.XXXXXX";
 static char path[64];
@@ -152,6 +192,91 @@ static int lower_limit(__rlimit_resource_t which, rlim_t to)
 	limit.rlim_cur = limit.rlim_max < to ? limit.rlim_max : to;
 	return setrlimit(which, &limit);
 }
+
+/* Whose namespaces are those of a user namespace, if there are any: one without rights over the host. Nobody is a user in none. */
+static int try_alone(struct confine_result *result)
+{
+	struct confine_options options = {.strict = false};
+	uid_t uid = geteuid();
+
+	EXPECT(drop(1u << CAP_SYS_ADMIN) == 0);
+	EXPECT(confine_process(&options, result) == 0);
+	EXPECT(geteuid() == uid);
+	EXPECT(result->alone == holds(result, "namespaces"));
+	return 0;
+}
+
+static int child_alone(void)
+{
+	struct confine_result result;
+
+	EXPECT(try_alone(&result) == 0);
+	return result.alone ? 0 : 77;
+}
+
+static int child_restricted(void)
+{
+	struct confine_result result;
+
+	proc.restricted = "1\n";
+	EXPECT(try_alone(&result) == 0);
+	EXPECT(!result.alone);
+	EXPECT(strstr(result.missing,
+		      "namespaces (kernel/apparmor_restrict_unprivileged_userns), an empty root "
+		      "(Operation not permitted)"));
+	return 0;
+}
+
+static int child_unconfined(void)
+{
+	proc.label = "unconfined\n";
+	return child_restricted();
+}
+
+static int child_in_such_a_namespace(void)
+{
+	proc.label = "unprivileged_userns (enforce)\n";
+	return child_restricted();
+}
+
+static int child_with_a_profile(void)
+{
+	proc.restricted = "1\n";
+	proc.label = "vmm (unconfined)\n";
+	return child_alone();
+}
+
+static int child_not_restricted(void)
+{
+	proc.restricted = "0\n";
+	proc.label = "unconfined\n";
+	return child_alone();
+}
+
+static int child_read_only_proc(void)
+{
+	struct confine_result result;
+
+	proc.read_only = true;
+	EXPECT(try_alone(&result) == 0);
+	EXPECT(!result.alone);
+	EXPECT(strstr(result.missing, "namespaces (Read-only file system)"));
+	return 0;
+}
+
+START_TEST(no_namespace_that_cannot_be_finished)
+{
+	if (in_child(child_alone) == 77) {
+		skip_note("no user namespaces here");
+		return;
+	}
+	ck_assert_int_eq(in_child(child_unconfined), 0);
+	ck_assert_int_eq(in_child(child_in_such_a_namespace), 0);
+	ck_assert_int_eq(in_child(child_with_a_profile), 0);
+	ck_assert_int_eq(in_child(child_not_restricted), 0);
+	ck_assert_int_eq(in_child(child_read_only_proc), 0);
+}
+END_TEST
 
 static bool is_at_limit(__rlimit_resource_t which)
 {
@@ -489,6 +614,7 @@ int main(void)
 	tcase_add_test(tc, test_keeps_its_root);
 	tcase_add_test(tc, root_keeps_its_rights_over_owners);
 	tcase_add_test(tc, root_keeps_no_rights_over_owners);
+	tcase_add_test(tc, no_namespace_that_cannot_be_finished);
 	tcase_add_test(tc, test_changes_user);
 	tcase_add_test(tc, test_may_not_change_user);
 	tcase_add_test(tc, test_misses_a_layer);

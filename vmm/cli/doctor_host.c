@@ -242,10 +242,14 @@ static void doctor_check_namespaces(struct doctor *d)
 	static const char apparmor[] = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns";
 	const char *mend = NULL, *why;
 	int err = doctor_try_namespace();
+	char label[64];
 
-	/* There a namespace gives no rights. */
-	if (geteuid() != 0 && doctor_number(apparmor, 0) == 1) {
-		mend = "sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0";
+	/* There a namespace gives no rights, but to programs with a profile that says so (confine.c). */
+	if (geteuid() != 0 && doctor_number(apparmor, 0) == 1 &&
+	    strncmp(doctor_read("/proc/self/attr/current", label, sizeof(label)), "un", 2) == 0) {
+		mend = "echo 'abi <abi/4.0>, profile vmm /usr/{,local/}bin/vmm "
+		       "flags=(unconfined) { userns, }' | sudo tee /etc/apparmor.d/vmm | "
+		       "sudo apparmor_parser -r    # with the place of this vmm";
 		why = "AppArmor";
 	} else if (err == 0) {
 		doctor_find(d, DOCTOR_OK, "namespaces", NULL, "a user may make their own");

@@ -33,18 +33,19 @@ struct confine {
 	bool entered;	 /* its root is the empty one */
 	bool cut;	 /* no directory has a way up */
 	int left;	 /* the mount namespace that it had, or -1 */
+	const char *why; /* a stage failed, if not by its error's words alone */
 };
 
+/* Without a text it is only tried whether it may be written. */
 static int confine_write(const char *path, const char *text)
 {
 	int fd = open(path, O_WRONLY | O_CLOEXEC);
-	ssize_t n;
-	int err;
+	int err = 0;
 
 	if (fd < 0)
 		return -errno;
-	n = write(fd, text, strlen(text));
-	err = n < 0 ? -errno : 0;
+	if (text && write(fd, text, strlen(text)) < 0)
+		err = -errno;
 	close(fd);
 	return err;
 }
@@ -61,6 +62,36 @@ static int confine_map_user(uid_t uid, gid_t gid)
 		err = confine_write("/proc/self/setgroups", "deny");
 	snprintf(map, sizeof(map), "%u %u 1", gid, gid);
 	return err == 0 ? confine_write("/proc/self/gid_map", map) : err;
+}
+
+static bool confine_begins(const char *path, const char *text, size_t len)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	char found[2] = "";
+	bool begins;
+
+	begins = fd >= 0 && read(fd, found, len) == (ssize_t)len && memcmp(found, text, len) == 0;
+	if (fd >= 0)
+		close(fd);
+	return begins;
+}
+
+/*
+ * A user namespace that cannot be finished is worse than none: in it we are nobody. With this sysctl AppArmor lets all enter one who have no
+ * profile of their own (unconfined), or that of such a namespace (unprivileged_userns, unpriv_bwrap); there they have no rights, and what was
+ * opened before is out of reach.
+ */
+static int confine_may_be_alone(struct confine *c)
+{
+	static const char sysctl[] = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns";
+	int err = confine_write("/proc/self/uid_map", NULL);
+
+	if (err == 0 && confine_begins(sysctl, "1", 1) &&
+	    confine_begins("/proc/self/attr/current", "un", 2)) {
+		c->why = &sysctl[strlen("/proc/sys/")];
+		return -EACCES;
+	}
+	return err;
 }
 
 static bool confine_has_directories(const struct confine_options *options)
@@ -90,7 +121,12 @@ static int confine_namespaces(struct confine *c)
 		c->left = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
 	if (unshare(wanted) < 0) {
 		/* Who may not do so may in a user namespace, where the host lets users have them; that has no other user. */
-		if (c->options->change_user || unshare(CLONE_NEWUSER | wanted) < 0)
+		if (c->options->change_user)
+			return -errno;
+		err = confine_may_be_alone(c);
+		if (err < 0)
+			return err;
+		if (unshare(CLONE_NEWUSER | wanted) < 0)
 			return -errno;
 		err = confine_map_user(uid, gid);
 		c->result->alone = true;
@@ -414,12 +450,12 @@ static const struct confine_stage {
 	{"limits", confine_limits, false},
 };
 
-static void confine_note(char *text, size_t size, const char *name, int err)
+static void confine_note(char *text, size_t size, const char *name, const char *why)
 {
 	size_t len = strlen(text);
 
-	snprintf(text + len, size - len, "%s%s%s%s%s", len > 0 ? ", " : "", name,
-		 err < 0 ? " (" : "", err < 0 ? strerror(-err) : "", err < 0 ? ")" : "");
+	snprintf(text + len, size - len, "%s%s%s%s%s", len > 0 ? ", " : "", name, why ? " (" : "",
+		 why ? why : "", why ? ")" : "");
 }
 
 /* What is not there to be given up is neither held nor missed. */
@@ -450,9 +486,12 @@ static int confine_apply(struct confine *c)
 
 		if (!confine_wants(c, stage))
 			continue;
+		c->why = NULL;
 		err = stage->apply(c);
+		if (err < 0 && !c->why)
+			c->why = strerror(-err);
 		if (err < 0 && (stage->required || options->strict)) {
-			log_error("sandbox: cannot get %s: %s%s", stage->name, strerror(-err),
+			log_error("sandbox: cannot get %s: %s%s", stage->name, c->why,
 				  stage->apply == confine_user
 					  ? "; it takes CAP_SETUID and CAP_SETGID, and a user "
 					    "namespace that maps it and allows setgroups"
@@ -460,10 +499,10 @@ static int confine_apply(struct confine *c)
 			return err;
 		}
 		if (err < 0)
-			confine_note(result->missing, sizeof(result->missing), stage->name, err);
+			confine_note(result->missing, sizeof(result->missing), stage->name, c->why);
 		else
 			confine_note(result->held, sizeof(result->held),
-				     confine_held_name(c, stage), 0);
+				     confine_held_name(c, stage), NULL);
 	}
 	return 0;
 }
