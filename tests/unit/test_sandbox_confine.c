@@ -1,12 +1,13 @@
 /*
- * A process that has given up files, layer by layer; each in a child, for there is no way back. The program brings its own open(), which
- * stands in front of the C library's, for hosts that this one need not be like.
+ * A process that has given up files, layer by layer; each in a child, for there is no way back. The program brings its own open() and
+ * unshare(), which stand in front of the C library's, for hosts that this one need not be like.
  */
 #include <check.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <limits.h>
 #include <linux/landlock.h>
 #include <sched.h>
 #include <signal.h>
@@ -69,6 +70,19 @@ int open(const char *name, int flags, ...)
 		return -1;
 	}
 	return openat(AT_FDCWD, name, flags, mode);
+}
+
+/* How many more times there is another thread, or so it seems. */
+static int lingers;
+
+int unshare(int flags)
+{
+	if (flags & CLONE_NEWUSER && lingers > 0) {
+		lingers--;
+		errno = EINVAL;
+		return -1;
+	}
+	return (int)syscall(SYS_unshare, flags);
 }
 
 static char dir[] = "/tmp/confine.XXXXXX";
@@ -263,6 +277,34 @@ static int child_read_only_proc(void)
 	EXPECT(strstr(result.missing, "namespaces (Read-only file system)"));
 	return 0;
 }
+
+static int child_joined(void)
+{
+	lingers = 50;
+	return child_alone();
+}
+
+static int child_not_alone(void)
+{
+	struct confine_result result;
+
+	lingers = INT_MAX;
+	EXPECT(try_alone(&result) == 0);
+	EXPECT(!result.alone && strstr(result.missing, "namespaces (Invalid argument)"));
+	return 0;
+}
+
+/* A thread that was joined ends a little later. Another one that goes on does not keep the machine. */
+START_TEST(a_thread_that_lingers)
+{
+	if (in_child(child_alone) == 77) {
+		skip_note("no user namespaces here");
+		return;
+	}
+	ck_assert_int_eq(in_child(child_joined), 0);
+	ck_assert_int_eq(in_child(child_not_alone), 0);
+}
+END_TEST
 
 START_TEST(no_namespace_that_cannot_be_finished)
 {
@@ -614,6 +656,7 @@ int main(void)
 	tcase_add_test(tc, test_keeps_its_root);
 	tcase_add_test(tc, root_keeps_its_rights_over_owners);
 	tcase_add_test(tc, root_keeps_no_rights_over_owners);
+	tcase_add_test(tc, a_thread_that_lingers);
 	tcase_add_test(tc, no_namespace_that_cannot_be_finished);
 	tcase_add_test(tc, test_changes_user);
 	tcase_add_test(tc, test_may_not_change_user);

@@ -5,7 +5,6 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "vmm/cli/report.h"
 
@@ -14,7 +13,6 @@
 static struct {
 	pthread_t thread;
 	bool helped; /* there is that thread */
-	int id;	     /* of it, once it has begun */
 	/* under lock */
 	pthread_mutex_t lock;
 	pthread_cond_t cond;
@@ -49,7 +47,6 @@ static void *progress_thread(void *arg)
 {
 	(void)arg;
 	pthread_mutex_lock(&progress.lock);
-	progress.id = gettid();
 	while (!progress.made) {
 		uint64_t until = progress_now(CLOCK_REALTIME) + PROGRESS_STEP;
 		const struct timespec at = {.tv_sec = (time_t)(until / 1000),
@@ -89,16 +86,6 @@ void progress_step(const char *what, const char *of)
 	pthread_mutex_unlock(&progress.lock);
 }
 
-/* What was joined may still be a thread to the kernel, which gives a process of several no user namespace. */
-static void progress_await_exit(void)
-{
-	char path[48];
-
-	snprintf(path, sizeof(path), "/proc/self/task/%d", progress.id);
-	for (int i = 0; i < 1000 && access(path, F_OK) == 0; i++)
-		usleep(100);
-}
-
 void progress_made(void)
 {
 	if (!progress.helped)
@@ -109,7 +96,6 @@ void progress_made(void)
 	pthread_mutex_unlock(&progress.lock);
 	pthread_join(progress.thread, NULL);
 	progress.helped = false;
-	progress_await_exit();
 }
 
 uint64_t progress_next(void)

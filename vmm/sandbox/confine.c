@@ -105,6 +105,17 @@ static int confine_descriptors(struct confine *c)
 	return c->options->still_open;
 }
 
+/* A thread that was joined may still be one to the kernel, which gives a process of several no user namespace. */
+static int confine_unshare(int namespaces)
+{
+	for (int tries = 200; unshare(namespaces) < 0; tries--) {
+		if (errno != EINVAL || tries == 0)
+			return -errno;
+		usleep(100);
+	}
+	return 0;
+}
+
 /*
  * First, while all names mean what they did. A network namespace is not among them: it would cost more than all the other
  * layers together, and no thread can make a socket but a unix one. A PID namespace holds children only, and there will be none.
@@ -124,10 +135,10 @@ static int confine_namespaces(struct confine *c)
 		if (c->options->change_user)
 			return -errno;
 		err = confine_may_be_alone(c);
+		if (err == 0)
+			err = confine_unshare(CLONE_NEWUSER | wanted);
 		if (err < 0)
 			return err;
-		if (unshare(CLONE_NEWUSER | wanted) < 0)
-			return -errno;
 		err = confine_map_user(uid, gid);
 		c->result->alone = true;
 	}
