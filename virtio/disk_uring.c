@@ -13,6 +13,11 @@
 #include "vmm/core/iov.h"
 #include "vmm/core/log.h"
 
+/* Linux 5.19; headers of liburing before 2.2 do not know it. */
+#ifndef IORING_SETUP_COOP_TASKRUN
+#define IORING_SETUP_COOP_TASKRUN (1U << 8)
+#endif
+
 #define DISK_URING_ENTRIES 256u
 #define DISK_URING_FILES   8u
 /* The largest request, for it cannot be stopped on its way; and the longest vector the kernel takes. */

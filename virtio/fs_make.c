@@ -5,9 +5,10 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <string.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "vmm/core/new_calls.h"
 
 /*
  * Permissions are the guest's to choose: the process's own mask does not count, but for the default lists of users that a directory may
@@ -223,7 +224,7 @@ static int fs_hold(struct virtio_fs *fs, int fd)
 	int held;
 
 	if (!fs->no_trees) {
-		held = open_tree(fd, "", AT_EMPTY_PATH | OPEN_TREE_CLOEXEC);
+		held = new_open_tree(fd, "", AT_EMPTY_PATH | OPEN_TREE_CLOEXEC);
 		if (held >= 0 || errno == EMFILE)
 			return fs_nodes_opened(&fs->nodes, held);
 		fs->no_trees = true;

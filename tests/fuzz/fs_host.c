@@ -138,7 +138,6 @@ static bool host_fails(void)
 		return host_fails() ? (type)-1 : __real_##name args;                               \
 	}
 
-HOST_CALL(int, open_tree, (int dir, const char *path, unsigned int flags), (dir, path, flags))
 HOST_CALL(int, linkat, (int from, const char *name, int to, const char *path, int flags),
 	  (from, name, to, path, flags))
 HOST_CALL(int, mknodat, (int dir, const char *name, mode_t mode, dev_t dev), (dir, name, mode, dev))
@@ -263,18 +262,19 @@ static long host_fstat(int fd, struct stat *st)
 /* Those that the C library has no function for, or a slower one. */
 long __wrap_syscall(long number, ...)
 {
-	long arg[5]; /* none of ours has more */
+	long arg[6]; /* none of ours has more */
 	va_list ap;
 
 	va_start(ap, number);
-	for (unsigned int i = 0; i < 5; i++)
+	for (unsigned int i = 0; i < 6; i++)
 		arg[i] = va_arg(ap, long);
 	va_end(ap);
-	if ((number == SYS_fstat || number == SYS_renameat2) && host_fails())
+	if ((number == SYS_fstat || number == SYS_renameat2 || number == SYS_open_tree) &&
+	    host_fails())
 		return -1;
 	if (number == SYS_fstat)
 		return host_fstat((int)arg[0], (struct stat *)arg[1]);
-	return __real_syscall(number, arg[0], arg[1], arg[2], arg[3], arg[4]);
+	return __real_syscall(number, arg[0], arg[1], arg[2], arg[3], arg[4], arg[5]);
 }
 
 int __wrap_fstatfs(int fd, struct statfs *st)

@@ -18,6 +18,17 @@ if readelf -d "$vmm" | grep NEEDED >/dev/null; then
 	# Each library takes time at every start.
 	others=$(readelf -d "$vmm" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' | grep -vE '^(libc\.so|ld-linux)' || true)
 	[ -z "$others" ] || fail "it needs libraries besides the C library: $others"
+	# Newer C libraries give old functions new versions, and their headers take these.
+	promised=$(sed -n 's/.*glibc \(2\.[0-9]*\) or newer.*/\1/p' "$repo/README.md")
+	libc=$(getconf GNU_LIBC_VERSION)
+	if [ "$(printf '2.37\n%s\n' "${libc#glibc }" | sort -V | tail -n 1)" = 2.37 ]; then
+		newest=$(readelf -VW "$vmm" | grep -oE 'GLIBC_2\.[0-9]+' | sort -uV | tail -n 1)
+		note "it asks for $newest"
+		[ "$(printf '%s\n' "$newest" "GLIBC_$promised" | sort -V | tail -n 1)" = "GLIBC_$promised" ] ||
+			fail "it asks for $newest, and README.md says $promised"
+	else
+		note "which C library it asks for is not looked at with $libc"
+	fi
 else
 	note "a static program of $bytes bytes; its size is measured by another test"
 fi

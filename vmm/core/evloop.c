@@ -7,6 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "vmm/core/new_calls.h"
 #include "vmm/core/thread.h"
 
 #define NS_PER_S UINT64_C(1000000000)
@@ -116,8 +117,8 @@ static int evloop_wait(struct evloop *loop)
 				       .tv_nsec = (long)(left % NS_PER_S)};
 	}
 	if (!loop->coarse) {
-		n = epoll_pwait2(loop->epoll_fd, loop->batch, EVLOOP_BATCH,
-				 loop->timers ? &ts : NULL, NULL);
+		n = new_epoll_pwait2(loop->epoll_fd, loop->batch, EVLOOP_BATCH,
+				     loop->timers ? &ts : NULL);
 		/* Linux before 5.11, and seccomp filters that are older than the call */
 		loop->coarse = n < 0 && (errno == ENOSYS || errno == EPERM);
 	}

@@ -18,6 +18,7 @@
 
 #include "vmm/core/log.h"
 #include "vmm/core/mounts.h"
+#include "vmm/core/new_calls.h"
 #include "vmm/sandbox/landlock.h"
 
 /* Linux 6.3; older headers do not know them. */
@@ -165,11 +166,11 @@ static int confine_cut(int links, int dir, uint64_t attributes)
 		return -errno;
 	path[n] = '\0';
 	/* By name, for the descriptor's own mount is none of our namespace; with those below, which a user namespace locks. */
-	cut = open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
+	cut = new_open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
 	if (cut < 0)
 		return -errno;
 	/* Linux 5.12; before it the filters alone say what may be done there. */
-	if ((mount_setattr(cut, "", AT_EMPTY_PATH | AT_RECURSIVE, &attr, sizeof(attr)) < 0 &&
+	if ((new_mount_setattr(cut, "", AT_EMPTY_PATH | AT_RECURSIVE, &attr) < 0 &&
 	     errno != ENOSYS) ||
 	    fstat(dir, &st) < 0 || fstat(cut, &cut_st) < 0)
 		err = -errno;
@@ -258,7 +259,7 @@ static int confine_take_sockets(const struct confine *c, int *tree)
 	*tree = -1;
 	if (!dir)
 		return 0;
-	*tree = open_tree(AT_FDCWD, dir, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
+	*tree = new_open_tree(AT_FDCWD, dir, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
 	return *tree < 0 ? -errno : 0;
 }
 
@@ -270,7 +271,7 @@ static int confine_show_sockets(int tree)
 	if (tree < 0)
 		return 0;
 	if (mkdir(name, 0700) < 0 ||
-	    move_mount(tree, "", AT_FDCWD, name, MOVE_MOUNT_F_EMPTY_PATH) < 0)
+	    new_move_mount(tree, "", AT_FDCWD, name, MOVE_MOUNT_F_EMPTY_PATH) < 0)
 		return -errno;
 	/* Connecting needs none of that; a file system whose flags are locked keeps its own. */
 	mount(NULL, name, NULL, MS_REMOUNT | MS_BIND | safe, NULL);
