@@ -117,6 +117,7 @@ static int fs_set_owner(struct virtio_fs *fs, int fd, const struct fuse_setattr_
 {
 	uid_t uid = (uid_t)-1;
 	gid_t gid = (gid_t)-1;
+	int err;
 
 	if (in->valid & FATTR_UID)
 		uid = in->uid == 0 ? fs->uid : in->uid;
@@ -125,7 +126,11 @@ static int fs_set_owner(struct virtio_fs *fs, int fd, const struct fuse_setattr_
 	if (fs->squash && (((in->valid & FATTR_UID) && in->uid != 0) ||
 			   ((in->valid & FATTR_GID) && in->gid != 0)))
 		return -EPERM;
-	return fchownat(fd, "", uid, gid, AT_EMPTY_PATH) < 0 ? -errno : 0;
+	err = fchownat(fd, "", uid, gid, AT_EMPTY_PATH) < 0 ? -errno : 0;
+	/* In a user namespace that could not be finished we have no numbers, and all files the same owner. */
+	if (err == -EINVAL && fs->squash)
+		err = fchownat(fd, "", (uid_t)-1, (gid_t)-1, AT_EMPTY_PATH) < 0 ? -errno : 0;
+	return err;
 }
 
 static int fs_set_size(struct virtio_fs *fs, struct fs_node *node, const struct fuse_setattr_in *in)

@@ -1,8 +1,11 @@
 /* virtio/fs: a directory that the guest may change: what arrives in the host, what keeps its file, what is refused. */
 #include "tests/unit/fs_write_fixture.h"
 
+#include <sched.h>
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
+
+#include "tests/unit/skip.h"
 
 START_TEST(a_file_is_made_and_written)
 {
@@ -293,6 +296,26 @@ START_TEST(attributes_that_a_guest_may_set)
 }
 END_TEST
 
+/* A user namespace in which nobody has a number. */
+START_TEST(no_numbers_of_our_own)
+{
+	const struct fuse_setattr_in in = {.valid = FATTR_UID | FATTR_GID};
+	uint64_t id;
+
+	fs_make_file("file", "x", 1);
+	ck_assert_int_eq(chmod(fs_path("file"), 04755), 0);
+	id = fs_lookup(FUSE_ROOT_ID, "file");
+	if (unshare(CLONE_NEWUSER) < 0) {
+		skip_note("no user namespaces here");
+		return;
+	}
+	virtio_fs_confined(&fs, true);
+	fs_ask(FUSE_SETATTR, id, &in, sizeof(in), NULL, 200);
+	ck_assert_int_eq(fs_error, 0);
+	ck_assert_uint_eq(fs_stat_of("file").st_mode & 07777, 0755);
+}
+END_TEST
+
 START_TEST(extended_attributes)
 {
 	struct {
@@ -434,6 +457,7 @@ static Suite *fs_suite(void)
 	tcase_add_test(tc, many_files_without_a_name);
 	tcase_add_test(tc, names_that_change);
 	tcase_add_test(tc, attributes_that_a_guest_may_set);
+	tcase_add_test(tc, no_numbers_of_our_own);
 	tcase_add_test(tc, extended_attributes);
 	tcase_add_test(tc, files_that_never_had_a_name);
 	tcase_add_test(tc, blocks_and_copies);
