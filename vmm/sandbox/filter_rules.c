@@ -379,8 +379,8 @@ static const struct rule rules_owner[] = {
 };
 
 /*
- * From one descriptor to another, and nothing else; not even memory is asked for. The last ones are for a handler of signals, which
- * restores the terminal, tells, and lets the program die.
+ * From one descriptor to another, and nothing else. The last ones are for what libc has to say of a stack that was overwritten, and for a
+ * handler of signals, which restores the terminal, tells, and lets the program die.
  */
 static const struct rule rules_stream[] = {
 	ANY(read),
@@ -397,6 +397,8 @@ static const struct rule rules_stream[] = {
 	NO_NAMES,
 	ANY(exit),
 	ANY(exit_group),
+	ANY(writev),
+	IF(mmap, WITHOUT(2, PROT_EXEC)),
 	IOCTL(TCSETS),
 	IOCTL(TCSETSW),
 	IOCTL(TCSETS2_NUMBER),
