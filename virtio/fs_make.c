@@ -20,17 +20,19 @@ void fs_make_begin(struct virtio_fs *fs)
 	fs->mask = UINT32_MAX;
 	if (!fs->own_umask)
 		log_guest(&fs->dev.log,
-			  "%s: what the guest makes there has the permissions that vmm's umask "
-			  "leaves: %s",
+			  "%s: what the guest makes there has vmm's umask too, and the guest's "
+			  "in spite of default ACLs: %s",
 			  fs->name, strerror(errno));
 }
 
-static void fs_make_masked(struct virtio_fs *fs, uint32_t mask)
+/* Without a mask of its own, *mode loses what the guest's takes away, even where a default list would have counted instead. */
+static void fs_make_masked(struct virtio_fs *fs, uint32_t mask, uint32_t *mode)
 {
-	if (!fs->own_umask || fs->mask == (mask & 0777))
-		return;
-	fs->mask = mask & 0777;
-	umask(fs->mask);
+	mask &= 0777;
+	if (!fs->own_umask)
+		*mode &= ~mask;
+	else if (fs->mask != mask)
+		umask(fs->mask = mask);
 }
 
 mode_t fs_mode(const struct virtio_fs *fs, uint32_t mode)
@@ -136,7 +138,7 @@ static int64_t fs_tell_made(struct virtio_fs *fs, const struct fs_request *reque
 
 int64_t fs_make_node(struct virtio_fs *fs, struct fs_request *request, struct iov_cursor *out)
 {
-	const struct fuse_mknod_in *in = &request->args.mknod;
+	struct fuse_mknod_in *in = &request->args.mknod;
 	uint32_t type = in->mode & S_IFMT;
 	int dir = fs_make_in(fs, request, out);
 
@@ -145,7 +147,7 @@ int64_t fs_make_node(struct virtio_fs *fs, struct fs_request *request, struct io
 	/* A device would be this host's. */
 	if (type != S_IFREG && type != S_IFIFO && type != S_IFSOCK)
 		return -EPERM;
-	fs_make_masked(fs, in->umask);
+	fs_make_masked(fs, in->umask, &in->mode);
 	if (mknodat(dir, request->name, type | fs_make_mode(fs, request, in->mode), 0) < 0)
 		return -errno;
 	return fs_tell_made(fs, request, dir, out);
@@ -153,12 +155,12 @@ int64_t fs_make_node(struct virtio_fs *fs, struct fs_request *request, struct io
 
 int64_t fs_make_dir(struct virtio_fs *fs, struct fs_request *request, struct iov_cursor *out)
 {
-	const struct fuse_mkdir_in *in = &request->args.mkdir;
+	struct fuse_mkdir_in *in = &request->args.mkdir;
 	int dir = fs_make_in(fs, request, out);
 
 	if (dir < 0)
 		return dir;
-	fs_make_masked(fs, in->umask);
+	fs_make_masked(fs, in->umask, &in->mode);
 	if (mkdirat(dir, request->name, in->mode & 01777) < 0)
 		return -errno;
 	return fs_tell_made(fs, request, dir, out);
@@ -322,7 +324,7 @@ static int fs_create_in(struct virtio_fs *fs, struct fs_request *request,
 		return -EINVAL;
 	if (!fs_files_have_room(fs))
 		return -ENFILE;
-	fs_make_masked(fs, request->args.create.umask);
+	fs_make_masked(fs, request->args.create.umask, &request->args.create.mode);
 	return fs_change_in(fs, request->header.nodeid, name);
 }
 

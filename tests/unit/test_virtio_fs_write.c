@@ -2,10 +2,22 @@
 #include "tests/unit/fs_write_fixture.h"
 
 #include <sched.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
 
 #include "tests/unit/skip.h"
+
+/* As with Docker's filter of system calls. */
+static bool unshare_refused;
+
+int unshare(int flags)
+{
+	if (!unshare_refused)
+		return (int)syscall(SYS_unshare, flags);
+	errno = EPERM;
+	return -1;
+}
 
 START_TEST(a_file_is_made_and_written)
 {
@@ -104,6 +116,36 @@ START_TEST(all_that_can_be_made)
 	fs_ask(FUSE_MKDIR, FUSE_ROOT_ID, &dir, sizeof(dir), "other", 10);
 	ck_assert_int_eq(fs_error, -EINVAL);
 	ck_assert(!fs_is_there("other"));
+}
+END_TEST
+
+/* What the guest makes for itself alone stays that. */
+START_TEST(without_a_umask_of_its_own)
+{
+	struct fuse_mkdir_in dir = {.mode = 0777, .umask = 077};
+	struct fuse_mknod_in node = {.mode = S_IFREG | 0666, .umask = 037};
+	struct fuse_create_in file = {
+		.flags = O_RDWR | O_CREAT, .mode = S_IFREG | 0777, .umask = 077};
+	uint32_t room = sizeof(struct fs_created);
+
+	unshare_refused = true;
+	fs_make_begin(&fs);
+	ck_assert(!fs.own_umask);
+	fs_ask(FUSE_MKDIR, FUSE_ROOT_ID, &dir, sizeof(dir), "dir", sizeof(struct fuse_entry_out));
+	ck_assert_uint_eq(fs_stat_of("dir").st_mode, S_IFDIR | 0700);
+	fs_ask(FUSE_MKNOD, FUSE_ROOT_ID, &node, sizeof(node), "node",
+	       sizeof(struct fuse_entry_out));
+	ck_assert_uint_eq(fs_stat_of("node").st_mode, S_IFREG | 0640);
+	fs_ask(FUSE_CREATE, FUSE_ROOT_ID, &file, sizeof(file), "file", room);
+	ck_assert_uint_eq(fs_stat_of("file").st_mode, S_IFREG | 0700);
+	fs_ask(FUSE_TMPFILE, FUSE_ROOT_ID, &file, sizeof(file), "/", room);
+	ck_assert_int_eq(fs_error, 0);
+	ck_assert_uint_eq(FS_BODY(fuse_entry_out).attr.mode, S_IFREG | 0700);
+	/* This process's own, which is not the guest's to choose here */
+	file.umask = 0;
+	fs_ask(FUSE_CREATE, FUSE_ROOT_ID, &file, sizeof(file), "open", room);
+	ck_assert_uint_eq(fs_stat_of("open").st_mode, S_IFREG | 0755);
+	unshare_refused = false;
 }
 END_TEST
 
@@ -452,6 +494,7 @@ static Suite *fs_suite(void)
 	tcase_add_test(tc, a_file_is_made_and_written);
 	tcase_add_test(tc, writes_that_make_no_sense);
 	tcase_add_test(tc, all_that_can_be_made);
+	tcase_add_test(tc, without_a_umask_of_its_own);
 	tcase_add_test(tc, no_way_out);
 	tcase_add_test(tc, a_file_without_a_name);
 	tcase_add_test(tc, many_files_without_a_name);
