@@ -462,6 +462,14 @@ if unshare -Urm sh -ec 'mount -t tmpfs -o mode=700 none mount' 2>/dev/null; then
 else
 	note 'no user namespaces here: absurd times of files are not tried'
 fi
+# Who looks holds all for a moment, as a machine does for its time.
+exec 9<"$(echo "$cache"/*.squashfs)"
+flock -s 9
+{ sleep 0.5; } &
+exec 9<&-
+expect 0 'rm while somebody looks' "$vmm" "${kept[@]}" rm n:1
+wait $!
+start_limited docker-archive:n1.tar
 digest=$("$vmm" "${kept[@]}" ls | awk 'NR == 2 { print $1 }')
 expect 125 'rm of none' "$vmm" "${kept[@]}" rm none
 expect 0 'rm by digest' "$vmm" "${kept[@]}" rm "$digest"

@@ -274,7 +274,7 @@ int image_cache_list(struct image_cache *cache, image_cache_fn *fn, void *arg,
 	int err = image_cache_look(cache, &list, false, why);
 
 	for (size_t i = 0; i < list.n; i++) {
-		bool used = !image_entry_take(&list.entries[i]);
+		bool used = !image_entry_take(&list.entries[i], false);
 
 		/* fn may wait for a terminal, and nobody shall wait for it. */
 		flock(list.entries[i].fd, LOCK_UN);
@@ -313,7 +313,7 @@ int image_cache_remove(struct image_cache *cache, const char *name, struct image
 	if (n != 1)
 		err = image_fail(why, n ? -EINVAL : -ENOENT, "%s image '%s' in '%s'",
 				 n ? "more than one" : "no", name, cache->path);
-	else if (!image_entry_take(found))
+	else if (!image_entry_take(found, true))
 		err = image_fail(why, -EBUSY, "image '%s' is in use by a machine", name);
 	else if (unlinkat(cache->dir, image_entry_file(found), 0) < 0)
 		err = image_fail(why, -errno, "cannot remove '%s': %s", found->path,
@@ -338,7 +338,7 @@ int image_cache_trim(struct image_cache *cache, uint64_t bound, uint64_t *size,
 	for (size_t i = list.n; i-- > 0 && *size > bound;) {
 		struct image_entry *e = &list.entries[i];
 
-		if (image_entry_take(e) && unlinkat(cache->dir, image_entry_file(e), 0) == 0)
+		if (image_entry_take(e, false) && unlinkat(cache->dir, image_entry_file(e), 0) == 0)
 			*size -= e->size;
 	}
 	image_list_free(&list);

@@ -15,6 +15,7 @@
 #define LOCK_PAUSE	   20000 /* us */
 #define LOCK_TRIES	   500	 /* 10 s */
 #define LOCK_TRIES_TO_TAKE 10	 /* among many */
+#define LOCK_TRIES_OF_ONE  50	 /* 1 s, for one that is to be removed */
 
 struct image_seal {
 	char magic[8];
@@ -78,9 +79,9 @@ static int image_entry_read(struct image_entry *entry)
 }
 
 /* Who removes it or looks at all holds it for a moment; who else may read it could hold it for ever. */
-static int image_entry_share(int fd, unsigned int tries)
+static int image_entry_lock(int fd, int how, unsigned int tries)
 {
-	while (flock(fd, LOCK_SH | LOCK_NB) < 0) {
+	while (flock(fd, how | LOCK_NB) < 0) {
 		if (errno != EWOULDBLOCK || --tries == 0)
 			return -errno;
 		usleep(LOCK_PAUSE);
@@ -105,7 +106,7 @@ int image_entry_open(struct image_entry *entry, const struct image_cache *cache,
 		entry->fd = openat(cache->dir, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 	if (entry->fd < 0)
 		return -errno;
-	err = image_entry_share(entry->fd, to_take ? LOCK_TRIES_TO_TAKE : LOCK_TRIES);
+	err = image_entry_lock(entry->fd, LOCK_SH, to_take ? LOCK_TRIES_TO_TAKE : LOCK_TRIES);
 	if (err == 0 && fstat(entry->fd, &st) < 0)
 		err = -errno;
 	/* It was removed. */
@@ -121,9 +122,9 @@ int image_entry_open(struct image_entry *entry, const struct image_cache *cache,
 	return err;
 }
 
-bool image_entry_take(const struct image_entry *entry)
+bool image_entry_take(const struct image_entry *entry, bool patient)
 {
-	return flock(entry->fd, LOCK_EX | LOCK_NB) == 0;
+	return image_entry_lock(entry->fd, LOCK_EX, patient ? LOCK_TRIES_OF_ONE : 1) == 0;
 }
 
 void image_entry_close(struct image_entry *entry)

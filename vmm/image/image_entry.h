@@ -19,5 +19,5 @@ int image_entry_seal(int fd, const struct image_config *config);
 int image_entry_open(struct image_entry *entry, const struct image_cache *cache, const char *hex,
 		     bool to_take);
 
-/* Whether nobody else holds it, and from then on nobody gets it. */
-bool image_entry_take(const struct image_entry *entry);
+/* Whether nobody else holds it, or only for a moment when there is patience; from then on nobody gets it. */
+bool image_entry_take(const struct image_entry *entry, bool patient);
