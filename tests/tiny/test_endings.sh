@@ -121,6 +121,35 @@ for guest in spin halt; do
 	nothing_left "timeout, $guest"
 done
 
+# A standard error that nobody reads, full as a command can leave it, keeps no machine.
+mkfifo "$tmp/errors"
+exec 7<>"$tmp/errors"
+timeout 1 cat /dev/zero >&7 || true
+expect_unread() { # STATUS WHAT OPTION...
+	local status=0 want=$1 what=$2
+	since=$(now_ms)
+	timeout -s KILL $((20 * slower)) "$vmm" "${@:3}" </dev/null >"$tmp/out" 2>&7 || status=$?
+	[ "$status" = "$want" ] || fail "$what: status $status, not $want"
+	between "$what: ms" $(($(now_ms) - since)) 1500 $((12000 * slower))
+}
+expect_unread 124 'timeout, full stderr' --kernel "$guests/spin.bz64" --disk disk.img --timeout 1.5
+nothing_left 'timeout, full stderr'
+# The second line waits no more.
+mkdir "$tmp/root"
+expect_unread 124 'many lines, full stderr' --kernel "$guests/spin.bz64" --cpus 8 --boot-timeout 1.5 --root "$tmp/root" -- true
+"$vmm" --kernel "$guests/spin.bz64" --disk disk.img --log-level info </dev/null >"$tmp/out" 2>&7 &
+pid=$!
+wait_until 10 runs_guest "$pid" || fail 'full stderr: the guest does not start'
+kill -TERM "$pid"
+sleep 0.3
+kill -TERM "$pid"
+since=$(now_ms)
+status=0
+wait "$pid" || status=$?
+[ "$status" = 143 ] || fail "SIGTERM twice, full stderr: status $status, not 143"
+between 'SIGTERM twice, full stderr: ms until the end' $(($(now_ms) - since)) 0 $((5000 * slower))
+exec 7>&-
+
 # A vCPU that resets a card waits for the card's loop, which is the main one, and that for the vCPU's end.
 for try in 1 2 3 4 5 6 7 8; do
 	expect 124 "timeout, while a card is reset, $try" "$vmm" --kernel "$guests/card_resets.bz64" --transport mmio --timeout 0.4

@@ -1,5 +1,7 @@
 #include "vmm/cli/report.h"
 
+#include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdarg.h>
@@ -16,6 +18,7 @@
 #define REPORT_STATUS 79	/* columns */
 #define REPORT_MOMENT 10000000L /* ns */
 #define REPORT_CHUNK  64
+#define REPORT_READER 2000 /* ms */
 
 size_t report_character(const char *text)
 {
@@ -57,6 +60,7 @@ void report_clean(char *line)
 static struct {
 	pthread_mutex_t lock;
 	size_t status;	  /* columns that the line of what we are at takes; 0: there is none */
+	bool unread;	  /* nobody has read for so long that nobody waits for it any more */
 	atomic_bool over; /* nor will there be */
 } report_terminal = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
@@ -74,23 +78,31 @@ bool report_is_terminal(void)
 }
 
 /*
- * The lock is held. For who must not wait, what does not fit is dropped: a pipe takes a line of the log whole, a terminal takes
- * a little, and a newline only if nothing comes before it, once poll() calls them writable.
+ * The lock is held. What does not fit is dropped: at once for who must not wait, for all others when nobody has read for a
+ * while, or the end of which they tell would never come. Once poll() calls them writable a pipe takes a page, a terminal a
+ * little, and a newline only if nothing comes before it.
  */
 static void report_write(const char *text, size_t len, bool wait)
 {
-	bool terminal = !wait && isatty(STDERR_FILENO);
+	size_t chunk, most = isatty(STDERR_FILENO) ? REPORT_CHUNK : PIPE_BUF;
 	struct pollfd fd = {.fd = STDERR_FILENO, .events = POLLOUT};
-	size_t chunk;
 	ssize_t n;
 
-	for (; len > 0; text += n, len -= (size_t)n) {
-		chunk = !terminal ? len : len > REPORT_CHUNK ? REPORT_CHUNK : len > 1 ? len - 1 : 1;
-		if (!wait && (poll(&fd, 1, 0) != 1 || !(fd.revents & POLLOUT)))
-			break;
-		n = write(STDERR_FILENO, text, chunk);
+	while (len > 0) {
+		chunk = len > most ? most : len;
+		if (most == REPORT_CHUNK && chunk == len && len > 1)
+			chunk--;
+		n = poll(&fd, 1, wait && !report_terminal.unread ? REPORT_READER : 0);
+		if (wait)
+			report_terminal.unread = n == 0;
+		if (n != 0)
+			n = write(STDERR_FILENO, text, chunk);
+		if (n < 0 && errno == EINTR)
+			continue;
 		if (n <= 0)
 			break;
+		text += n;
+		len -= (size_t)n;
 	}
 }
 
@@ -123,7 +135,7 @@ static bool report_lock(bool wait)
 	return pthread_mutex_timedlock(&report_terminal.lock, &until) == 0;
 }
 
-/* In one piece, which a pipe takes whole up to its page; but for a terminal and who must not wait (report_write()). */
+/* In one piece, which a pipe takes whole up to its page; but for a terminal (report_write()). */
 static void report_line(const char *line, bool wait)
 {
 	struct termios mode;
