@@ -150,6 +150,18 @@ wait "$pid" || status=$?
 between 'SIGTERM twice, full stderr: ms until the end' $(($(now_ms) - since)) 0 $((5000 * slower))
 exec 7>&-
 
+# One whose reader has gone is no reason to end, nor another status.
+mkfifo "$tmp/gone"
+exec 6<>"$tmp/gone"
+exec 7>"$tmp/gone" 6>&-
+for what in 'a start that fails:125:/dev/null' "a start that works:0:$guests/poweroff.bz64"; do
+	IFS=: read -r what want kernel <<<"$what"
+	status=0
+	env --default-signal=PIPE "$vmm" --kernel "$kernel" --log-level info </dev/null >"$tmp/out" 2>&7 || status=$?
+	[ "$status" = "$want" ] || fail "$what, stderr's reader gone: status $status, not $want"
+done
+exec 7>&-
+
 # A vCPU that resets a card waits for the card's loop, which is the main one, and that for the vCPU's end.
 for try in 1 2 3 4 5 6 7 8; do
 	expect 124 "timeout, while a card is reset, $try" "$vmm" --kernel "$guests/card_resets.bz64" --transport mmio --timeout 0.4

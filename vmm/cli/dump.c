@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -208,7 +207,6 @@ int dump_device_tree(const struct options *options, const struct vmm *vm)
 
 	if (err < 0)
 		return err;
-	signal(SIGPIPE, SIG_IGN); /* a reader that has gone is an error like others */
 	err = dump_bytes(options, tree, size);
 	free(tree);
 	return err;

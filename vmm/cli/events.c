@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -38,7 +37,6 @@ int events_open(struct events *events, const char *what)
 	*events = (struct events){.fd = -1, .began = events_now(CLOCK_MONOTONIC)};
 	if (!what)
 		return 0;
-	signal(SIGPIPE, SIG_IGN); /* whoever reads them may go */
 	if (strncmp(what, "fd=", 3) == 0) {
 		/*
 		 * A duplicate: what we have inherited is closed in the sandbox. Ours close on exec, which no inherited one does: /dev/null

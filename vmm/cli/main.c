@@ -253,6 +253,7 @@ int main(int argc, char **argv)
 		break;
 	}
 	vmm_log_set_level(options.log_level);
+	signal(SIGPIPE, SIG_IGN); /* whoever reads what we say may go */
 	vmm_log_set_sink(report_log, NULL);
 	if (named_check_open(&options) < 0)
 		return EXIT_STATUS_FAILED;

@@ -54,7 +54,6 @@ int run_open_signals(bool command)
 		if (sigaction(handled_signals[i], NULL, &old) == 0 && old.sa_handler != SIG_IGN)
 			sigaddset(&set, handled_signals[i]);
 	}
-	signal(SIGPIPE, SIG_IGN);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	return fd < 0 ? -errno : fd;
