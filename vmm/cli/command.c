@@ -314,10 +314,8 @@ void command_on_pump(struct command *command)
 	}
 }
 
-static bool command_is_over(const struct command *command)
+bool command_is_done(const struct command *command)
 {
-	if (command->state == COMMAND_FAILED || command->escaped)
-		return true;
 	return command->state == COMMAND_DONE && pump_is_over(&command->pumps[1]) &&
 	       pump_is_over(&command->pumps[2]);
 }
@@ -344,7 +342,7 @@ void command_serve(struct command *command, const struct pollfd fds[COMMAND_FDS]
 		command_on_pump(command);
 		command_on_keys(command, atomic_exchange(&command->pumps[0].keys_pressed, 0));
 	}
-	if (command_is_over(command))
+	if (command->state == COMMAND_FAILED || command->escaped || command_is_done(command))
 		vmm_stop(command->vm);
 }
 

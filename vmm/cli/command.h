@@ -95,6 +95,9 @@ void command_continue(struct command *command, uint64_t now);
 
 /* ---- the end ---- */
 
+/* Whether it has ended, and all that it wrote is where it belongs. */
+bool command_is_done(const struct command *command);
+
 /* Why the machine has ended, which had been stopped for the command: a word for the event. */
 const char *command_reason(const struct command *command);
 

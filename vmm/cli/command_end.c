@@ -80,7 +80,7 @@ static int command_explain(struct command *command, enum vmm_end end, int status
 	}
 	if (command->state == COMMAND_FAILED)
 		return command->status;
-	if (end == VMM_END_STOPPED && command->link.fd >= 0)
+	if (end == VMM_END_STOPPED && (command->link.fd >= 0 || command->state == COMMAND_DONE))
 		return status; /* by --timeout or a signal */
 	if (end == VMM_END_CRASH)
 		report("the guest's kernel crashed %s", command_when(command));
@@ -103,7 +103,7 @@ int command_end(struct command *command, enum vmm_end end, int status)
 {
 	command_on_pump(command);
 	/* What it wrote did not arrive, or not all of its input was there: no success, whatever it thinks itself. */
-	if (command->state == COMMAND_DONE) {
+	if (command_is_done(command)) {
 		command_show_console(command, true);
 		return command->stream_lost ? EXIT_STATUS_FAILED : command->status;
 	}

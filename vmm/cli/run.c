@@ -313,7 +313,7 @@ int run_until_end(struct run *run)
 	terminal_restore();
 	report_status_end();
 	if (run->timed_out && status == EXIT_STATUS_TIMED_OUT &&
-	    !(run->command && run->command->state == COMMAND_DONE))
+	    !(run->command && command_is_done(run->command)))
 		report("the machine was ended after %llu.%03llu s (--timeout)",
 		       (unsigned long long)run->options->timeout_ms / 1000,
 		       (unsigned long long)run->options->timeout_ms % 1000);

@@ -1,0 +1,65 @@
+#!/usr/bin/env bash
+# What a command wrote and nobody reads: no end looks like a success when some of it is lost.
+set -euo pipefail
+# shellcheck source=tests/boot/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+# shellcheck source=tests/boot/lib_command.sh
+. "$here/lib_command.sh"
+enter_lab cloud
+begin_command
+
+mkfifo "$tmp/unread"
+exec 6<>"$tmp/unread"
+writes=(sh -c 'dd if=/dev/zero bs=1k count=200 2>/dev/null')
+
+# told EVENT
+told() {
+	grep -q "\"event\":\"$1\"" "$tmp/events"
+}
+
+# wait_for EVENT
+wait_for() {
+	local i
+	for ((i = 0; i < 600 * slower; i++)); do
+		! told "$1" || return 0
+		sleep 0.1
+	done
+	return 1
+}
+
+# unread NAME OPTION... - its output goes where nobody reads it, to an end that comes later; sets $pid
+unread() {
+	: >"$tmp/events"
+	env --default-signal=INT,TERM "${user[@]}" "$vmm" "${options[@]}" --root "$tmp/root" --events "$tmp/events" "${@:2}" \
+		</dev/null >&6 2>"$tmp/$1.err" 6>&- &
+	pid=$!
+}
+
+# ends NAME STATUS REASON MESSAGES
+ends() {
+	local got=0
+	wait "$pid" || got=$?
+	equal "$1: status" "$2" "$got"
+	equal "$1: the end" "\"reason\":\"$3\",\"status\":$2}" "$(tail -n 1 "$tmp/events" | grep -o '"reason.*')"
+	equal "$1: says" "$4" "$(text "$1.err")"
+	# What is in the pipe is of no interest.
+	timeout 1 cat <&6 >/dev/null || true
+}
+
+chmod a+w "$tmp/unread"
+install -m 666 /dev/null "$tmp/events"
+unread signal -- "${writes[@]}"
+wait_for exited || true
+# The guest still says that nothing more comes.
+sleep 2
+kill -TERM "$pid"
+ends signal 143 signal ''
+
+took=$(sed -n 's/.*"elapsed":\([0-9]*\).*"event":"exited".*/\1/p' "$tmp/events")
+limit=$((2 * ${took:-10} + 6))
+unread timeout --timeout $limit -- "${writes[@]}"
+ends timeout 124 timeout "vmm: the machine was ended after $limit.000 s (--timeout)"
+check 'timeout: the command had ended' "$(tail -n 2 "$tmp/events")" told exited
+
+nothing_left 'all of these'
+finish
