@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What a command wrote and nobody reads: no end looks like a success when some of it is lost.
+# What a command wrote and nobody reads, or slowly: no end looks like a success when some of it is lost.
 set -euo pipefail
 # shellcheck source=tests/boot/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -11,6 +11,7 @@ begin_command
 mkfifo "$tmp/unread"
 exec 6<>"$tmp/unread"
 writes=(sh -c 'dd if=/dev/zero bs=1k count=200 2>/dev/null')
+lost="vmm: the last of the command's output was not written: nobody reads it"
 
 # told EVENT
 told() {
@@ -53,13 +54,39 @@ wait_for exited || true
 # The guest still says that nothing more comes.
 sleep 2
 kill -TERM "$pid"
-ends signal 143 signal ''
+ends signal 143 signal "$lost"
 
 took=$(sed -n 's/.*"elapsed":\([0-9]*\).*"event":"exited".*/\1/p' "$tmp/events")
 limit=$((2 * ${took:-10} + 6))
 unread timeout --timeout $limit -- "${writes[@]}"
-ends timeout 124 timeout "vmm: the machine was ended after $limit.000 s (--timeout)"
+ends timeout 124 timeout "vmm: the machine was ended after $limit.000 s (--timeout) | $lost"
 check 'timeout: the command had ended' "$(tail -n 2 "$tmp/events")" told exited
 
+# Who is slow but reads gets all, also of a guest that has crashed.
+# reads_slowly - tells how much there was
+reads_slowly() {
+	local n=0 k=1
+	while [ "$k" != 0 ]; do
+		k=$(dd bs=8k count=1 2>/dev/null | wc -c)
+		n=$((n + k))
+		sleep 0.25
+	done
+	echo "$n"
+}
+status=0
+vmm_ --root "$tmp/root" -- sh -c 'dd if=/dev/zero bs=1k count=200 2>/dev/null; sleep 1; echo c >/proc/sysrq-trigger; sleep 100' </dev/null \
+	2>"$tmp/crash.err" | reads_slowly >"$tmp/crash.out" || status=${PIPESTATUS[0]}
+equal 'crash, a slow reader: status' 123 "$status"
+equal 'crash, a slow reader: bytes' 204800 "$(text crash.out)"
+equal 'crash, a slow reader: of what was lost' 0 "$(grep -c "^$lost" "$tmp/crash.err" || true)"
+
+
+# Once the machine is gone a signal has nothing to wait for.
+unread gone -- sh -c 'dd if=/dev/zero bs=1k count=200 2>/dev/null & sleep 1; echo c >/proc/sysrq-trigger; sleep 100'
+wait_for ended || true
+kill -TERM "$pid"
+got=0
+wait "$pid" || got=$?
+equal 'a signal after the end: status' 143 "$got"
 nothing_left 'all of these'
 finish

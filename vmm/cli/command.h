@@ -104,7 +104,7 @@ const char *command_reason(const struct command *command);
 /* The machine has ended. Says what went wrong, if something did. Returns the exit status, which is status if we know no better. */
 int command_end(struct command *command, enum vmm_end end, int status);
 
-/* The machine is gone. Waits a moment for who reads the output. */
+/* The machine is gone. Waits for who reads the output, as long as he does, or a signal ends the program. */
 void command_close(struct command *command);
 
 /* ---- between the files of command*.c ---- */

@@ -139,15 +139,26 @@ const char *command_reason(const struct command *command)
 void command_close(struct command *command)
 {
 	struct pollfd fd = {.fd = command->pumps_over, .events = POLLIN};
-	int waited = 0;
+	int left = COMMAND_READER_MS;
+	sigset_t none;
 
-	/* The machine's ends are closed: what the sockets still hold is all that there is. */
-	while (command->vm && waited < COMMAND_READER_MS &&
+	sigemptyset(&none);
+	/* The machine's ends are closed: what the sockets still hold is all that there is. A reader who takes some is given the whole time again. */
+	while (command->vm &&
 	       !(pump_is_over(&command->pumps[1]) && pump_is_over(&command->pumps[2]))) {
+		if (atomic_exchange(&command->pumps[1].moved, false) |
+		    atomic_exchange(&command->pumps[2].moved, false))
+			left = COMMAND_READER_MS;
+		if (left == 0) {
+			report("the last of the command's output was not written: nobody reads it");
+			break;
+		}
+		/* Nothing is left that a signal had to wait for. */
+		sigprocmask(SIG_SETMASK, &none, NULL);
 		if (poll(&fd, 1, 100) > 0)
 			command_on_pump(command);
 		else
-			waited += 100;
+			left -= 100;
 	}
 	guest_link_fini(&command->link);
 	free(command->cmdline);

@@ -172,6 +172,8 @@ static int run_vm(struct options *options, struct host_console *console, struct 
 	run_begin_timeout(&run);
 	if (start(&run, console, sandbox) == 0)
 		status = run_until_end(&run);
+	else
+		command.vm = NULL; /* nothing will come from it */
 	terminal_restore();
 	host_console_end(console);
 	if (run.refused)

@@ -14,7 +14,9 @@
 #include "vmm/api/vmm.h"
 #include "vmm/cli/report.h"
 
-#define PUMP_SIZE  65536
+#define PUMP_SIZE 65536
+#define PUMP_PIECE                                                                                 \
+	16384 /* that a slow reader takes in a second or two: what is written at once is seen when all of it was */
 #define PUMP_STACK (64 * 1024)
 
 /* Whether a failed call is worth another try. Whoever shares a terminal or a pipe with us may have made it not wait; we do. */
@@ -31,17 +33,22 @@ static bool pump_again(int fd, short events)
 }
 
 /* Returns 0 or negative errno. */
-static int pump_write(int fd, const char *bytes, size_t len)
+static int pump_write(struct pump *pump, size_t len)
 {
+	const char *bytes = pump->buf;
+
 	while (len > 0) {
-		ssize_t n = write(fd, bytes, len);
+		ssize_t n = write(pump->to, bytes, len < PUMP_PIECE ? len : PUMP_PIECE);
 
 		if (n == 0)
 			return -EIO;
-		if (n < 0 && !pump_again(fd, POLLOUT))
+		if (n < 0 && !pump_again(pump->to, POLLOUT))
 			return -errno;
-		bytes += n > 0 ? n : 0;
-		len -= n > 0 ? (size_t)n : 0;
+		if (n < 0)
+			continue;
+		bytes += n;
+		len -= (size_t)n;
+		atomic_store_explicit(&pump->moved, true, memory_order_relaxed);
 	}
 	return 0;
 }
@@ -132,7 +139,7 @@ static int pump_move(struct pump *pump)
 		if (pump->kind == PUMP_OUTPUT)
 			report_status_end();
 		pump_watch_keys(pump, &escape, pump->buf, (size_t)n);
-		err = pump_write(pump->to, pump->buf, (size_t)n);
+		err = pump_write(pump, (size_t)n);
 		/* A command need not read. */
 		if (err < 0)
 			return pump->kind == PUMP_OUTPUT ? err : 0;

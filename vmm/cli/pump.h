@@ -48,6 +48,7 @@ struct pump {
 	sem_t begun;
 	/* any thread */
 	atomic_bool over;	  /* an output has come to its end */
+	atomic_bool moved;	  /* some was taken since somebody looked */
 	atomic_uint keys_pressed; /* enum pump_key; who has seen to them takes them away */
 	atomic_int error; /* positive errno of reading an input, or of writing an output; 0: none */
 };
