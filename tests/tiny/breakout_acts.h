@@ -166,7 +166,6 @@ static const struct act {
 	{STARTER, "seccomp", SYS_seccomp, {1 /* SECCOMP_SET_MODE_FILTER */, 0, 0}},
 	{STARTER, "prctl", SYS_prctl, {PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0}},
 	{NOBODY, "prctl", SYS_prctl, {PR_SET_SECUREBITS, 0, 0, 0, 0}},
-	{ALL, "prctl", SYS_prctl, {0x53564d41 /* PR_SET_VMA */, 0, PTR(page), 4096, 0}, EINVAL},
 	{SOCKETS, "socket", SYS_socket, {AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0}},
 	{SOCKETS, "connect", SYS_connect, {-1, PTR(page), 2}},
 	{MAIN | SOCKETS | GDB, "accept4", SYS_accept4, {-1, 0, 0, 0}},

@@ -39,11 +39,6 @@
 #define TCSETSW2_NUMBER 0x402c542cu
 #define TCSETSF2_NUMBER 0x402c542du
 
-/* Linux 5.17; older headers do not know it. */
-#ifndef PR_SET_VMA
-#define PR_SET_VMA 0x53564d41
-#endif
-
 #define MAX_ARGS 2
 
 struct rule {
@@ -80,13 +75,6 @@ struct rule {
 #define IOCTL(request) IF(ioctl, EQUAL(1, (unsigned int)(request)))
 /* To nobody but the other end: sendto() could connect a socket that was shut. */
 #define SEND	       IF2(sendto, WITHOUT(3, MSG_FASTOPEN), EQUAL(4, 0))
-/* glibc 2.39 and newer name memory, when they are told so, and stop at that. */
-#define NO_NAMES                                                                                   \
-	{                                                                                          \
-		.call = SCMP_SYS(prctl), .error = EINVAL, .n_args = 1, .args = {                   \
-			EQUAL(0, PR_SET_VMA)                                                       \
-		}                                                                                  \
-	}
 #define NEW_NAMESPACES                                                                             \
 	(CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER |             \
 	 CLONE_NEWPID | CLONE_NEWNET)
@@ -144,7 +132,6 @@ static const struct rule rules_base[] = {
 		   .datum_a = UINT32_MAX,
 		   .datum_b = (uint32_t)AT_FDCWD},
 		  READ_ONLY(2)}},
-	NO_NAMES,
 	ANY(fstat),
 	IF(newfstatat, EQUAL(3, AT_EMPTY_PATH)),
 	ANY(exit),
@@ -394,7 +381,6 @@ static const struct rule rules_stream[] = {
 	ANY(rt_sigprocmask),
 	ANY(madvise),
 	ANY(munmap),
-	NO_NAMES,
 	ANY(exit),
 	ANY(exit_group),
 	ANY(writev),
