@@ -172,7 +172,7 @@ with_share() {
 	if [ -z "$2" ]; then [ -z "$said" ]; else grep -qxE -- "$2" <<<"$said" && [ "$(wc -l <<<"$said")" = 1 ]; fi ||
 		fail "a share ($1) by ${as[0]}: ${said:-nothing is said}"
 }
-outside='a guest that breaks out could reach files of this host outside of shared directories, as far as its user can'
+outside='a guest that breaks out could reach files outside of shared directories, as far as its user can'
 if [ $layers = all ]; then
 	with_share shared ''
 	with_share rw ''

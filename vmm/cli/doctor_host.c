@@ -249,7 +249,7 @@ static void doctor_check_namespaces(struct doctor *d)
 	    strncmp(doctor_read("/proc/self/attr/current", label, sizeof(label)), "un", 2) == 0) {
 		mend = "echo 'abi <abi/4.0>, profile vmm /usr/{,local/}bin/vmm "
 		       "flags=(unconfined) { userns, }' | sudo tee /etc/apparmor.d/vmm | "
-		       "sudo apparmor_parser -r    # with the place of this vmm";
+		       "sudo apparmor_parser -r";
 		why = "AppArmor";
 	} else if (err == 0) {
 		doctor_find(d, DOCTOR_OK, "namespaces", NULL, "a user may make their own");

@@ -43,10 +43,9 @@ static void doctor_check_cpu(struct doctor *d, const struct vmm_host *host)
 			"Linux does not boot; switch nested virtualization on in the hypervisor "
 			"around this machine");
 	else if (doctor_is_guest())
-		doctor_find(
-			d, DOCTOR_OK, "cpu", NULL,
-			"virtualization, nested: this host is a virtual machine itself, so that "
-			"what leaves the guest takes longer");
+		doctor_find(d, DOCTOR_OK, "cpu", NULL,
+			    "virtualization, nested: this host is a virtual machine itself: "
+			    "what leaves the guest takes longer");
 	else
 		doctor_find(d, DOCTOR_OK, "cpu", NULL, "hardware virtualization");
 }

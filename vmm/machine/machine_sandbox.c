@@ -217,7 +217,7 @@ static void machine_check_sockets(const struct machine_card *sockets, bool moved
 {
 	if (!moved)
 		log_warn("sandbox: without an empty root a guest that breaks out could connect to "
-			 "all unix sockets of this host that its user can");
+			 "all unix sockets that its user can");
 	if (access(moved ? "." : sockets->socket_dir, X_OK) < 0)
 		log_warn("the guest's connections to the host will fail: cannot enter directory "
 			 "'%s': %s",
@@ -257,8 +257,8 @@ int machine_confine(struct machine *machine, const struct machine_confinement *c
 		return err;
 	machine->owners = result.kept;
 	if (options.n_trees > 0 && !(writes ? result.out_of_reach : result.hidden))
-		log_warn("sandbox: without %s a guest that breaks out could reach files of this "
-			 "host outside of shared directories, as far as its user can",
+		log_warn("sandbox: without %s a guest that breaks out could reach files "
+			 "outside of shared directories, as far as its user can",
 			 result.missing);
 	if (result.moved)
 		sockets->sockets_moved(sockets);
