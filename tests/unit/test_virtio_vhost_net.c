@@ -84,8 +84,8 @@ START_TEST(test_open)
 	}
 	ck_assert_uint_eq(b.log_lines, 0);
 	vhost_net_close(&b.vhost);
-	ck_assert_uint_eq(count_fds(), fds);
 	bare_close(&b);
+	ck_assert_uint_eq(count_fds(), fds);
 }
 END_TEST
 
@@ -123,8 +123,8 @@ START_TEST(test_open_fails)
 	ck_assert_int_eq(b.log_level, must ? LOG_LEVEL_ERROR : LOG_LEVEL_INFO);
 	ck_assert_ptr_nonnull(strstr(b.log_last, "fake0"));
 	ck_assert_ptr_nonnull(strstr(b.log_last, refusals[_i % N_REFUSALS].says));
-	ck_assert_uint_eq(count_fds(), fds);
 	bare_close(&b);
+	ck_assert_uint_eq(count_fds(), fds);
 }
 END_TEST
 
