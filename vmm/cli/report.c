@@ -84,7 +84,9 @@ bool report_is_terminal(void)
  */
 static void report_write(const char *text, size_t len, bool wait)
 {
-	size_t chunk, most = isatty(STDERR_FILENO) ? REPORT_CHUNK : PIPE_BUF;
+	/* Where a line of what we are at stands is a terminal: who wipes it has no right to ask. */
+	bool terminal = report_terminal.status > 0 || isatty(STDERR_FILENO);
+	size_t chunk, most = terminal ? REPORT_CHUNK : PIPE_BUF;
 	struct pollfd fd = {.fd = STDERR_FILENO, .events = POLLOUT};
 	ssize_t n;
 
