@@ -364,7 +364,7 @@ ssize_t __wrap_read(int fd, void *buf, size_t size)
 	return __real_read(fd, buf, size);
 }
 
-/* That of gdb's thread, while nobody is connected. */
+/* That of gdb's thread, while nobody is connected; once, for the handler of what is refused polls too. */
 int __wrap_poll(struct pollfd *fds, nfds_t n, int timeout)
 {
 	int ready = 0;
@@ -373,7 +373,7 @@ int __wrap_poll(struct pollfd *fds, nfds_t n, int timeout)
 		return __real_poll(fds, n, timeout);
 	while (ready == 0) {
 		ready = __real_poll(fds, n, 20);
-		if (atomic_load(&gdb_may_act))
+		if (atomic_exchange(&gdb_may_act, false))
 			act(NULL);
 	}
 	return ready;

@@ -91,11 +91,13 @@ static void on_refusal(int sig, siginfo_t *info, void *context)
 	static const char before[] = "vmm: ", after[] = "\r\n";
 	uint64_t one = 1;
 	char text[128];
+	struct pollfd fd = {.fd = STDERR_FILENO, .events = POLLOUT};
 	ssize_t n;
 
 	(void)sig;
 	(void)context;
-	if (vmm_describe_violation(info, text, sizeof(text))) {
+	/* Where nobody reads, the end does not wait for it. */
+	if (vmm_describe_violation(info, text, sizeof(text)) && poll(&fd, 1, PATIENCE_MS) != 0) {
 		n = write(STDERR_FILENO, before, strlen(before));
 		n = write(STDERR_FILENO, text, strlen(text));
 		n = write(STDERR_FILENO, after, strlen(after));
