@@ -125,10 +125,10 @@ int machine_init_rights(struct machine *machine, const struct machine_config *co
 		return 0;
 	machine->filtered = err == 0;
 	/* The strongest layer; but who builds with a sanitizer knows. */
-	if (err == 0 || (err == -ENOTSUP && !strict))
+	if (err == 0 || (filter_is_sanitized() && !strict))
 		return 0;
 	tell("sandbox: no filters of system calls: %s",
-	     err == -ENOPKG ? "this vmm was built without libseccomp" : strerror(-err));
+	     err == -ENOTSUP ? "this vmm was built without libseccomp" : strerror(-err));
 	return strict ? err : 0;
 }
 

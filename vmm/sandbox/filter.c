@@ -67,23 +67,26 @@ int filter_install(enum filter_kind kind)
 
 #else
 
-#ifdef FILTER_SANITIZED
-#define FILTER_WHY_NONE (-ENOTSUP)
-#else
-#define FILTER_WHY_NONE (-ENOPKG)
-#endif
-
 int filter_available(void)
 {
-	return FILTER_WHY_NONE;
+	return -ENOTSUP;
 }
 
 int filter_install(enum filter_kind kind)
 {
 	(void)kind;
-	return FILTER_WHY_NONE;
+	return -ENOTSUP;
 }
 #endif
+
+bool filter_is_sanitized(void)
+{
+#ifdef FILTER_SANITIZED
+	return true;
+#else
+	return false;
+#endif
+}
 
 /* snprintf() is not safe in a handler. */
 static char *filter_append(char *at, const char *end, const char *text)

@@ -29,8 +29,11 @@ enum filter_kind {
 	FILTER_KINDS,
 };
 
-/* 0; -ENOPKG: vmm was built without filters, -ENOTSUP: and with a sanitizer, which takes none; or why this kernel takes none. */
+/* 0; -ENOTSUP: vmm was built without filters, or with a sanitizer, which takes none; or why this kernel takes none. */
 int filter_available(void);
+
+/* Whether it was the sanitizer. */
+bool filter_is_sanitized(void);
 
 /* From now on this thread may do what its kind does. Returns 0 or negative errno with nothing changed. */
 int filter_install(enum filter_kind kind);
