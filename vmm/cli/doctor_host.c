@@ -245,11 +245,12 @@ static void doctor_check_namespaces(struct doctor *d)
 	char label[64];
 
 	/* There a namespace gives no rights, but to programs with a profile that says so (confine.c). */
+	doctor_read("/proc/self/attr/current", label, sizeof(label));
 	if (geteuid() != 0 && doctor_number(apparmor, 0) == 1 &&
-	    strncmp(doctor_read("/proc/self/attr/current", label, sizeof(label)), "un", 2) == 0) {
+	    (strncmp(label, "unconfined", 10) == 0 || strncmp(label, "unpriv", 6) == 0)) {
 		mend = "echo 'abi <abi/4.0>, profile vmm /usr/{,local/}bin/vmm "
 		       "flags=(unconfined) { userns, }' | sudo tee /etc/apparmor.d/vmm | "
-		       "sudo apparmor_parser -r";
+		       "sudo apparmor_parser -r    # or its place";
 		why = "AppArmor";
 	} else if (err == 0) {
 		doctor_find(d, DOCTOR_OK, "namespaces", NULL, "a user may make their own");

@@ -65,16 +65,17 @@ static int confine_map_user(uid_t uid, gid_t gid)
 	return err == 0 ? confine_write("/proc/self/gid_map", map) : err;
 }
 
-static bool confine_begins(const char *path, const char *text, size_t len)
+static bool confine_begins(const char *path, const char *text)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	char found[2] = "";
-	bool begins;
+	char found[16] = "";
 
-	begins = fd >= 0 && read(fd, found, len) == (ssize_t)len && memcmp(found, text, len) == 0;
-	if (fd >= 0)
-		close(fd);
-	return begins;
+	if (fd < 0)
+		return false;
+	if (read(fd, found, sizeof(found) - 1) < 0)
+		found[0] = '\0';
+	close(fd);
+	return strncmp(found, text, strlen(text)) == 0;
 }
 
 /*
@@ -87,8 +88,9 @@ static int confine_may_be_alone(struct confine *c)
 	static const char sysctl[] = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns";
 	int err = confine_write("/proc/self/uid_map", NULL);
 
-	if (err == 0 && confine_begins(sysctl, "1", 1) &&
-	    confine_begins("/proc/self/attr/current", "un", 2)) {
+	if (err == 0 && confine_begins(sysctl, "1") &&
+	    (confine_begins("/proc/self/attr/current", "unconfined") ||
+	     confine_begins("/proc/self/attr/current", "unpriv"))) {
 		c->why = &sysctl[strlen("/proc/sys/")];
 		return -EACCES;
 	}
@@ -183,8 +185,8 @@ static int confine_cut(int links, int dir, uint64_t attributes)
 }
 
 /*
- * By a file system in which nothing is, and which guests are shown no more of: the queues of our own IPC namespace. It covers no file, and
- * not itself (EBUSY); and where nobody gets to, there is no need.
+ * By a file system in which nothing is, and which guests are shown no more of: the queues of our own IPC namespace, or where the kernel has
+ * none, files in memory. It covers no file, and not itself (EBUSY); and where nobody gets to, there is no need.
  */
 static int confine_cover(const struct mntent *entry, const void *arg)
 {
@@ -192,8 +194,9 @@ static int confine_cover(const struct mntent *entry, const void *arg)
 
 	(void)arg;
 	if (!mounts_is_kernels_own(entry->mnt_type) || access(entry->mnt_dir, F_OK) < 0 ||
-	    mount("none", entry->mnt_dir, "mqueue", flags, NULL) == 0 || errno == ENOTDIR ||
-	    errno == EBUSY)
+	    mount("none", entry->mnt_dir, "mqueue", flags, NULL) == 0 ||
+	    (errno == ENODEV && mount("none", entry->mnt_dir, "tmpfs", flags, NULL) == 0) ||
+	    errno == ENOTDIR || errno == EBUSY)
 		return 0;
 	return -errno;
 }
@@ -521,7 +524,10 @@ static int confine_apply(struct confine *c)
 
 int confine_process(const struct confine_options *options, struct confine_result *result)
 {
-	struct confine c = {.options = options, .result = result, .left = -1};
+	struct confine c = {.options = options,
+			    .result = result,
+			    .cut = !confine_has_directories(options),
+			    .left = -1};
 	int err;
 
 	*result = (struct confine_result){.moved = false};
