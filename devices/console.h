@@ -92,7 +92,7 @@ void console_room(struct console *console);
 /* Binds the initialized serial and begins to read input. Before the first vCPU runs. */
 void console_start(struct console *console, struct serial *serial);
 
-/* Any thread. The reader is given 100 ms at most in console_flush(), be that under way or not. */
+/* Any thread. A reader who takes nothing for 100 ms is given up by console_flush(), be that under way or not. */
 static inline void console_hurry(struct console *console)
 {
 	atomic_store_explicit(&console->output.hurry, true, memory_order_relaxed);

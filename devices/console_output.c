@@ -260,7 +260,9 @@ static uint32_t console_output_drain(struct console_output *out, uint64_t patien
 	int left;
 
 	while ((left = console_output_write(out)) != 0 && now < end && now < last) {
-		if (left < 0 && poll(&pfd, 1, IDLE_MS) == 0 && out->hurry)
+		pfd.revents = 0;
+		if (left < 0 && (poll(&pfd, 1, IDLE_MS) == 0 || !(pfd.revents & POLLOUT)) &&
+		    out->hurry)
 			break;
 		now = evloop_now();
 		if (left > 0)

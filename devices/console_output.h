@@ -45,7 +45,7 @@ struct console_output {
 	/* the loop's own lock */
 	struct evloop_task task;
 	/* set by any thread; orders nothing */
-	atomic_bool hurry; /* in flush the reader is given 100 ms at most */
+	atomic_bool hurry; /* in flush a reader is given up who takes nothing for 100 ms */
 	/* under lock; the loop reads ring[tail..] outside it, which no producer touches */
 	pthread_mutex_t lock;
 	uint32_t head; /* free running; the next byte goes here */
