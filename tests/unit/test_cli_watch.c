@@ -147,6 +147,9 @@ static const struct {
 	{"[    3.2] watchdog: BUG: soft lockup - CPU#0 stuck for 26s! [busybox:90]", true},
 	{"[    3.2] Memory cgroup out of memory: Killed process 90 (tail)", false},
 	{"[    3.2] EXT4-fs (vda): DEBUG mount", false},
+	{"[    3.2] e1000: DEBUG: link", false},
+	{"[    3.2] e1000: DEBUG: BUG: link", true},
+	{"BUG: of a kernel that tells no time", true},
 	{"[    3.2] tail[90]: segfault at 0 ip 0000000000000000 sp 00007ffd error 14", false},
 };
 

@@ -1,5 +1,6 @@
 #include "vmm/cli/last_words.h"
 
+#include <ctype.h>
 #include <string.h>
 
 #include "vmm/cli/report.h"
@@ -41,6 +42,9 @@ static char *last_words_find(const char *text, unsigned int n)
 	for (; n > 0; n--, cause += strlen(cause) + 1) {
 		char *found = strstr(text, cause);
 
+		/* "DEBUG: " is none */
+		while (found && found > text && isalpha((unsigned char)found[-1]))
+			found = strstr(found + 1, cause);
 		if (found && (!first || found < first))
 			first = found;
 	}
