@@ -101,8 +101,8 @@ bool command_is_done(const struct command *command);
 /* Why the machine has ended, which had been stopped for the command: a word for the event. */
 const char *command_reason(const struct command *command);
 
-/* The machine has ended. Says what went wrong, if something did. Returns the exit status, which is status if we know no better. */
-int command_end(struct command *command, enum vmm_end end, int status);
+/* The machine has ended; done: then command_is_done(). Says what went wrong, if something did. Returns the exit status, which is status if we know no better. */
+int command_end(struct command *command, bool done, enum vmm_end end, int status);
 
 /* The machine is gone. Waits for who reads the output, as long as he does, or a signal ends the program. */
 void command_close(struct command *command);

@@ -99,11 +99,11 @@ static bool command_ended_badly(const struct command *command, int status)
 	       (status == EXIT_STATUS_FAILED && command->state != COMMAND_FAILED);
 }
 
-int command_end(struct command *command, enum vmm_end end, int status)
+int command_end(struct command *command, bool done, enum vmm_end end, int status)
 {
 	command_on_pump(command);
 	/* What it wrote did not arrive, or not all of its input was there: no success, whatever it thinks itself. */
-	if (command_is_done(command)) {
+	if (done) {
 		command_show_console(command, true);
 		return command->stream_lost ? EXIT_STATUS_FAILED : command->status;
 	}

@@ -245,9 +245,9 @@ static const char *run_reason(const struct run *run, enum vmm_end end)
 	case VMM_END_DEBUGGER:
 		return "debugger";
 	case VMM_END_STOPPED:
-		if (run->forced)
+		if (run->forced && !run->done)
 			return "signal";
-		if (run->timed_out)
+		if (run->timed_out && !run->done)
 			return "timeout";
 		return command_reason(run->command);
 	default:
@@ -312,8 +312,9 @@ int run_until_end(struct run *run)
 	/* What is said of the end are lines of an ordinary terminal. */
 	terminal_restore();
 	report_status_end();
-	if (run->timed_out && status == EXIT_STATUS_TIMED_OUT &&
-	    !(run->command && command_is_done(run->command)))
+	/* Asked once: its output may go on for a moment. */
+	run->done = run->command && command_is_done(run->command);
+	if (run->timed_out && status == EXIT_STATUS_TIMED_OUT && !run->done)
 		report("the machine was ended after %llu.%03llu s (--timeout)",
 		       (unsigned long long)run->options->timeout_ms / 1000,
 		       (unsigned long long)run->options->timeout_ms % 1000);
@@ -323,7 +324,7 @@ int run_until_end(struct run *run)
 	if (run_wants_dump(run, end))
 		vmm_dump_guest(run->vm, run->options->config.dump_fd);
 	if (run->command)
-		status = command_end(run->command, end, status);
+		status = command_end(run->command, run->done, end, status);
 	if (end == VMM_END_CRASH && run->options->console != OPTIONS_CONSOLE_STDIO &&
 	    !(run->command && run->command->console[0] >= 0))
 		dump_kernel_log(run->vm);

@@ -25,6 +25,7 @@ struct run {
 	bool forced;	  /* the VM was ended by a signal, without asking the guest (any more) */
 	bool late;	  /* because it had taken too long */
 	bool timed_out;	  /* so was it, by --timeout */
+	bool done;	  /* when it ended the command had, with all that it wrote */
 	bool refused;	  /* a thread was stopped by the sandbox, and its locks are held for ever */
 	uint64_t timeout; /* ms of CLOCK_MONOTONIC; UINT64_MAX: never */
 	uint64_t grace;
