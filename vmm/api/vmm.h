@@ -393,7 +393,8 @@ struct vmm_confinement {
  * The calling process, which is there for this VM and has one thread, gives up what it will not need: namespaces of its own (mount,
  * IPC, UTS, and user if needed), an empty root, another user if wanted, no capabilities, no new privileges, Landlock with rules for shared
  * directories and for names to be removed alone, no core files, and no higher limits of open files and locked memory than the soft ones
- * (the hard ones fall to these). Files and directories can be reached by descriptors alone from then on, and the working directory is another.
+ * (the hard ones fall to these). Files and directories can be reached by descriptors alone from then on, and the working directory is another;
+ * with shared directories nothing is found in /proc, /sys and the like either, even where there can be no empty root.
  * Between vmm_prepare() (else -EINVAL) and vmm_start(), once (else -EALREADY). Returns 0, or negative errno after a message, with some layers
  * applied; then only vmm_destroy() is useful. Other threads than the caller, if there are any, keep what they have, and an ordinary user's
  * process gets no namespaces then.

@@ -23,7 +23,7 @@ int modules_tree_open(struct modules_tree *tree);
 
 /*
  * A line as modules.dep has them, "FILE: FILE...", with what each depends on behind it, for the module of that name; to be freed. NULL
- * when there is no such module, no memory, or one of the files is of another kernel, which refuses it: one that was not built again since. The first of
+ * when there is no such module, no memory, or one of the files is of another kernel: one that was not built again since. The kernel would refuse it, or, where it goes by versions of symbols, perhaps not. The first of
  * those is reported.
  */
 char *modules_tree_line(struct modules_tree *tree, const char *name);
