@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
-#include <limits.h>
 #include <linux/capability.h>
 #include <sched.h>
 #include <stdint.h>
@@ -17,8 +16,8 @@
 #include <unistd.h>
 
 #include "vmm/core/log.h"
-#include "vmm/core/mounts.h"
 #include "vmm/core/new_calls.h"
+#include "vmm/sandbox/confine_trees.h"
 #include "vmm/sandbox/landlock.h"
 
 /* Linux 6.3; older headers do not know them. */
@@ -152,93 +151,11 @@ static int confine_namespaces(struct confine *c)
 	return err;
 }
 
-/* The same directory as the root of a mount that is attached nowhere: ".." stays there. What was opened by then stays as it was. */
-static int confine_cut(int links, int dir, uint64_t attributes)
-{
-	struct mount_attr attr = {.attr_set = attributes | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV |
-					      MOUNT_ATTR_NOEXEC};
-	char link[16], path[PATH_MAX];
-	struct stat st, cut_st;
-	int cut, err = 0;
-	ssize_t n;
-
-	snprintf(link, sizeof(link), "%d", dir);
-	n = readlinkat(links, link, path, sizeof(path) - 1);
-	if (n < 0)
-		return -errno;
-	path[n] = '\0';
-	/* By name, for the descriptor's own mount is none of our namespace; with those below, which a user namespace locks. */
-	cut = new_open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
-	if (cut < 0)
-		return -errno;
-	/* Linux 5.12; before it the filters alone say what may be done there. */
-	if ((new_mount_setattr(cut, "", AT_EMPTY_PATH | AT_RECURSIVE, &attr) < 0 &&
-	     errno != ENOSYS) ||
-	    fstat(dir, &st) < 0 || fstat(cut, &cut_st) < 0)
-		err = -errno;
-	else if (st.st_dev != cut_st.st_dev || st.st_ino != cut_st.st_ino)
-		err = -ESTALE;
-	else if (dup3(cut, dir, O_CLOEXEC) < 0)
-		err = -errno;
-	close(cut);
-	return err;
-}
-
-/*
- * By a file system in which nothing is, and which guests are shown no more of: the queues of our own IPC namespace, or where the kernel has
- * none, files in memory. It covers no file, and not itself (EBUSY); and where nobody gets to, there is no need.
- */
-static int confine_cover(const struct mntent *entry, const void *arg)
-{
-	const unsigned long flags = MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY;
-
-	(void)arg;
-	if (!mounts_is_kernels_own(entry->mnt_type) || access(entry->mnt_dir, F_OK) < 0 ||
-	    mount("none", entry->mnt_dir, "mqueue", flags, NULL) == 0 ||
-	    (errno == ENODEV && mount("none", entry->mnt_dir, "tmpfs", flags, NULL) == 0) ||
-	    errno == ENOTDIR || errno == EBUSY)
-		return 0;
-	return -errno;
-}
-
-/* What failed first; but all is tried. */
-static int confine_first(int err, int next)
-{
-	return err < 0 ? err : next;
-}
-
-static int confine_cut_trees(const struct confine_options *o, int links, bool read, int err)
-{
-	for (unsigned int i = 0; i < o->n_trees; i++) {
-		const struct confine_tree *tree = o->trees[i];
-
-		if (tree->read == read)
-			err = confine_first(err, confine_cut(links, tree->fd,
-							     tree->write ? 0 : MOUNT_ATTR_RDONLY));
-	}
-	return err;
-}
-
-/*
- * After the namespaces, and before the root, while names lead to them. Those that files are only reached by may be on what is covered
- * before those that are opened: a thread that was taken over shall not find this host's settings and processes there.
- */
+/* After the namespaces, and before the root, while names lead to them. */
 static int confine_directories(struct confine *c)
 {
-	const struct confine_options *o = c->options;
-	int links, err;
+	int err = c->own_mounts ? confine_trees_cut(c->options) : -EPERM;
 
-	if (!c->own_mounts)
-		return -EPERM;
-	links = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	err = links < 0 ? -errno : 0;
-	for (unsigned int i = 0; i < o->n_remove_in; i++)
-		err = confine_first(err, confine_cut(links, o->remove_in[i], 0));
-	err = confine_cut_trees(o, links, false, err);
-	if (o->n_trees > 0)
-		err = confine_first(err, mounts_each(confine_cover, NULL));
-	err = confine_cut_trees(o, links, true, err);
-	close(links);
 	c->cut = err == 0;
 	return err;
 }
