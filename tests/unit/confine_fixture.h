@@ -55,6 +55,19 @@ static inline struct __user_cap_data_struct rights(void)
 	return caps[0];
 }
 
+/* Gives up those of the first 32 rights. */
+static inline int drop(uint32_t lacking)
+{
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct caps[2] = {{0}};
+
+	if (syscall(SYS_capget, &header, caps) < 0)
+		return -1;
+	caps[0].permitted &= ~lacking;
+	caps[0].effective &= ~lacking;
+	return (int)syscall(SYS_capset, &header, caps);
+}
+
 /* From now on every call of that number fails with EPERM. */
 static inline int forbid(unsigned int call)
 {

@@ -1,7 +1,4 @@
-/*
- * A process that has given up files, layer by layer; each in a child, for there is no way back. The program brings its own open() and
- * unshare(), which stand in front of the C library's, for hosts that this one need not be like.
- */
+/* A process that has given up files, layer by layer; each in a child, for there is no way back. */
 #include <check.h>
 #include <dirent.h>
 #include <errno.h>
@@ -36,55 +33,6 @@
 #define PR_GET_MDWE 66
 #endif
 
-/* What files of /proc hold; NULL: what they do. */
-static struct {
-	const char *restricted; /* AppArmor's user namespaces */
-	const char *label;
-	bool read_only; /* all of it */
-} proc;
-
-static int open_text(const char *text)
-{
-	int fd = memfd_create("text", MFD_CLOEXEC);
-
-	return fd >= 0 && pwrite(fd, text, strlen(text), 0) < 0 ? -1 : fd;
-}
-
-int open(const char *name, int flags, ...)
-{
-	mode_t mode = 0;
-	va_list ap;
-
-	va_start(ap, flags);
-	if (flags & O_CREAT)
-		mode = va_arg(ap, mode_t);
-	va_end(ap);
-	if (proc.restricted &&
-	    strcmp(name, "/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == 0)
-		return open_text(proc.restricted);
-	if (proc.label && strcmp(name, "/proc/self/attr/current") == 0)
-		return open_text(proc.label);
-	if (proc.read_only && (flags & O_ACCMODE) != O_RDONLY &&
-	    strncmp(name, "/proc/", strlen("/proc/")) == 0) {
-		errno = EROFS;
-		return -1;
-	}
-	return openat(AT_FDCWD, name, flags, mode);
-}
-
-/* How many more times there is another thread, or so it seems. */
-static int lingers;
-
-int unshare(int flags)
-{
-	if (flags & CLONE_NEWUSER && lingers > 0) {
-		lingers--;
-		errno = EINVAL;
-		return -1;
-	}
-	return (int)syscall(SYS_unshare, flags);
-}
-
 static char dir[] = "/tmp/confine.XXXXXX";
 static char path[64];
 
@@ -99,18 +47,6 @@ static void teardown(void)
 {
 	unlink(path);
 	rmdir(dir);
-}
-
-static int drop(uint32_t lacking)
-{
-	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-	struct __user_cap_data_struct caps[2] = {{0}};
-
-	if (syscall(SYS_capget, &header, caps) < 0)
-		return -1;
-	caps[0].permitted &= ~lacking;
-	caps[0].effective &= ~lacking;
-	return (int)syscall(SYS_capset, &header, caps);
 }
 
 /* lacking: what the host's root has not, as in a container. */
@@ -206,119 +142,6 @@ static int lower_limit(__rlimit_resource_t which, rlim_t to)
 	limit.rlim_cur = limit.rlim_max < to ? limit.rlim_max : to;
 	return setrlimit(which, &limit);
 }
-
-/* Whose namespaces are those of a user namespace, if there are any: one without rights over the host. Nobody is a user in none. */
-static int try_alone(struct confine_result *result)
-{
-	struct confine_options options = {.strict = false};
-	uid_t uid = geteuid();
-
-	EXPECT(drop(1u << CAP_SYS_ADMIN) == 0);
-	EXPECT(confine_process(&options, result) == 0);
-	EXPECT(geteuid() == uid);
-	EXPECT(result->alone == holds(result, "namespaces"));
-	return 0;
-}
-
-static int child_alone(void)
-{
-	struct confine_result result;
-
-	EXPECT(try_alone(&result) == 0);
-	return result.alone ? 0 : 77;
-}
-
-static int child_restricted(void)
-{
-	struct confine_result result;
-
-	proc.restricted = "1\n";
-	EXPECT(try_alone(&result) == 0);
-	EXPECT(!result.alone);
-	EXPECT(strstr(result.missing,
-		      "namespaces (kernel/apparmor_restrict_unprivileged_userns), an empty root "
-		      "(Operation not permitted)"));
-	return 0;
-}
-
-static int child_unconfined(void)
-{
-	proc.label = "unconfined\n";
-	return child_restricted();
-}
-
-static int child_in_such_a_namespace(void)
-{
-	proc.label = "unprivileged_userns (enforce)\n";
-	return child_restricted();
-}
-
-static int child_with_a_profile(void)
-{
-	proc.restricted = "1\n";
-	proc.label = "vmm (unconfined)\n";
-	return child_alone();
-}
-
-static int child_not_restricted(void)
-{
-	proc.restricted = "0\n";
-	proc.label = "unconfined\n";
-	return child_alone();
-}
-
-static int child_read_only_proc(void)
-{
-	struct confine_result result;
-
-	proc.read_only = true;
-	EXPECT(try_alone(&result) == 0);
-	EXPECT(!result.alone);
-	EXPECT(strstr(result.missing, "namespaces (Read-only file system)"));
-	return 0;
-}
-
-static int child_joined(void)
-{
-	lingers = 50;
-	return child_alone();
-}
-
-static int child_not_alone(void)
-{
-	struct confine_result result;
-
-	lingers = INT_MAX;
-	EXPECT(try_alone(&result) == 0);
-	EXPECT(!result.alone && strstr(result.missing, "namespaces (Invalid argument)"));
-	return 0;
-}
-
-/* A thread that was joined ends a little later. Another one that goes on does not keep the machine. */
-START_TEST(a_thread_that_lingers)
-{
-	if (in_child(child_alone) == 77) {
-		skip_note("no user namespaces here");
-		return;
-	}
-	ck_assert_int_eq(in_child(child_joined), 0);
-	ck_assert_int_eq(in_child(child_not_alone), 0);
-}
-END_TEST
-
-START_TEST(no_namespace_that_cannot_be_finished)
-{
-	if (in_child(child_alone) == 77) {
-		skip_note("no user namespaces here");
-		return;
-	}
-	ck_assert_int_eq(in_child(child_unconfined), 0);
-	ck_assert_int_eq(in_child(child_in_such_a_namespace), 0);
-	ck_assert_int_eq(in_child(child_with_a_profile), 0);
-	ck_assert_int_eq(in_child(child_not_restricted), 0);
-	ck_assert_int_eq(in_child(child_read_only_proc), 0);
-}
-END_TEST
 
 static bool is_at_limit(__rlimit_resource_t which)
 {
@@ -656,8 +479,6 @@ int main(void)
 	tcase_add_test(tc, test_keeps_its_root);
 	tcase_add_test(tc, root_keeps_its_rights_over_owners);
 	tcase_add_test(tc, root_keeps_no_rights_over_owners);
-	tcase_add_test(tc, a_thread_that_lingers);
-	tcase_add_test(tc, no_namespace_that_cannot_be_finished);
 	tcase_add_test(tc, test_changes_user);
 	tcase_add_test(tc, test_may_not_change_user);
 	tcase_add_test(tc, test_misses_a_layer);
