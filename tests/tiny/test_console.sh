@@ -179,7 +179,7 @@ gcc -O1 -Wall -Wextra -o "$tmp/client" "$here/console_client.c"
 (umask 0 && exec "${echoing[@]}" --console "socket=$tmp/sock" --timeout 30) </dev/null >"$tmp/out" 2>"$tmp/err" &
 pid=$!
 wait_until 5 test -S "$tmp/sock" || fail "--console socket: no socket"
-[ "$(stat -c %a "$tmp/sock")" = 600 ] || fail "--console socket: its mode is $(stat -c %a "$tmp/sock")"
+[ "$(stat -c %a "$tmp/sock")" = 1600 ] || fail "--console socket: its mode is $(stat -c %a "$tmp/sock")"
 expect 125 '--console socket, a name in use' "${hello[@]}" --console "socket=$tmp/sock"
 grep -q 'the name is taken' "$tmp/err" || fail "--console socket, a name in use: says $(cat "$tmp/err")"
 "$tmp/client" "$tmp/sock" || fail '--console socket: the client is not content'

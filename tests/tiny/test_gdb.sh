@@ -61,7 +61,7 @@ stands() {
 # ---- from the first instruction on ----
 
 start --gdb "$socket,wait"
-[ "$(stat -c %a "$socket")" = 600 ] || fail "the socket's mode is $(stat -c %a "$socket")"
+[ "$(stat -c %a "$socket")" = 1600 ] || fail "the socket's mode is $(stat -c %a "$socket")"
 grep -q 'waits for gdb' "$tmp/vmm.err" || fail 'vmm does not say that it waits'
 debug 'print/x $pc' 'info threads' 'stepi' 'print/x $pc' 'stepi' 'stepi' 'print/x $pc' 'print *(int *)0x200000' \
 	'print/x $rbx' 'set $rbx = 0x200100' 'set $xmm3[1] = 5' 'set $st1 = 7' 'set $eflags = 0x46' 'set $fs_base = 0x1234' \

@@ -9,7 +9,7 @@ START_TEST(configuration)
 	virtio_device_config_get(&vs.dev, 0, &cid, sizeof(cid));
 	ck_assert_uint_eq(cid, CID);
 	ck_assert_int_eq(stat(path, &st), 0);
-	ck_assert_uint_eq(st.st_mode & 07777, 0600);
+	ck_assert_uint_eq(st.st_mode & 07777, 01600);
 }
 END_TEST
 

@@ -230,7 +230,7 @@ static int listen_and_name(struct host_console *host, const char *own,
 	int err = 0;
 
 	own_socket_name(host, own, &own_name);
-	if (fchmod(host->fd, 0600) < 0 ||
+	if (fchmod(host->fd, S_ISVTX | 0600) < 0 ||
 	    bind(host->fd, (struct sockaddr *)&own_name, sizeof(own_name)) < 0)
 		return -errno;
 	if (listen(host->fd, 8) < 0 || fstatat(host->dir, own, &st, AT_SYMLINK_NOFOLLOW) < 0)

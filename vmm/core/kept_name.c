@@ -91,7 +91,8 @@ static struct sockaddr_un kept_name_own_address(const struct kept_name *kept, co
 
 /*
  * Under a name of its own until it listens, for one that does not looks like one that was left behind. bind() makes the file with the
- * mode of the socket, so that it is never open to others.
+ * mode of the socket, so that it is never open to others. The sticky bit keeps systemd-tmpfiles from removing it as something old: that
+ * cannot see that it is in use, for the kernel lists sockets by the name of their bind().
  */
 static int kept_name_bind(struct kept_name *kept, int fd, const struct sockaddr_un *addr,
 			  const char *own, int backlog)
@@ -99,7 +100,8 @@ static int kept_name_bind(struct kept_name *kept, int fd, const struct sockaddr_
 	struct stat st;
 	int err;
 
-	if (fchmod(fd, 0600) < 0 || bind(fd, (const struct sockaddr *)addr, sizeof(*addr)) < 0)
+	if (fchmod(fd, S_ISVTX | 0600) < 0 ||
+	    bind(fd, (const struct sockaddr *)addr, sizeof(*addr)) < 0)
 		return -errno;
 	if (listen(fd, backlog) < 0 || fstatat(kept->dir, own, &st, AT_SYMLINK_NOFOLLOW) < 0) {
 		err = -errno;
