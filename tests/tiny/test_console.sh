@@ -153,6 +153,16 @@ is_hello '--console file, a new one' "$tmp/console" 0
 printf 'much more than the guest will write\n' >"$tmp/console"
 expect 0 '--console file' "${hello[@]}" --console "file=$tmp/console"
 is_hello '--console file, one with content' "$tmp/console" "$status"
+# Emptied by others, as logrotate's copytruncate does it: what comes then is at its beginning.
+"$vmm" --kernel "$guests/flood.bz64" --console "file=$tmp/console" --timeout 20 </dev/null 2>/dev/null &
+pid=$!
+wait_until 10 test -s "$tmp/console" || fail '--console file: nothing in it'
+: >"$tmp/console"
+wait_until 10 test -s "$tmp/console" || fail '--console file: nothing after it was emptied'
+kill -KILL "$pid"
+wait "$pid" 2>/dev/null || true
+[ "$(head -c 1 "$tmp/console" | tr -d '\0' | wc -c)" = 1 ] || fail '--console file: it begins with a hole after it was emptied'
+rm "$tmp/console"
 expect 0 '--console file=/dev/null' "${hello[@]}" --console file=/dev/null
 
 # A console on a pseudo-terminal: another program reads and types there, and may leave and come back.

@@ -27,8 +27,8 @@ static uint64_t events_now(clockid_t clock)
 
 int events_open(struct events *events, const char *what)
 {
-	/* O_NONBLOCK: a pipe that nobody reads is an error, not something to wait for. */
-	const int flags = O_WRONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+	/* O_NONBLOCK: a pipe that nobody reads is an error, not something to wait for. O_APPEND: others may empty the file. */
+	const int flags = O_WRONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | O_APPEND;
 	uint64_t number;
 	const char *why;
 	struct stat st;

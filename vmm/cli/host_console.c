@@ -22,8 +22,8 @@
 static int open_console_file(struct host_console *host, const char *path,
 			     const struct options *options)
 {
-	/* O_NONBLOCK: a pipe that nobody reads is an error, not something to wait for. */
-	const int flags = O_WRONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+	/* O_NONBLOCK: a pipe that nobody reads is an error, not something to wait for. O_APPEND: others may empty the file. */
+	const int flags = O_WRONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | O_APPEND;
 	int err;
 
 	host->path = path;
@@ -33,7 +33,7 @@ static int open_console_file(struct host_console *host, const char *path,
 		report("cannot open console file '%s': %s", path, named_why(path, err));
 		return err;
 	}
-	fcntl(host->fd, F_SETFL, 0);
+	fcntl(host->fd, F_SETFL, O_APPEND);
 	return dump_check_console(options, host->fd, path);
 }
 
