@@ -5,6 +5,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#define IMAGE_LOCK_PAUSE_US 20000
+#define IMAGE_LOCK_TRIES    25
+
 int image_file_pread(int fd, void *buf, size_t len, uint64_t offset)
 {
 	char *at = buf;
@@ -89,7 +92,7 @@ int image_file_fallocate(int fd, int mode, uint64_t offset, uint64_t len)
 	return ret < 0 ? -errno : 0;
 }
 
-int image_file_lock(int fd, short type)
+static int image_file_try_lock(int fd, short type)
 {
 	struct flock whole = {.l_type = type, .l_whence = SEEK_SET};
 	int ret;
@@ -100,6 +103,21 @@ int image_file_lock(int fd, short type)
 	if (ret == 0)
 		return 0;
 	return errno == EAGAIN || errno == EACCES ? -EBUSY : -errno;
+}
+
+/*
+ * The lock of a process that was killed outlives it, for 70 ms have been seen: the kernel takes a ring of io_uring down behind its back, and
+ * with it the files that are registered there. So one that is locked is looked at again.
+ */
+int __attribute__((cold)) image_file_lock(int fd, short type)
+{
+	int err = image_file_try_lock(fd, type);
+
+	for (int i = 0; i < IMAGE_LOCK_TRIES && err == -EBUSY; i++) {
+		usleep(IMAGE_LOCK_PAUSE_US);
+		err = image_file_try_lock(fd, type);
+	}
+	return err;
 }
 
 void image_file_close(int fd)

@@ -9,6 +9,9 @@
 #include "virtio/passt.h"
 #include "vmm/core/log.h"
 
+#define PORT_PAUSE_US 20000
+#define PORT_TRIES    25
+
 enum port_state {
 	PORT_FREE,
 	PORT_TAKEN,
@@ -61,11 +64,17 @@ static enum port_state port_look(const struct passt_forward *f, int family)
 	return state;
 }
 
+/* The passt of a process that was killed has them a moment longer. */
 static int port_check(const struct passt_forward *f)
 {
 	enum port_state v4 = port_look(f, AF_INET), v6 = port_look(f, AF_INET6);
 	const char *name = f->udp ? "UDP" : "TCP";
 
+	for (int i = 0; i < PORT_TRIES && (v4 == PORT_TAKEN || v6 == PORT_TAKEN); i++) {
+		usleep(PORT_PAUSE_US);
+		v4 = port_look(f, AF_INET);
+		v6 = port_look(f, AF_INET6);
+	}
 	if (v4 != PORT_TAKEN && v6 != PORT_TAKEN)
 		return 0;
 	if (v4 != PORT_FREE && v6 != PORT_FREE) {

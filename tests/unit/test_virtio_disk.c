@@ -1,4 +1,5 @@
 /* virtio/disk: what is opened as a disk, what is refused and how, and who may share it. */
+#include <pthread.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -335,6 +336,31 @@ START_TEST(lock_of_another_process_dies_with_it)
 }
 END_TEST
 
+static void *unlock_soon(void *arg)
+{
+	usleep(150000);
+	close(*(int *)arg);
+	return NULL;
+}
+
+/* As the kernel does it to a ring of io_uring whose process was killed: the file is open for a while, with nobody behind it. */
+START_TEST(lock_that_outlives_its_process)
+{
+	struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	pthread_t thread;
+	int fd;
+
+	make_file(512);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	ck_assert_int_eq(fcntl(fd, F_OFD_SETLK, &whole), 0);
+	ck_assert_int_eq(pthread_create(&thread, NULL, unlock_soon, &fd), 0);
+	ck_assert_int_eq(try_open(&disk, _i), 0);
+	ck_assert_uint_eq(n_lines, 0);
+	pthread_join(thread, NULL);
+	disk_close(&disk);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("virtio_disk");
@@ -367,6 +393,7 @@ int main(void)
 	tcase_add_test(opened, writer_excludes_all);
 	tcase_add_test(opened, readers_share);
 	tcase_add_test(opened, lock_of_another_process_dies_with_it);
+	tcase_add_loop_test(opened, lock_that_outlives_its_process, 0, 2);
 	suite_add_tcase(s, opened);
 	return run(s);
 }

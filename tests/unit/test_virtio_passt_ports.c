@@ -1,6 +1,7 @@
 /* Ports of the host that are to be forwarded: free, in use with one family of addresses, in use with both. */
 #include <check.h>
 #include <errno.h>
+#include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -72,6 +73,28 @@ START_TEST(free_port)
 	/* it was not kept */
 	fd = occupy(&ways[_i], AF_INET, &port);
 	close(fd);
+}
+END_TEST
+
+static void *close_soon(void *arg)
+{
+	usleep(150000);
+	close(*(int *)arg);
+	return NULL;
+}
+
+/* As by the passt of a vmm that was killed. */
+START_TEST(port_of_one_that_ends)
+{
+	uint16_t port = 0;
+	int fd = occupy(&ways[_i], AF_INET, &port);
+	struct passt_forward forward = forward_of(&ways[_i], port);
+	pthread_t thread;
+
+	ck_assert_int_eq(pthread_create(&thread, NULL, close_soon, &fd), 0);
+	ck_assert_int_eq(passt_ports_check(&forward, 1), 0);
+	ck_assert_uint_eq(n_lines, 0);
+	pthread_join(thread, NULL);
 }
 END_TEST
 
@@ -188,6 +211,7 @@ int main(void)
 	int failed;
 
 	tcase_add_loop_test(tcase, free_port, 0, N_WAYS);
+	tcase_add_loop_test(tcase, port_of_one_that_ends, 0, N_WAYS);
 	tcase_add_loop_test(tcase, one_family, 0, N_WAYS);
 	tcase_add_loop_test(tcase, no_way_by_ipv6, 0, N_WAYS);
 	tcase_add_loop_test(tcase, both_families, 0, N_WAYS);
