@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -84,13 +85,24 @@ static int tap_set_filter(struct net_backend *be, const struct net_filter *filte
 	return ioctl(be->fd[0], TUNSETTXFILTER, &tun) < 0 ? -errno : 0;
 }
 
+/*
+ * One that went to another namespace still carries frames, and is up as far as can be known, like one that has always been there. Its
+ * descriptor tells that from one that was deleted; that of a macvtap does not.
+ */
 static int tap_read_link(struct net_backend *be)
 {
 	struct tap *tap = tap_of(be);
-	bool changed = tap_link_read(&tap->link);
+	struct pollfd pfd = {.fd = be->fd[0]};
+	bool before = be->link_up;
 
+	tap_link_read(&tap->link);
+	if (tap->link.gone && !be->mac) {
+		if (poll(&pfd, 1, 0) > 0 && (pfd.revents & POLLERR))
+			return -EBADFD;
+		tap->link.up = true;
+	}
 	be->link_up = tap->link.up;
-	return changed;
+	return be->link_up != before;
 }
 
 static void tap_discard(struct net_backend *be)

@@ -117,7 +117,8 @@ static void tap_link_parse(struct tap_link *link, struct nlmsghdr *nlh)
 	/* A bridge tells of its ports with messages of its own, which are not about the interface. */
 	if (ifi->ifi_family != AF_UNSPEC)
 		return;
-	link->up = nlh->nlmsg_type == RTM_NEWLINK && (ifi->ifi_flags & both) == both;
+	link->gone = nlh->nlmsg_type == RTM_DELLINK;
+	link->up = !link->gone && (ifi->ifi_flags & both) == both;
 	tap_link_parse_attrs(link, IFLA_RTA(ifi), IFLA_PAYLOAD(nlh));
 }
 

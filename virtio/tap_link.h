@@ -18,6 +18,7 @@ struct tap_link {
 	unsigned int ifindex;
 	/* owned by the thread that reads */
 	bool up;	  /* administratively up, with a carrier */
+	bool gone;	  /* deleted, or in another namespace now; up is false then */
 	unsigned int mtu; /* bytes; 0: unknown */
 	uint8_t mac[ETH_ALEN];
 };

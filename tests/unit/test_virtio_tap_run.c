@@ -234,6 +234,64 @@ START_TEST(test_link_removed)
 }
 END_TEST
 
+/* The card learns that its interface was deleted also where others than it read the frames. */
+START_TEST(test_deleted)
+{
+	struct tap tap;
+
+	tap_make("te", VNET);
+	tap_set_up("te", true);
+	ck_assert_int_eq(open_name(&tap, "te", 0), 0);
+	ck_assert_int_eq(tap.be.ops->read_link(&tap.be), 0);
+	tap_delete("te");
+	ck_assert_int_eq(tap.be.ops->read_link(&tap.be), -EBADFD);
+	tap_close(&tap);
+}
+END_TEST
+
+static void tap_move(const char *name, int namespace)
+{
+	struct {
+		struct nlmsghdr nlh;
+		struct ifinfomsg ifi;
+		struct rtattr attr;
+		int fd;
+	} request = {
+		.nlh = {.nlmsg_len = sizeof(request),
+			.nlmsg_type = RTM_NEWLINK,
+			.nlmsg_flags = NLM_F_REQUEST},
+		.ifi = {.ifi_index = (int)if_nametoindex(name)},
+		.attr = {.rta_len = RTA_LENGTH(sizeof(int)), .rta_type = IFLA_NET_NS_FD},
+		.fd = namespace,
+	};
+	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+
+	ck_assert_int_eq(send(fd, &request, sizeof(request), 0), sizeof(request));
+	close(fd);
+	ck_assert_uint_eq(if_nametoindex(name), 0);
+}
+
+/* As those do who set an interface up in one namespace for another: frames pass there, and no news of it come here. */
+START_TEST(test_moved)
+{
+	int here = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC), there;
+	struct tap tap;
+
+	tap_make("tv", VNET);
+	tap_set_up("tv", true);
+	ck_assert_int_eq(open_name(&tap, "tv", 0), 0);
+	ck_assert_int_eq(unshare(CLONE_NEWNET), 0);
+	there = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+	ck_assert_int_eq(setns(here, CLONE_NEWNET), 0);
+	tap_move("tv", there);
+	ck_assert_int_eq(tap.be.ops->read_link(&tap.be), 0);
+	ck_assert(tap.be.link_up);
+	tap_close(&tap);
+	close(here);
+	close(there);
+}
+END_TEST
+
 START_TEST(test_discard)
 {
 	static const uint8_t frame[60] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, [12] = 0x88, 0xb5};
@@ -277,6 +335,8 @@ int main(void)
 	tcase_add_test(tc, test_link_flood);
 	tcase_add_loop_test(tc, test_link_narrow, 0, 5);
 	tcase_add_test(tc, test_link_removed);
+	tcase_add_test(tc, test_deleted);
+	tcase_add_test(tc, test_moved);
 	tcase_add_test(tc, test_discard);
 	suite_add_tcase(suite, tc);
 	srunner_run_all(runner, CK_NORMAL);
