@@ -224,6 +224,48 @@ START_TEST(events_that_nobody_reads)
 }
 END_TEST
 
+static int full_fd = -1;
+static size_t room; /* bytes that its disk has left */
+
+/* In place of the one of libc. */
+ssize_t write(int fd, const void *buf, size_t n)
+{
+	if (fd != full_fd)
+		return syscall(SYS_write, fd, buf, n);
+	n = n < room ? n : room;
+	room -= n;
+	errno = ENOSPC;
+	return n > 0 ? syscall(SYS_write, fd, buf, n) : -1;
+}
+
+/* There is room for a part of a line, and later for more. */
+START_TEST(events_on_a_full_disk)
+{
+	struct events events;
+	char text[512], *line = text;
+	unsigned int whole = 0;
+
+	ck_assert_int_eq(events_open(&events, "events"), 0);
+	events_tell(&events, 0, "first", "%s", "");
+	full_fd = events.fd;
+	room = 40;
+	capture(STDERR_FILENO, said, sizeof(said), tell_some, &events);
+	ck_assert_str_eq(said, "vmm: cannot write to --events: No space left on device\n");
+	full_fd = -1;
+	capture(STDERR_FILENO, said, sizeof(said), tell_one, &events);
+	ck_assert_str_eq(said, "");
+	events_tell(&events, 0, "last", "%s", "");
+	read_events(text, sizeof(text));
+	events_close(&events);
+	for (char *end; (end = strchr(line, '\n')); line = end + 1)
+		whole += *line == '{' && end[-1] == '}';
+	ck_assert_str_eq(line, "");
+	ck_assert_uint_eq(whole, 3);
+	ck_assert_ptr_nonnull(strstr(text, "\"first\"}\n{"));
+	ck_assert_ptr_nonnull(strstr(text, "\"last\"}\n"));
+}
+END_TEST
+
 /* ---- a guest that boots ---- */
 
 /* Looks whenever that is wanted, at a guest that runs so much of the time. Returns the ms until the time is up; 0: never. */
@@ -399,6 +441,7 @@ int main(void)
 	tcase_add_test(tc, events_that_are_not_ours);
 	tcase_add_test(tc, events_after_a_failed_poll);
 	tcase_add_test(tc, events_that_nobody_reads);
+	tcase_add_test(tc, events_on_a_full_disk);
 	tcase_add_loop_test(tc, boot_silence, 0, COUNT(silences));
 	tcase_add_test(tc, boot_words);
 	tcase_add_loop_test(tc, third_key, 0, COUNT(typings));

@@ -86,6 +86,8 @@ static ssize_t events_try(int fd, const char *line, size_t len)
 
 static void events_write(struct events *events, const char *line, size_t len)
 {
+	const size_t whole = len;
+	bool full;
 	ssize_t n;
 	int err;
 
@@ -98,13 +100,20 @@ static void events_write(struct events *events, const char *line, size_t len)
 			continue;
 		line += n;
 		len -= (size_t)n;
-		if (len == 0)
+		if (len == 0) {
+			events->full = events->cut = false;
 			return;
+		}
 	}
 	err = errno;
-	report("cannot write to --events: %s",
-	       err == EAGAIN ? "nobody reads them, and the pipe is full" : strerror(err));
-	events_close(events);
+	full = err == ENOSPC || err == EDQUOT;
+	if (!events->full)
+		report("cannot write to --events: %s",
+		       err == EAGAIN ? "nobody reads them, and the pipe is full" : strerror(err));
+	events->full = full;
+	events->cut |= len < whole;
+	if (!full)
+		events_close(events);
 }
 
 void events_tell(struct events *events, uint64_t ago, const char *name, const char *fmt, ...)
@@ -121,10 +130,10 @@ void events_tell(struct events *events, uint64_t ago, const char *name, const ch
 	time = (events_now(CLOCK_REALTIME) - ago) / 1000;
 	elapsed = (elapsed - ago) / 1000;
 	len = snprintf(line, sizeof(line),
-		       "{\"time\":%llu.%06llu,\"elapsed\":%llu.%06llu,\"event\":\"%s\"",
-		       (unsigned long long)time / 1000000, (unsigned long long)time % 1000000,
-		       (unsigned long long)elapsed / 1000000, (unsigned long long)elapsed % 1000000,
-		       name);
+		       "%s{\"time\":%llu.%06llu,\"elapsed\":%llu.%06llu,\"event\":\"%s\"",
+		       events->cut ? "\n" : "", (unsigned long long)time / 1000000,
+		       (unsigned long long)time % 1000000, (unsigned long long)elapsed / 1000000,
+		       (unsigned long long)elapsed % 1000000, name);
 	va_start(args, fmt);
 	len += vsnprintf(line + len, sizeof(line) - (size_t)len, fmt, args);
 	va_end(args);

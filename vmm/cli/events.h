@@ -4,7 +4,8 @@
  *	{"time":1700000000.123456,"elapsed":0.004321,"event":"created"}
  *
  * time is that of the host's clock, elapsed are seconds since the program began; both are of the step itself, which may be some
- * time before its line. What cannot be written without waiting is said once, and the machine goes on without them.
+ * time before its line. What cannot be written without waiting is said once, and the machine goes on without them; a full disk may have
+ * room for a later one.
  *
  * Owner: main(). One thread.
  */
@@ -18,6 +19,8 @@ struct events {
 	int fd; /* -1: nobody wants them */
 	bool owned;
 	bool fresh;	/* a file that may still hold another run's */
+	bool full;	/* the disk had no room for the last line */
+	bool cut;	/* but for a part of it */
 	uint64_t began; /* ns of CLOCK_MONOTONIC */
 };
 
