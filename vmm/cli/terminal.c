@@ -103,7 +103,10 @@ bool terminal_is_left(void)
 
 void terminal_return(void)
 {
-	if (terminal_is_left() && terminal_is_ours(terminal_left) &&
-	    terminal_set_raw(terminal_left) == 0)
+	if (!terminal_is_left())
+		return;
+	/* One that hung up never comes back. */
+	if (!isatty(terminal_left) ||
+	    (terminal_is_ours(terminal_left) && terminal_set_raw(terminal_left) == 0))
 		terminal_left = -1;
 }
