@@ -103,8 +103,8 @@ static bool vsock_host_parse(const char *line, size_t len, uint32_t *port)
 	return true;
 }
 
-/* Looks before it takes, for what is behind the line belongs to the stream. */
-static void vsock_host_read(struct vsock_host_client *client)
+/* Looks before it takes, for what is behind the line belongs to the stream. over: nothing more comes. */
+static void vsock_host_read(struct vsock_host_client *client, bool over)
 {
 	int fd = client->watch.fd;
 	char line[VSOCK_HOST_LINE];
@@ -115,7 +115,7 @@ static void vsock_host_read(struct vsock_host_client *client)
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
-	if (n <= 0 || (!end && n == sizeof(line))) {
+	if (n <= 0 || (!end && (over || n == sizeof(line)))) {
 		vsock_host_refuse(client);
 		return;
 	}
@@ -138,8 +138,7 @@ static void vsock_host_on_client(void *arg, uint32_t events)
 {
 	struct vsock_host_client *client = arg;
 
-	(void)events;
-	vsock_host_read(client);
+	vsock_host_read(client, events & EPOLLHUP);
 	vsock_host_watch(client->host);
 }
 
@@ -161,7 +160,7 @@ static void vsock_host_add(struct vsock_host *host, int fd)
 	}
 	if (!host->timer.armed)
 		evloop_timer_set(host->loop, &host->timer, VSOCK_HOST_PATIENCE);
-	vsock_host_read(client);
+	vsock_host_read(client, false);
 }
 
 static void vsock_host_on_listener(void *arg, uint32_t events)

@@ -144,6 +144,20 @@ START_TEST(line_in_pieces)
 }
 END_TEST
 
+/* One that leaves in the middle of its line makes room at once, whether the rest was waited for already or not. */
+START_TEST(line_without_an_end)
+{
+	int fd = client("CONN");
+
+	if (_i)
+		evloop_settle(&fix.loop);
+	close(fd);
+	for (int i = 0; i < 100 && counts().clients > 0; i++)
+		usleep(5000);
+	ck_assert_uint_eq(counts().clients, 0);
+}
+END_TEST
+
 /* Silent ones are closed in time, even when there are more than may wait, and then others get in. */
 START_TEST(silent_clients)
 {
@@ -410,6 +424,7 @@ int main(void)
 	tcase_add_test(tc, refusals);
 	tcase_add_test(tc, connections_that_cannot_be);
 	tcase_add_test(tc, line_in_pieces);
+	tcase_add_loop_test(tc, line_without_an_end, 0, 2);
 	tcase_add_test(tc, silent_clients);
 	tcase_add_test(tc, client_leaves_early);
 	tcase_add_test(tc, host_half_closes);
