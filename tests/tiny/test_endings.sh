@@ -354,6 +354,24 @@ if command -v script >/dev/null; then
 	for when in between after; do
 		cmp -s "$tmp/later.before" "$tmp/later.$when" || fail "fg: other modes $when"
 	done
+	# Its window is closed, under nohup: nobody waits for that terminal any more.
+	script -qec "trap '' HUP; echo \$\$ >$tmp/gone.pid; exec $vmm --kernel $guests/halt.bz64 --timeout 60" /dev/null \
+		<"$tmp/stop.keys" >/dev/null 2>&1 &
+	terminal=$!
+	wait_until 10 test -s "$tmp/gone.pid" || fail 'a terminal that goes: vmm does not start'
+	pid=$(<"$tmp/gone.pid")
+	wait_until 10 runs_guest "$pid" || fail 'a terminal that goes: the guest does not run'
+	sleep 2.5 # until vmm has settled
+	kill -KILL "$terminal"
+	wait "$terminal" 2>/dev/null || true
+	sleep 1
+	turns() {
+		sed -n 's/^voluntary_ctxt_switches:[^0-9]*//p' "/proc/$pid/status"
+	}
+	seen=$(turns)
+	sleep 2
+	between 'turns in 2 s without the terminal' $(($(turns) - seen)) 0 1
+	kill -KILL "$pid" || fail 'a terminal that goes: vmm has ended'
 	exec 8>&-
 	# Who presses Ctrl-C and sees nothing of the guest is told that it was asked; the next one ends it. The shell around
 	# vmm gets both as well, and dash would end with the first.
