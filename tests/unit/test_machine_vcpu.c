@@ -55,9 +55,14 @@ static int kvm_create_vcpu(void)
 	return fd;
 }
 
+static int offer_error; /* 0: none */
+
 static int kvm_get_supported_cpuid(struct kvm_cpuid2 *cpuid)
 {
 	ck_assert_uint_ge(cpuid->nent, n_offered);
+	errno = offer_error;
+	if (errno)
+		return -1;
 	cpuid->nent = n_offered;
 	memcpy(cpuid->entries, offered, sizeof(offered[0]) * n_offered);
 	return 0;
@@ -150,9 +155,9 @@ static void offer(uint32_t function, uint32_t index, uint32_t eax, uint32_t ebx,
 
 static void make(void)
 {
-	struct kvm_cpuid2 *cpuid = vcpu_cpuid_supported(&vm);
+	struct kvm_cpuid2 *cpuid;
 
-	ck_assert_ptr_nonnull(cpuid);
+	ck_assert_int_eq(vcpu_cpuid_supported(&vm, &cpuid), 0);
 	ck_assert_int_eq(vcpu_init(&vcpu, &vm, 0, 1, cpuid, &host), 0);
 	free(cpuid);
 }
@@ -197,6 +202,19 @@ static void must_have(uint32_t function, uint32_t index, uint32_t eax, uint32_t 
 	}
 	ck_abort_msg("leaf %#x, %u is missing", function, index);
 }
+
+/* Who makes VMs tells a host without memory from one that cannot. */
+START_TEST(offers_that_fail)
+{
+	struct kvm_cpuid2 *cpuid;
+
+	setup();
+	offer_error = _i ? ENOMEM : E2BIG;
+	ck_assert_int_eq(vcpu_cpuid_supported(&vm, &cpuid), _i ? -ENOMEM : -ENOTSUP);
+	ck_assert_ptr_null(cpuid);
+	ck_assert_ptr_nonnull(strstr(lines, strerror(offer_error)));
+}
+END_TEST
 
 #define ALL    0xffffffffu
 #define BIT(n) (1u << (n))
@@ -366,7 +384,7 @@ END_TEST
 int main(void)
 {
 	Suite *suite = suite_create("machine/vcpu");
-	TCase *tc = tcase_create("vcpu");
+	TCase *tc = tcase_create("vcpu"), *failing = tcase_create("offers");
 	SRunner *runner;
 	int n_failed;
 
@@ -381,6 +399,8 @@ int main(void)
 	tcase_add_test(tc, without_firmware_its_first_instruction_is_a_reset);
 	tcase_add_test(tc, another_error_there_is_an_error);
 	suite_add_tcase(suite, tc);
+	tcase_add_loop_test(failing, offers_that_fail, 0, 2);
+	suite_add_tcase(suite, failing);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_NORMAL);
 	n_failed = srunner_ntests_failed(runner);

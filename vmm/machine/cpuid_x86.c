@@ -105,22 +105,26 @@ static void cpuid_hide_amx(struct kvm_cpuid2 *cpuid)
 		cpuid_hide_amx_in(&cpuid->entries[i]);
 }
 
-struct kvm_cpuid2 *vcpu_cpuid_supported(const struct vm *vm)
+int vcpu_cpuid_supported(const struct vm *vm, struct kvm_cpuid2 **supported)
 {
 	struct kvm_cpuid2 *cpuid =
 		calloc(1, sizeof(*cpuid) + CPUID_MAX_ENTRIES * sizeof(cpuid->entries[0]));
+	int err;
 
+	*supported = cpuid;
 	if (cpuid) {
 		/* Two places stay free for leaves that are added below. */
 		cpuid->nent = CPUID_MAX_ENTRIES - 2;
 		if (ioctl(vm->kvm_fd, KVM_GET_SUPPORTED_CPUID, cpuid) == 0) {
 			cpuid_hide_amx(cpuid);
-			return cpuid;
+			return 0;
 		}
 	}
-	log_error("cannot learn what this host's KVM supports: %s", strerror(errno));
+	err = -errno;
+	log_error("cannot learn what this host's KVM supports: %s", strerror(-err));
 	free(cpuid);
-	return NULL;
+	*supported = NULL;
+	return err == -ENOMEM ? err : -ENOTSUP;
 }
 
 struct cpuid_topology {

@@ -290,7 +290,7 @@ static int make_vcpus(struct machine *machine, const struct machine_config *conf
 				 .break_at_port = machine_gdb_on_port,
 				 .arg = machine};
 	struct kvm_cpuid2 *cpuid;
-	int err = 0;
+	int err;
 
 	if (config->cpus > machine->vm.max_vcpus) {
 		log_error("%u vCPUs are more than this host's KVM allows (%u)", config->cpus,
@@ -303,9 +303,7 @@ static int make_vcpus(struct machine *machine, const struct machine_config *conf
 		return -ENOMEM;
 	}
 	vcpu_pause_init(&machine->pause, machine->vcpus, config->cpus);
-	cpuid = vcpu_cpuid_supported(&machine->vm);
-	if (!cpuid)
-		err = -ENOTSUP;
+	err = vcpu_cpuid_supported(&machine->vm, &cpuid);
 	while (err == 0 && machine->n_vcpus < config->cpus) {
 		err = vcpu_init(&machine->vcpus[machine->n_vcpus], &machine->vm, machine->n_vcpus,
 				config->cpus, cpuid, &host);

@@ -95,8 +95,8 @@ void vcpu_fini(struct vcpu *vcpu);
 
 /* ---- vcpu_x86.c, cpuid_x86.c: what is x86's own ---- */
 
-/* What KVM offers on this CPU; free() it. NULL after an error, which is reported. */
-struct kvm_cpuid2 *vcpu_cpuid_supported(const struct vm *vm);
+/* What KVM offers on this CPU; free() it. Returns 0, or NULL there and -ENOMEM or -ENOTSUP after an error, which is reported. */
+int vcpu_cpuid_supported(const struct vm *vm, struct kvm_cpuid2 **supported);
 
 /* Whether the CPU shows VT-x or AMD-V. */
 bool vcpu_host_has_virtualization(void);
