@@ -17,8 +17,8 @@
  *
  * Several VMs may live in one process. The library never exits, never writes to standard output unless it is
  * given as a console, and installs no signal handlers; its threads block all signals but those of a crash. It uses SIGURG between
- * its own threads, which the program need not handle and should not send to them. A program whose files have a limit (RLIMIT_FSIZE)
- * ignores SIGXFSZ, or vmm_create() with an overlay and vmm_dump_guest() may end it where they would return -EFBIG.
+ * its own threads, which the program need not handle and should not send to them, nor can it receive it by signalfd() or sigwait() meanwhile.
+ * A program whose files have a limit (RLIMIT_FSIZE) ignores SIGXFSZ, or vmm_create() with an overlay and vmm_dump_guest() may end it where they would return -EFBIG.
  *
  * Linking: a shared object that libvmm.a is part of does not show the library's functions. It exports those of its own that call them.
  *
@@ -34,10 +34,10 @@
  *
  * The library's threads have the scheduling policy and the CPUs (affinity) of the thread that calls vmm_start(). Their stacks are of 128 KiB, in
  * which the program's thread-local data (__thread) lies, too: more than 64 KiB of it leave too little for them and for the log's sink, and
- * from about 122 KiB on vmm_start() is -EINVAL.
+ * from about 122 KiB on vmm_start() is -EINVAL. Who calls the library has 64 KiB of stack for it.
  *
- * Costs: a VM takes some 15 file descriptors, one more for each vCPU but the first, two for each I/O thread but the first, and 3 to 6 for
- * each disk, card, socket device and shared directory with one queue, up to three for each further one; 10 to 20 mappings of memory, and six for
+ * Costs: a VM takes some 15 file descriptors, one more for each vCPU but the first, two for each I/O thread but the first, and 3 to 7 for
+ * each disk, card, socket device, debugger and shared directory with one queue, up to three for each further one; 10 to 20 mappings of memory, and six for
  * each further queue of a disk; one or two threads of its own (KVM may have another), and one for each vCPU, I/O thread and shared directory,
  * and for a debugger. Each queue of a disk and each shared directory has up to eight more once there is storage to wait for, which stay. What
  * guests can take besides is said where it is configured.
@@ -139,7 +139,7 @@ struct vmm_net_limit {
  */
 struct vmm_net {
 	const char *tap; /* name of an existing TAP interface; NULL: tap_fd is used */
-	/* TAP with IFF_NO_PI | IFF_VNET_HDR, or the device of a macvtap; the caller may close it after vmm_create(). No two
+	/* TAP with IFF_NO_PI | IFF_VNET_HDR, or the device of a macvtap, which gets O_NONBLOCK; the caller may close it after vmm_create(). No two
 	 * cards have the same (-EINVAL). Ignored with tap or user. */
 	int tap_fd;
 	const uint8_t *
@@ -238,7 +238,9 @@ enum vmm_hugepages {
  * VMM_SANDBOX_OFF. One that is built with AddressSanitizer must have that: its threads call sigaltstack().
  *
  * The log's sink (vmm_log_set_sink()) is called on such threads too: there it may write to what is open (write(), not send()), allocate
- * memory, take locks and look at the clock, but not open a file or use syslog(). A file that is opened to be read by its path is
+ * memory, take locks and look at the clock, but not open a file or use syslog(). So it is C or C++, or little else: a callback of Go makes
+ * other calls, and so do a HashMap or a panic in Rust, and a traceback or a thread in Python; such programs let it write to a pipe that they
+ * read. A file that is opened to be read by its path is
  * not found there (ENOENT), which is how libc does without those it looks for itself: messages in another language, the time zone.
  */
 enum vmm_sandbox {
@@ -396,14 +398,15 @@ struct vmm_confinement {
  * (the hard ones fall to these). Files and directories can be reached by descriptors alone from then on, and the working directory is another;
  * with shared directories nothing is found in /proc, /sys and the like either, even where there can be no empty root.
  * Between vmm_prepare() (else -EINVAL) and vmm_start(), once (else -EALREADY). Returns 0, or negative errno after a message, with some layers
- * applied; then only vmm_destroy() is useful. Other threads than the caller, if there are any, keep what they have, and an ordinary user's
- * process gets no namespaces then.
+ * applied; then only vmm_destroy() is useful. Other threads than the caller, if there are any, keep what they have but for the user, whom all change, and an ordinary user's
+ * process gets no namespaces then; strict is about the caller alone. With change_user no other VM may have been started here (see enum vmm_sandbox).
  */
 int vmm_confine(struct vmm *vm, const struct vmm_confinement *confinement);
 
 /*
- * The calling thread may do no more than wait for its VMs (poll(), epoll), use functions of this header on them, and read and write what is open:
- * a filter as those of the library's threads, which is never taken away. After vmm_start(). Any other call raises SIGSYS
+ * The calling thread may do no more than wait for its VMs (poll(), epoll), use functions of this header on those that were started, and read and
+ * write what is open: a filter as those of the library's threads, which is never taken away. After vmm_start(), once a thread, for a thread with a
+ * filter may not have another. Any other call raises SIGSYS
  * (see enum vmm_sandbox). Returns 0, -ENOTSUP when vmm was built without filters, or another negative errno; nothing is logged.
  */
 int vmm_confine_thread(void);
@@ -570,7 +573,7 @@ int vmm_kernel_cached_config(const char *path, const char *kernel_cache, char **
 /*
  * A whole file of at most 64 MiB, unpacked if it is packed by gzip, zstd, xz, lzma or, as kernels are, lz4 (lz4 -l), such as a module of a
  * kernel: *size bytes and a zero behind them, to be freed by free(). Returns 0, -ENOTSUP for what this library cannot unpack, -EBADMSG
- * for a damaged file, -EFBIG, or another negative errno.
+ * for a damaged one or one that unpacks to more, -EFBIG for one that is more, or another negative errno.
  */
 int vmm_unpack_file(const char *path, void **bytes, size_t *size);
 
