@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/platform/x86.h>
 #include <asm/kvm_para.h>
 
 #define CPUID_1_ECX_VMX		 (1u << 5)
@@ -33,20 +34,31 @@
 
 #define CPUID_MAX_ENTRIES 256
 
+/*
+ * What libc has read when the program began: where the host is a virtual machine itself, each CPUID takes microseconds. It reads what is
+ * above 0x80000000 of CPUs alone whose vendor it knows.
+ */
+static bool cpuid_of_host(unsigned int libc_index, unsigned int function, unsigned int regs[4])
+{
+	memcpy(regs, __x86_get_cpuid_feature_leaf(libc_index)->cpuid_array, 4 * sizeof(regs[0]));
+	return regs[0] != 0 || __get_cpuid(function, &regs[0], &regs[1], &regs[2], &regs[3]) != 0;
+}
+
 bool vcpu_host_has_virtualization(void)
 {
-	unsigned int a, b, c, d;
+	unsigned int regs[4];
 
-	if (__get_cpuid(1, &a, &b, &c, &d) && (c & CPUID_1_ECX_VMX))
+	if (cpuid_of_host(CPUID_INDEX_1, 1, regs) && (regs[2] & CPUID_1_ECX_VMX))
 		return true;
-	return __get_cpuid(0x80000001, &a, &b, &c, &d) && (c & CPUID_80000001_ECX_SVM);
+	return cpuid_of_host(CPUID_INDEX_80000001, 0x80000001, regs) &&
+	       (regs[2] & CPUID_80000001_ECX_SVM);
 }
 
 unsigned int vcpu_host_address_bits(void)
 {
-	unsigned int a, b, c, d;
+	unsigned int regs[4];
 
-	return __get_cpuid(0x80000008, &a, &b, &c, &d) ? a & 0xff : 36;
+	return cpuid_of_host(CPUID_INDEX_80000008, 0x80000008, regs) ? regs[0] & 0xff : 36;
 }
 
 static struct kvm_cpuid_entry2 *cpuid_find(struct kvm_cpuid2 *cpuid, uint32_t function,
