@@ -39,6 +39,9 @@ if command -v strace >/dev/null; then
 	for call in KVM_IOEVENTFD KVM_CREATE_IRQCHIP KVM_CREATE_PIT KVM_IRQFD KVM_SET_GSI_ROUTING; do
 		! grep "$call" "$tmp/calls" || fail "$call when a VM starts"
 	done
+	# One for the vCPU and one for the main loop.
+	threads=$(grep -cE '^[0-9]+ +clone3?\(' "$tmp/calls" || true)
+	[ "$threads" -le 2 ] || fail "$threads threads when a VM without disks starts"
 	# The end of the VM is not waited for where io_uring is there.
 	if grep -qE "io_uring_setup.* = [0-9]" "$tmp/trace"; then
 		grep -qE "io_uring_register\(.*IORING_REGISTER_FILES" "$tmp/calls" || fail "the VM's end is waited for"

@@ -17,8 +17,8 @@
 
 static int machine_make_io_loops(struct machine *machine, unsigned int n)
 {
-	machine->io_loops = calloc(n, sizeof(*machine->io_loops));
-	if (!machine->io_loops)
+	machine->io_loops = n > 0 ? calloc(n, sizeof(*machine->io_loops)) : NULL;
+	if (n > 0 && !machine->io_loops)
 		return -ENOMEM;
 	while (machine->n_io_loops < n) {
 		int err = evloop_init(&machine->io_loops[machine->n_io_loops]);
@@ -30,20 +30,21 @@ static int machine_make_io_loops(struct machine *machine, unsigned int n)
 	return 0;
 }
 
-/* A thread for each device that moves data keeps them out of each other's way, but more than there are CPUs do not help. */
+/*
+ * A thread for each device that moves data keeps them out of each other's way, but more than there are CPUs do not help. Where none does, none
+ * is started: the other devices' queues are the main loop's, or have threads of their own.
+ */
 static unsigned int machine_default_io_threads(const struct machine_config *config)
 {
 	unsigned int n = config->n_disks + config->n_nets + (config->vsock != NULL);
 	unsigned int cpus = 1;
 	cpu_set_t set;
 
-	if (sched_getaffinity(0, sizeof(set), &set) == 0)
+	if (n > 1 && sched_getaffinity(0, sizeof(set), &set) == 0)
 		cpus = (unsigned int)CPU_COUNT(&set);
 	if (n > cpus)
 		n = cpus;
-	if (n > MACHINE_MAX_IO_THREADS)
-		n = MACHINE_MAX_IO_THREADS;
-	return n > 0 ? n : 1;
+	return n < MACHINE_MAX_IO_THREADS ? n : MACHINE_MAX_IO_THREADS;
 }
 
 int machine_init_io(struct machine *machine, const struct machine_config *config)
