@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -42,13 +43,27 @@ static void note(struct sandbox *sandbox, int fd)
 	more[sandbox->n_inherited++] = fd;
 }
 
-void sandbox_begin(struct sandbox *sandbox)
+/* Whether our parent left none open but the standard ones, which all are; before Linux 6.2 that is not told by a number. */
+static bool has_left_none(void)
+{
+	struct stat dir;
+
+	if (stat("/proc/self/fd", &dir) < 0 || dir.st_size != STDERR_FILENO + 1)
+		return false;
+	for (int fd = 0; fd <= STDERR_FILENO; fd++) {
+		if (fcntl(fd, F_GETFD) < 0)
+			return false;
+	}
+	return true;
+}
+
+static void list_inherited(struct sandbox *sandbox)
 {
 	int dir = open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	_Alignas(struct entry) char buf[1024];
 	long n = 0;
 
-	*sandbox = (struct sandbox){.violation_fd = -1, .unlisted = dir < 0 ? -errno : 0};
+	sandbox->unlisted = dir < 0 ? -errno : 0;
 	while (dir >= 0 && (n = syscall(SYS_getdents64, dir, buf, sizeof(buf))) > 0) {
 		for (const char *at = buf; at < buf + n;) {
 			const struct entry *entry = (const struct entry *)(const void *)at;
@@ -63,6 +78,13 @@ void sandbox_begin(struct sandbox *sandbox)
 		sandbox->unlisted = -errno;
 	if (dir >= 0)
 		close(dir);
+}
+
+void sandbox_begin(struct sandbox *sandbox)
+{
+	*sandbox = (struct sandbox){.violation_fd = -1};
+	if (!has_left_none())
+		list_inherited(sandbox);
 }
 
 static void close_inherited(struct sandbox *sandbox)
