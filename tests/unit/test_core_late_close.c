@@ -25,7 +25,7 @@ static void teardown(void)
 /* As whoever ends a machine: holds it early, and closes both later. */
 static void end_late(int fd)
 {
-	int held_by = late_close_hold(fd);
+	int held_by = late_close_hold(fd, -1);
 
 	close(fd);
 	if (held_by >= 0)
@@ -51,7 +51,7 @@ END_TEST
 START_TEST(test_held)
 {
 	struct pollfd reader = {.fd = ends[0], .events = POLLIN};
-	int held_by = late_close_hold(ends[1]);
+	int held_by = late_close_hold(ends[1], -1);
 
 	close(ends[1]);
 	ck_assert_int_eq(poll(&reader, 1, 100), held_by < 0 ? 1 : 0);
@@ -70,6 +70,23 @@ START_TEST(test_other_descriptors_keep_it)
 	ck_assert_int_eq(poll(&reader, 1, 100), 0);
 	close(other);
 	expect_closed();
+}
+END_TEST
+
+START_TEST(test_held_beside_another)
+{
+	struct pollfd reader = {.fd = ends[0], .events = POLLIN};
+	int first[2], held_by;
+
+	ck_assert_int_eq(pipe(first), 0);
+	held_by = late_close_hold(first[1], ends[1]);
+	close(ends[1]);
+	ck_assert_int_eq(poll(&reader, 1, 100), held_by < 0 ? 1 : 0);
+	if (held_by >= 0)
+		close(held_by);
+	expect_closed();
+	close(first[0]);
+	close(first[1]);
 }
 END_TEST
 
@@ -99,6 +116,7 @@ int main(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, test_closed);
 	tcase_add_test(tc, test_held);
+	tcase_add_test(tc, test_held_beside_another);
 	tcase_add_test(tc, test_other_descriptors_keep_it);
 	tcase_add_test(tc, test_no_descriptor_for_a_ring);
 	suite_add_tcase(suite, tc);

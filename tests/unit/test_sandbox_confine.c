@@ -6,12 +6,14 @@
 #include <grp.h>
 #include <limits.h>
 #include <linux/landlock.h>
+#include <linux/nsfs.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -129,6 +131,42 @@ START_TEST(root_keeps_its_rights_over_owners)
 	}
 	ck_assert_int_eq(status, 0);
 	ck_assert_int_eq(in_child(child_as_root_of_a_container), 0);
+}
+END_TEST
+
+static int child_with_its_mounts(void)
+{
+	struct confine_options options = {.mounts = true};
+	struct confine_result result;
+
+	EXPECT(confine_process(&options, &result) == 0);
+	if (!holds(&result, "an empty root")) {
+		EXPECT(result.mounts == -1);
+		return 77;
+	}
+	EXPECT(ioctl(result.mounts, NS_GET_NSTYPE) == CLONE_NEWNS);
+	return 0;
+}
+
+static int child_without_its_mounts(void)
+{
+	struct confine_options options = {.strict = false};
+	struct confine_result result;
+
+	EXPECT(confine_process(&options, &result) == 0);
+	EXPECT(result.mounts == -1);
+	return 0;
+}
+
+START_TEST(test_gives_its_mounts)
+{
+	int status = in_child(child_with_its_mounts);
+
+	if (status == 77)
+		skip_note("no mount namespace of its own");
+	else
+		ck_assert_int_eq(status, 0);
+	ck_assert_int_eq(in_child(child_without_its_mounts), 0);
 }
 END_TEST
 
@@ -477,6 +515,7 @@ int main(void)
 	tcase_add_test(tc, test_sees_nothing_above);
 	tcase_add_test(tc, test_connects);
 	tcase_add_test(tc, test_keeps_its_root);
+	tcase_add_test(tc, test_gives_its_mounts);
 	tcase_add_test(tc, root_keeps_its_rights_over_owners);
 	tcase_add_test(tc, root_keeps_no_rights_over_owners);
 	tcase_add_test(tc, test_changes_user);

@@ -129,6 +129,7 @@ static int make_vm(struct machine *machine, const struct machine_config *config)
 
 static void undo_vm(struct machine *machine)
 {
+	machine_close_mounts(machine);
 	vm_fini(&machine->vm);
 }
 

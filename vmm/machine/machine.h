@@ -239,6 +239,7 @@ struct machine {
 	bool owners; /* the process has kept rights over shared files, which threads drop but those that write them */
 	bool has_storage; /* disks or shared directories, whose slow work threads do */
 	bool quick_end;
+	int mounts;  /* a descriptor of the mount namespace, from confine to start; -1: none */
 	int dump_fd; /* -1: none */
 	struct machine_rights rights[FILTER_KINDS];
 	struct guest_mem mem;
@@ -420,6 +421,7 @@ int machine_start_starter(struct machine *machine);
 void machine_shut_gate(struct machine *machine);
 /* By the owner, when all were started: takes its own filter too, and lets the vCPUs go. Returns 0, or negative errno after a message. */
 int machine_open_gate(struct machine *machine);
+void machine_close_mounts(struct machine *machine);
 /* vCPUs that wait still end without having run. Any thread. */
 void machine_bar_gate(struct machine *machine);
 

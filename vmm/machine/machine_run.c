@@ -224,7 +224,8 @@ int machine_start(struct machine *machine)
 		err = machine_start_vcpus(machine);
 	/* Later there may be no way to get what it takes. */
 	if (machine->quick_end)
-		vm_end_late(&machine->vm);
+		vm_end_late(&machine->vm, machine->mounts);
+	machine_close_mounts(machine);
 	if (err == 0)
 		err = machine_open_gate(machine);
 	if (err < 0)

@@ -115,6 +115,7 @@ int machine_init_rights(struct machine *machine, const struct machine_config *co
 	void (*tell)(const char *fmt, ...) = strict ? log_error : log_warn;
 	int err = filter_available();
 
+	machine->mounts = -1;
 	machine->sandbox = config->sandbox;
 	machine->has_storage = config->n_disks > 0 || config->n_shares > 0;
 	for (unsigned int i = 0; i < FILTER_KINDS; i++)
@@ -224,6 +225,13 @@ static void machine_check_sockets(const struct machine_card *sockets, bool moved
 			 sockets->socket_dir, strerror(errno));
 }
 
+void machine_close_mounts(struct machine *machine)
+{
+	if (machine->mounts >= 0)
+		close(machine->mounts);
+	machine->mounts = -1;
+}
+
 int machine_confine(struct machine *machine, const struct machine_confinement *c)
 {
 	const struct confine_tree *trees[2 * MACHINE_MAX_SHARES];
@@ -250,12 +258,16 @@ int machine_confine(struct machine *machine, const struct machine_confinement *c
 	options.n_trees = machine_list_trees(machine, trees);
 	for (unsigned int i = 0; i < options.n_trees; i++)
 		writes |= trees[i]->write;
+	/* Those of directories are ones that others may wait for. */
+	options.mounts = machine->quick_end && !sockets && options.n_trees == 0 &&
+			 options.n_remove_in == 0;
 	options.keep_owners = writes && machine->filtered && c->starting_thread;
 	err = confine_process(&options, &result);
 	free(dirs);
 	if (err < 0)
 		return err;
 	machine->owners = result.kept;
+	machine->mounts = result.mounts;
 	if (options.n_trees > 0 && !(writes ? result.out_of_reach : result.hidden))
 		log_warn("sandbox: without %s a guest that breaks out could reach files "
 			 "outside of shared directories, as far as its user can",

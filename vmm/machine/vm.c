@@ -220,9 +220,9 @@ void vm_fini(struct vm *vm)
 }
 
 /* It waits for grace periods of the kernel, tens of milliseconds in all. */
-void vm_end_late(struct vm *vm)
+void vm_end_late(struct vm *vm, int other)
 {
-	vm->held_by = late_close_hold(vm->fd);
+	vm->held_by = late_close_hold(vm->fd, other);
 }
 
 static int vm_kick(struct vm *vm, bool port, uint64_t address, int fd, uint32_t flags)

@@ -45,8 +45,11 @@ struct vm {
 int vm_init(struct vm *vm, const struct guest_mem *mem);
 void vm_fini(struct vm *vm);
 
-/* Once, and the owner's thread: vm_fini() will not wait until the kernel has done away with the VM, where that is possible. */
-void vm_end_late(struct vm *vm);
+/*
+ * Once, and the owner's thread: vm_fini() will not wait until the kernel has done away with the VM, where that is possible, nor the process'
+ * end with what other is a descriptor of (negative: nothing).
+ */
+void vm_end_late(struct vm *vm, int other);
 
 /* What vmm cannot do without and /dev/kvm, open as kvm_fd, does not have; NULL: nothing. */
 const char *vm_lacks(int kvm_fd);

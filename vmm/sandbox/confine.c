@@ -148,6 +148,9 @@ static int confine_namespaces(struct confine *c)
 	if (err == 0 && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
 		err = -errno;
 	c->own_mounts = err == 0;
+	/* Once there is an empty root, no name leads to it. */
+	if (c->own_mounts && c->options->mounts)
+		c->result->mounts = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
 	return err;
 }
 
@@ -447,8 +450,12 @@ int confine_process(const struct confine_options *options, struct confine_result
 			    .left = -1};
 	int err;
 
-	*result = (struct confine_result){.moved = false};
+	*result = (struct confine_result){.mounts = -1};
 	err = confine_apply(&c);
+	if (result->mounts >= 0 && (err < 0 || !c.entered)) {
+		close(result->mounts);
+		result->mounts = -1;
+	}
 	if (c.left >= 0)
 		close(c.left);
 	return err;
