@@ -28,6 +28,9 @@ void machine_end(struct machine *machine, enum machine_end reason)
 
 	if (!atomic_compare_exchange_strong(&machine->end, &none, (int)reason))
 		return;
+	/* The vCPU that has ended it is outside, and need not be called back. */
+	for (unsigned int i = 0; i < machine->n_vcpus; i++)
+		vcpu_enter_no_more(&machine->vcpus[i]);
 	/* An early crash may have left nothing on the console. */
 	if (reason == MACHINE_END_CRASH)
 		log_warn("%s", machine_end_words[reason]);

@@ -273,7 +273,7 @@ int __attribute__((cold)) vcpu_start(struct vcpu *vcpu, const struct thread_righ
 
 void __attribute__((cold)) vcpu_request_stop(struct vcpu *vcpu)
 {
-	atomic_store_explicit(&vcpu->stop, true, memory_order_release);
+	vcpu_enter_no_more(vcpu);
 	if (vcpu->running) {
 		int err = pthread_kill(vcpu->thread, VCPU_KICK_SIGNAL);
 

@@ -69,8 +69,14 @@ struct vcpu {
 /* Any thread. */
 static inline bool vcpu_must_stop(const struct vcpu *vcpu)
 {
-	/* acquire: pairs with the release in vcpu_request_stop() */
+	/* acquire: pairs with the release in vcpu_enter_no_more() */
 	return atomic_load_explicit(&vcpu->stop, memory_order_acquire);
+}
+
+/* Any thread. After its next exit, if not before, it leaves the guest for the last time; nothing is done for that to come soon. */
+static inline void vcpu_enter_no_more(struct vcpu *vcpu)
+{
+	atomic_store_explicit(&vcpu->stop, true, memory_order_release);
 }
 
 /*
