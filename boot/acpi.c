@@ -1,6 +1,5 @@
 #include "boot/acpi.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,6 +7,7 @@
 #include "boot/acpi_tables.h"
 #include "boot/checksum.h"
 #include "boot/dsdt.h"
+#include "vmm/core/assert.h"
 
 #define DSDT_MAX 10240
 

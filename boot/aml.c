@@ -1,7 +1,8 @@
 #include "boot/aml.h"
 
-#include <assert.h>
 #include <string.h>
+
+#include "vmm/core/assert.h"
 
 /* 20.3 AML Byte Stream Byte Values */
 #define AML_NAME_OP	     0x08

@@ -1,7 +1,8 @@
 #include "boot/aml_resource.h"
 
-#include <assert.h>
 #include <string.h>
+
+#include "vmm/core/assert.h"
 
 /* 6.4.2.5 I/O Port Descriptor */
 struct resource_io {

@@ -1,6 +1,5 @@
 #include "boot/device_tree.h"
 
-#include <assert.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -9,6 +8,8 @@
 
 #include <asm/bootparam.h>
 #include <libfdt.h>
+
+#include "vmm/core/assert.h"
 
 #define PHANDLE_IOAPIC 1
 #define APIC_REGISTERS 0x1000

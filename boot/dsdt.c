@@ -1,8 +1,7 @@
 #include "boot/dsdt.h"
 
-#include <assert.h>
-
 #include "boot/aml_resource.h"
+#include "vmm/core/assert.h"
 
 #define NOTIFY_BUTTON_PRESSED 0x80 /* 4.8.2.2.1.2 Control Method Power Button */
 

@@ -1,6 +1,5 @@
 #include "boot/image.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
@@ -8,6 +7,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include "vmm/core/assert.h"
 #include "vmm/core/log.h"
 
 /* name NULL: silently */

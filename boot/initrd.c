@@ -1,11 +1,12 @@
 #include "boot/initrd.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/stat.h>
+
+#include "vmm/core/assert.h"
 
 /* Linux looks for an archive at such places (init/initramfs.c). */
 #define INITRD_ALIGN 4

@@ -1,10 +1,10 @@
 #include "boot/kaslr.h"
 
-#include <assert.h>
 #include <inttypes.h>
 #include <string.h>
 
 #include "boot/relocs.h"
+#include "vmm/core/assert.h"
 #include "vmm/core/log.h"
 
 #define KASLR_STEPS 16 /* two threads are done at about the same time */

@@ -1,6 +1,5 @@
 #include "boot/kernel.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -14,6 +13,7 @@
 #include "boot/kernel_kind.h"
 #include "boot/pvh.h"
 #include "boot/zero_page.h"
+#include "vmm/core/assert.h"
 #include "vmm/core/log.h"
 
 /* Linux takes everything up to a space for the end of a word. */

@@ -1,12 +1,12 @@
 #include "boot/mptable.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "boot/checksum.h"
 #include "boot/mptable_tables.h"
+#include "vmm/core/assert.h"
 
 #define ISA_BUS	   0
 #define PINS_LEAST 16

@@ -1,9 +1,9 @@
 #include "boot/pvh.h"
 
-#include <assert.h>
 #include <stddef.h>
 
 #include "boot/start_info.h"
+#include "vmm/core/assert.h"
 
 struct pvh_info {
 	struct hvm_start_info start;

@@ -1,9 +1,10 @@
 #include "boot/relocs.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <stdbool.h>
 #include <string.h>
+
+#include "vmm/core/assert.h"
 
 #define WORD	  sizeof(uint32_t)
 #define BLOCK	  16

@@ -1,10 +1,10 @@
 #include "boot/vmlinux.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <string.h>
 
 #include "boot/scratch.h"
+#include "vmm/core/assert.h"
 
 #define HUGE_PAGE (UINT64_C(2) << 20)
 #define ELF_AHEAD HUGE_PAGE /* how far the kernel begins behind the ELF header */

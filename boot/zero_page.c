@@ -1,8 +1,9 @@
 #include "boot/zero_page.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <string.h>
+
+#include "vmm/core/assert.h"
 
 #define VERSION 0x20c /* the last one that added a field which a loader fills in */
 

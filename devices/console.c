@@ -1,9 +1,9 @@
 #include "devices/console.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <string.h>
 
+#include "vmm/core/assert.h"
 #include "vmm/core/log.h"
 
 static const char console_help[] = "\r\n"

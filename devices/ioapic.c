@@ -1,8 +1,8 @@
 #include "devices/ioapic.h"
 
-#include <assert.h>
 #include <string.h>
 
+#include "vmm/core/assert.h"
 #include "vmm/core/bus.h"
 
 /* Registers behind the window. */

@@ -1,12 +1,12 @@
 #include "virtio/blk.h"
 
-#include <assert.h>
 #include <endian.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <linux/virtio_ids.h>
 
+#include "vmm/core/assert.h"
 #include "vmm/core/log.h"
 
 /* Linux refuses a device whose blocks are larger than its pages. */

@@ -1,12 +1,12 @@
 #include "virtio/blk_queue.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "virtio/blk.h"
+#include "vmm/core/assert.h"
 #include "vmm/core/iov.h"
 #include "vmm/core/lazy.h"
 #include "vmm/core/unset.h"

@@ -1,12 +1,13 @@
 #include "virtio/console.h"
 
-#include <assert.h>
 #include <endian.h>
 #include <errno.h>
 #include <stddef.h>
 #include <string.h>
 #include <linux/virtio_console.h>
 #include <linux/virtio_ids.h>
+
+#include "vmm/core/assert.h"
 
 /* 5.3.2: the queues of port 0 */
 enum {

@@ -1,12 +1,12 @@
 #include "virtio/disk.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "vmm/core/assert.h"
 #include "vmm/core/iov.h"
 #include "vmm/core/log.h"
 #include "vmm/core/unset.h"

@@ -1,8 +1,7 @@
 #include "virtio/disk_queue.h"
 
-#include <assert.h>
-
 #include "virtio/disk_uring.h"
+#include "vmm/core/assert.h"
 
 /* The most that the loop itself copies to or from an image in memory at once; other devices may wait for the loop. */
 #define DISK_QUEUE_HERE_BYTES (UINT64_C(1) << 20)

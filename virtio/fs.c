@@ -1,6 +1,5 @@
 #include "virtio/fs.h"
 
-#include <assert.h>
 #include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -16,6 +15,7 @@
 #include <linux/virtio_ids.h>
 #include <unistd.h>
 
+#include "vmm/core/assert.h"
 #include "vmm/core/mounts.h"
 
 /* Requests before the loop looks at something else, such as that it shall stop. */

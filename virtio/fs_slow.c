@@ -1,6 +1,5 @@
 #include "virtio/fs_slow.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stddef.h>
@@ -10,6 +9,7 @@
 #include <unistd.h>
 
 #include "virtio/fs.h"
+#include "vmm/core/assert.h"
 
 /* Copied by one request, so that none takes long: where blocks are shared it is a moment, else storage's speed counts. */
 #define FS_MOST_COPIED (UINT64_C(64) << 20)

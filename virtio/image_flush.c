@@ -1,8 +1,9 @@
 #include "virtio/image_flush.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <unistd.h>
+
+#include "vmm/core/assert.h"
 
 void image_flush_init(struct image_flush *flush)
 {

@@ -1,6 +1,5 @@
 #include "virtio/net.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -9,6 +8,7 @@
 #include <linux/virtio_ids.h>
 
 #include "virtio/mac.h"
+#include "vmm/core/assert.h"
 
 #define NET_QUEUE_SIZE NET_WINDOW_CHAINS
 

@@ -1,9 +1,10 @@
 #include "virtio/net_window.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <string.h>
 #include <linux/virtio_net.h>
+
+#include "vmm/core/assert.h"
 
 void net_window_reset(struct net_window *window, unsigned int max_chains)
 {

@@ -1,6 +1,5 @@
 #include "virtio/overlay.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -13,6 +12,7 @@
 #include "virtio/image_io.h"
 #include "virtio/overlay_bitmap.h"
 #include "virtio/overlay_file.h"
+#include "vmm/core/assert.h"
 #include "vmm/core/kept_name.h"
 #include "vmm/core/log.h"
 

@@ -1,9 +1,10 @@
 #include "virtio/overlay_bitmap.h"
 
-#include <assert.h>
 #include <endian.h>
 #include <errno.h>
 #include <sys/mman.h>
+
+#include "vmm/core/assert.h"
 
 #define WORD_BITS      64u
 #define WORDS_PER_PAGE (OVERLAY_BITMAP_PAGE / 8u)

@@ -1,6 +1,5 @@
 #include "virtio/qcow2_map.h"
 
-#include <assert.h>
 #include <endian.h>
 #include <errno.h>
 #include <stdbool.h>
@@ -8,6 +7,7 @@
 #include <string.h>
 
 #include "virtio/image_io.h"
+#include "vmm/core/assert.h"
 
 #define QCOW2_OFFSET_MASK 0x00fffffffffffe00ull /* of entries of both levels: bits 9 to 55 */
 #define QCOW2_L2_ZERO	  (1ull << 0)

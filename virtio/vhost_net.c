@@ -1,6 +1,5 @@
 #include "virtio/vhost_net.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stddef.h>
@@ -11,6 +10,8 @@
 #include <linux/vhost.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_net.h>
+
+#include "vmm/core/assert.h"
 
 #define VHOST_NET_DEVICE "/dev/vhost-net"
 

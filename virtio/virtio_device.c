@@ -1,6 +1,6 @@
 #include "virtio/virtio.h"
+#include "vmm/core/assert.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <string.h>
 #include <sys/eventfd.h>

@@ -1,12 +1,13 @@
 #include "virtio/virtio_pci.h"
 
-#include <assert.h>
 #include <stddef.h>
 #include <string.h>
 #include <linux/pci_regs.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_ids.h>
 #include <linux/virtio_pci.h>
+
+#include "vmm/core/assert.h"
 
 /* The BAR of memory, a page for each part so that each can be told from the offset alone; and that of ports, for kicks. */
 #define VPCI_BAR	 0

@@ -1,6 +1,5 @@
 #include "virtio/vsock.h"
 
-#include <assert.h>
 #include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -11,6 +10,7 @@
 #include <linux/virtio_ids.h>
 
 #include "virtio/vsock_streams.h"
+#include "vmm/core/assert.h"
 
 /* What one callback may do before the loop gets its turn, and after how much the driver learns of it. */
 #define VSOCK_KICK_PACKETS 256

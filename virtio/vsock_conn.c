@@ -1,6 +1,5 @@
 #include "virtio/vsock_conn.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,6 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "vmm/core/assert.h"
 #include "vmm/core/descriptor.h"
 #include "vmm/core/unset.h"
 

@@ -1,7 +1,8 @@
 #include "virtio/vsock_map.h"
 
-#include <assert.h>
 #include <string.h>
+
+#include "vmm/core/assert.h"
 
 static unsigned int vsock_map_hash(uint32_t host_port, uint32_t guest_port)
 {

@@ -1,8 +1,8 @@
 #include "virtio/vsock_rx.h"
 
-#include <assert.h>
 #include <errno.h>
 
+#include "vmm/core/assert.h"
 #include "vmm/core/iov.h"
 
 #define VSOCK_RX_HEADER sizeof(struct virtio_vsock_hdr)

@@ -1,9 +1,9 @@
 #include "virtio/vsock_streams.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <unistd.h>
 
+#include "vmm/core/assert.h"
 #include "vmm/core/descriptor.h"
 
 /* The credit of one connection, and what it is divided from when there are many. */

@@ -1,9 +1,10 @@
 #include "vmm/core/bus.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <stddef.h>
 #include <string.h>
+
+#include "vmm/core/assert.h"
 
 void bus_init(struct bus *bus)
 {

@@ -1,12 +1,12 @@
 #include "vmm/core/evloop.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "vmm/core/assert.h"
 #include "vmm/core/new_calls.h"
 #include "vmm/core/thread.h"
 

@@ -1,8 +1,9 @@
 #include "vmm/core/iov.h"
 
-#include <assert.h>
 #include <stdbool.h>
 #include <string.h>
+
+#include "vmm/core/assert.h"
 
 void iov_cursor_init(struct iov_cursor *cur, const struct iovec *iov, unsigned int n)
 {

@@ -1,8 +1,8 @@
 #include "vmm/core/msix.h"
 
-#include <assert.h>
 #include <string.h>
 
+#include "vmm/core/assert.h"
 #include "vmm/core/bus.h"
 
 #define MSIX_CONTROL_MASKED 1u

@@ -1,9 +1,10 @@
 #include "vmm/core/pci.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <string.h>
 #include <linux/pci_regs.h>
+
+#include "vmm/core/assert.h"
 
 #define PCI_ADDRESS_ENABLE UINT32_C(0x80000000)
 /*

@@ -1,12 +1,12 @@
 #include "vmm/machine/machine.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "vmm/core/assert.h"
 #include "vmm/machine/layout_x86.h"
 
 /* ---- glue between parts ---- */

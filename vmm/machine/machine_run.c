@@ -1,7 +1,7 @@
 /* How a machine starts and how it ends. */
+#include "vmm/core/assert.h"
 #include "vmm/machine/machine.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <poll.h>
 #include <string.h>

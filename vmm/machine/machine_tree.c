@@ -1,7 +1,7 @@
 /* Describes the machine by a device tree: the same machine that machine_boot.c describes by tables. */
+#include "vmm/core/assert.h"
 #include "vmm/machine/machine.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

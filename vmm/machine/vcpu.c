@@ -1,6 +1,5 @@
 #include "vmm/machine/vcpu.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -8,6 +7,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "vmm/core/assert.h"
 #include "vmm/core/thread.h"
 
 /* The kernel's idea of a signal set, which is shorter than libc's. */

@@ -1,7 +1,6 @@
 #include "vmm/machine/vcpu_pause.h"
 
-#include <assert.h>
-
+#include "vmm/core/assert.h"
 #include "vmm/core/evloop.h"
 #include "vmm/machine/vcpu.h"
 
