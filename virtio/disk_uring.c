@@ -31,14 +31,14 @@
 
 struct disk_uring {
 	struct disk_queue *queue;
-	struct io_uring ring;
-	struct evloop_fd watch;
 	struct disk_job_list unsubmitted; /* in the ring, not known to the kernel */
 	uint64_t unsubmitted_bytes;	  /* of those, since the list was empty */
 	unsigned int in_flight;		  /* in the ring or the kernel, and not yet completed */
 	bool forbidden;			  /* from now on, as by a filter of system calls */
 	bool fixed;			  /* files can be registered */
-	int files[DISK_URING_FILES];	  /* registered at the same index; -1: none */
+	struct io_uring ring;
+	struct evloop_fd watch;
+	int files[DISK_URING_FILES]; /* registered at the same index; -1: none */
 };
 
 /* The kernel finds a registered file without taking a reference. Returns its index, or -1. */

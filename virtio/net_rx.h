@@ -35,13 +35,13 @@ struct net_rx {
 	_Atomic unsigned int active;
 	/* owned by the loop thread */
 	struct evloop_fd watch;
-	struct net_gate gate;
 	bool dead;		  /* gone was called; for the rest of our life */
 	bool clear_flags;	  /* the driver takes no notes about checksums */
 	size_t packet_max;	  /* of what the backend gives while this driver runs */
 	unsigned int unpublished; /* packets */
 	size_t held;		  /* bytes of the packet that waits for buffers; 0: none */
 	size_t held_inside; /* so many of them lie in the window already, the others in spill */
+	struct net_gate gate;
 	struct net_window window;
 	uint8_t spill[NET_PACKET_MAX];
 };

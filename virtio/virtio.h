@@ -85,26 +85,12 @@ struct virtio_device {
 	bool no_indirect;	  /* VIRTIO_RING_F_INDIRECT_DESC is not offered */
 	uint64_t config_writable; /* bit i: the driver may write byte i of config */
 	uint64_t features; /* offered; VIRTIO_F_VERSION_1 and the ring features are added by init */
-	struct virtio_queue_ref queue_ref[VIRTIO_MAX_QUEUES];
-	int kick_fd
-		[VIRTIO_MAX_QUEUES]; /* eventfds; the transport or KVM writes, nobody reads: edges count */
-	/*
-	 * A kick is served by the vCPU that did it, before it returns, unless the loop is at this queue: for a driver that
-	 * waits for it, which two changes of threads would make wait longer than the service itself takes.
-	 */
-	bool serve_inline[VIRTIO_MAX_QUEUES];
 
 	/* set by the transport before any driver can reach the device */
 	struct virtio_transport transport;
 
-	/* immutable from start to stop; written by the device's start, on its loop, else before init */
-	struct evloop *queue_loop[VIRTIO_MAX_QUEUES]; /* NULL before init: loop serves it too */
 	/* immutable from start to stop */
 	uint64_t negotiated;
-	bool enabled[VIRTIO_MAX_QUEUES];
-	/* valid from start to stop; each is owned by its queue's loop thread; one that is served inline, by who holds its lock */
-	struct virtq queue[VIRTIO_MAX_QUEUES];
-	struct evloop_fd kick[VIRTIO_MAX_QUEUES];
 	/* owned by the device's loop thread */
 	bool started;
 	/* any thread */
@@ -114,16 +100,32 @@ struct virtio_device {
 	struct evloop_task stop_task;
 	struct evloop_task stopped_task;
 
-	/* for a queue that is served inline; a vCPU never waits for it */
-	pthread_mutex_t serve_lock[VIRTIO_MAX_QUEUES];
-	bool serve_open[VIRTIO_MAX_QUEUES]; /* under the queue's lock; between start and quiesce */
-
 	/* under config_lock, a leaf lock */
 	pthread_mutex_t config_lock;
 	uint8_t config[VIRTIO_MAX_CONFIG]; /* device-specific configuration, little endian */
 	uint32_t config_generation;
 
 	struct log_limit log;
+
+	/* for each queue: immutable after virtio_device_init() */
+	struct virtio_queue_ref queue_ref[VIRTIO_MAX_QUEUES];
+	int kick_fd
+		[VIRTIO_MAX_QUEUES]; /* eventfds; the transport or KVM writes, nobody reads: edges count */
+	/*
+	 * A kick is served by the vCPU that did it, before it returns, unless the loop is at this queue: for a driver that
+	 * waits for it, which two changes of threads would make wait longer than the service itself takes.
+	 */
+	bool serve_inline[VIRTIO_MAX_QUEUES];
+	/* immutable from start to stop; written by the device's start, on its loop, else before init */
+	struct evloop *queue_loop[VIRTIO_MAX_QUEUES]; /* NULL before init: loop serves it too */
+	/* immutable from start to stop */
+	bool enabled[VIRTIO_MAX_QUEUES];
+	/* valid from start to stop; each is owned by its queue's loop thread; one that is served inline, by who holds its lock */
+	struct virtq queue[VIRTIO_MAX_QUEUES];
+	struct evloop_fd kick[VIRTIO_MAX_QUEUES];
+	/* for a queue that is served inline; a vCPU never waits for it */
+	pthread_mutex_t serve_lock[VIRTIO_MAX_QUEUES];
+	bool serve_open[VIRTIO_MAX_QUEUES]; /* under the queue's lock; between start and quiesce */
 };
 
 /* For devices. Needs the immutable fields up to features set; makes the eventfds. Returns 0 or negative errno. */

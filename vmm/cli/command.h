@@ -38,26 +38,19 @@ struct command {
 	/* immutable after open */
 	const struct options *options;
 	struct events *events;
-	struct root root;
-	struct command_kernel kernel;
 	char *cmdline; /* added to the kernel's */
 	bool terminal;
 	uint32_t flags;
 	uint32_t dhcp; /* cards, as in struct guest_start */
 	uint16_t umask;
-	struct vmm_initrd_part parts[VMM_MAX_INITRD_PARTS];
 	struct vmm_vsock_port ports[GUEST_PORTS]; /* the guest's ends, until the machine was made */
 	int ours[GUEST_PORTS];
 	int console[2]; /* ours and the machine's; -1: the console goes elsewhere */
 	int pumps_over; /* eventfd: an output has come to its end, or the user wants out */
 	/* immutable after begin */
 	struct vmm *vm;
-	struct pump pumps[3];
 	/* as it goes */
 	enum command_state state;
-	struct guest_link link;
-	struct console_tail tail;
-	bool kernel_seen;
 	int status;
 	uint32_t early; /* signals for the command that came before it ran, bits of their numbers */
 	struct boot_watch boot;
@@ -67,6 +60,14 @@ struct command {
 	bool boot_timed_out;
 	bool stream_lost; /* some of its output could not be written here, or its input not read */
 	bool escaped;	  /* the user has typed that the machine shall end */
+	bool kernel_seen;
+	/* what takes room: after open and begin the first ones do not change */
+	struct command_kernel kernel;
+	struct vmm_initrd_part parts[VMM_MAX_INITRD_PARTS];
+	struct pump pumps[3];
+	struct root root;
+	struct guest_link link;
+	struct console_tail tail;
 };
 
 /* Of a command that is all zeros, as most of it stays unless it is used: makes what the machine needs and adds it to options->config. Returns 0, or negative errno after a message. */

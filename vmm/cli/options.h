@@ -30,8 +30,6 @@ enum options_console {
 
 struct options {
 	enum options_action action;
-	struct vmm_config
-		config; /* but for the descriptors of the console, and a kernel that is not given */
 	enum options_console console;
 	bool change_user; /* to uid and gid */
 	uint32_t uid;
@@ -56,6 +54,8 @@ struct options {
 	const char *dump_guest; /* where the guest goes when it has failed; NULL: nowhere */
 	const char *dump_dtb;	/* where the device tree goes, instead of a run; NULL: none */
 	enum vmm_log_level log_level;
+	struct vmm_config
+		config; /* but for the descriptors of the console, and a kernel that is not given */
 	/* what config points to */
 	struct vmm_disk disks[VMM_MAX_DISKS_AND_NETS];
 	struct vmm_net nets[VMM_MAX_DISKS_AND_NETS];

@@ -17,14 +17,14 @@ struct root {
 	const char *type; /* of its file system; "": there is none, the initramfs is the root */
 	unsigned int
 		packed_by; /* of a squashfs: its compressor, as its superblock has it; 0: not known */
-	char directory[PATH_MAX]; /* where the command begins */
-	bool shared;		  /* it is a directory of the host */
-	bool readonly;		  /* the file system cannot be written */
-	bool container;		  /* it is a container image's */
+	bool shared;	   /* it is a directory of the host */
+	bool readonly;	   /* the file system cannot be written */
+	bool container;	   /* it is a container image's */
 	const char *user;	  /* "": root */
 	const char *path;	  /* of the image; borrowed */
 	struct image_entry image; /* a container image's; held as long as the process lives */
 	struct root_dir dir;
+	char directory[PATH_MAX]; /* where the command begins */
 };
 
 /* Adds the directory to the machine's shares, or the image to its disks, or looks through the directory. Returns 0 or negative errno. */

@@ -61,7 +61,6 @@ struct evloop {
 	pthread_t thread;
 	bool running;
 	/* owned by the loop thread */
-	struct epoll_event batch[EVLOOP_BATCH]; /* of the last epoll_wait() */
 	int batch_n;
 	bool coarse; /* waits in whole milliseconds: epoll_pwait2() is missing or forbidden */
 	struct evloop_timer *timers; /* ascending by deadline */
@@ -72,6 +71,8 @@ struct evloop {
 	struct evloop_task *tasks_tail;
 	bool over; /* stopped */
 	_Atomic bool stopping;
+	/* owned by the loop thread, too */
+	struct epoll_event batch[EVLOOP_BATCH]; /* of the last epoll_wait() */
 };
 
 /* Returns 0 or negative errno. */

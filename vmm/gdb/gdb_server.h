@@ -23,8 +23,6 @@ struct gdb_server {
 	void *arg;
 	unsigned int n_cpus; /* at most GDB_MAX_CPUS */
 	/* of one debugger */
-	struct gdb_input input;
-	struct gdb_output output;
 	bool attached; /* it has sent a packet: the machine is its own */
 	bool running;  /* and was told to run: it waits for a stop */
 	bool no_acks;
@@ -32,6 +30,8 @@ struct gdb_server {
 	bool hwbreak;
 	unsigned int cpu; /* that registers and memory are read of */
 	struct gdb_stop last;
+	struct gdb_input input;
+	struct gdb_output output;
 };
 
 /* ops is borrowed. */

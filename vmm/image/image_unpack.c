@@ -23,13 +23,13 @@ struct image_unpack {
 	struct image_manifest *manifest;
 	const struct image_progress *progress;
 	struct image_why *why;
-	struct image_tree tree;
-	struct image_layer_reader reader;
-	struct image_tool tool;
 	struct archive *out;
-	bool gone;		   /* nobody takes what we write */
-	uint64_t unpacked;	   /* by the layers so far */
-	uint64_t files;		   /* bytes in files so far */
+	bool gone;	   /* nobody takes what we write */
+	uint64_t unpacked; /* by the layers so far */
+	uint64_t files;	   /* bytes in files so far */
+	struct image_tool tool;
+	struct image_layer_reader reader;
+	struct image_tree tree;
 	struct image_kept kept[2]; /* /etc/passwd and /etc/group */
 	char of[64];		   /* the layer, in words */
 	char path[IMAGE_MAX_PATH + 1];

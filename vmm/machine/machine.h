@@ -241,16 +241,9 @@ struct machine {
 	bool quick_end;
 	int mounts;  /* a descriptor of the mount namespace, from confine to start; -1: none */
 	int dump_fd; /* -1: none */
-	struct machine_rights rights[FILTER_KINDS];
-	struct guest_mem mem;
-	struct vm vm;
-	struct bus ports;
-	struct bus mmio;
-	struct evloop loop;
-	int end_fd; /* eventfd: the machine has ended and stopped */
+	int end_fd;  /* eventfd: the machine has ended and stopped */
 	unsigned int n_vcpus;
 	struct vcpu *vcpus;
-	struct vcpu_pause pause; /* has its own locking */
 	unsigned int n_io_loops;
 	struct evloop *io_loops;
 	bool mmio_transport;
@@ -258,10 +251,37 @@ struct machine {
 	gpa_t initrd;
 	uint64_t initrd_size; /* 0: none */
 	unsigned int n_cards;
-	struct machine_card *cards[MACHINE_MAX_CARDS];
 	struct machine_balloon *balloon;	/* one of the cards; NULL: none */
 	struct machine_console *virtio_console; /* the same */
 	struct machine_gdb *gdb;		/* NULL: no debugger */
+	/* from machine_begin_load() to machine_load() */
+	int kernel_fd; /* -1: not open */
+	int initrd_fd; /* the same */
+	struct boot_job *boot_job;
+	/* what was made so far, for machine_destroy() */
+	unsigned int built;
+	unsigned int next_io_loop; /* whose turn it is to get a queue */
+	unsigned int n_user_nets;  /* cards on passt */
+	/* owned by the main loop */
+	unsigned int keys; /* pressed, for which the vCPUs are being paused */
+	bool ending;	   /* the vCPUs were told */
+	bool ended;	   /* end_fd was written to */
+	/* owned by the owner's thread */
+	bool prepared;
+	bool started;
+	bool owner_filtered; /* machine_start() filters its caller */
+	/* any thread */
+	_Atomic int end; /* enum machine_end, set once */
+	/* immutable after create, too */
+	struct machine_rights rights[FILTER_KINDS];
+	struct guest_mem mem;
+	struct vm vm;
+	struct bus ports;
+	struct bus mmio;
+	struct evloop loop;
+	struct machine_card *cards[MACHINE_MAX_CARDS];
+	struct vcpu_pause pause;       /* has its own locking */
+	struct thread_starter starter; /* of the threads that wait for storage */
 	/* devices, with their own locking */
 	struct ioapic ioapic;
 	struct serial serial;
@@ -271,23 +291,6 @@ struct machine {
 	struct acpi_power power;
 	struct pci_bus pci;
 	struct pci_function host_bridge;
-	/* from machine_begin_load() to machine_load() */
-	int kernel_fd; /* -1: not open */
-	int initrd_fd; /* the same */
-	struct boot_job *boot_job;
-	/* what was made so far, for machine_destroy() */
-	unsigned int built;
-	unsigned int next_io_loop;     /* whose turn it is to get a queue */
-	unsigned int n_user_nets;      /* cards on passt */
-	struct thread_starter starter; /* of the threads that wait for storage */
-	/* owned by the main loop */
-	unsigned int keys; /* pressed, for which the vCPUs are being paused */
-	bool ending;	   /* the vCPUs were told */
-	bool ended;	   /* end_fd was written to */
-	/* owned by the owner's thread */
-	bool prepared;
-	bool started;
-	bool owner_filtered; /* machine_start() filters its caller */
 	/* under lock: starting the vCPUs and stopping them exclude each other */
 	pthread_mutex_t lock;
 	bool stopped;
@@ -297,7 +300,6 @@ struct machine {
 	unsigned int gate_awaited; /* threads that have none yet */
 	bool gate_shut;		   /* nobody enters any more */
 	/* any thread */
-	_Atomic int end; /* enum machine_end, set once */
 	struct evloop_task end_task;
 	struct evloop_task out_task; /* all vCPUs are out of the guest */
 	struct evloop_task resize_task;
