@@ -5,7 +5,6 @@
 #include <linux/seccomp.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -27,7 +26,19 @@ static _Thread_local char filter_thread[16];
 
 #if defined(VMM_HAVE_SECCOMP) && !defined(FILTER_SANITIZED)
 
-#include "vmm/sandbox/filter_programs.h" /* made when vmm is built */
+/* An instruction, in half of what struct sock_filter takes. */
+struct filter_step {
+	uint8_t code;
+	uint8_t jt;
+	uint8_t jf;
+	uint8_t k; /* where in filter_values */
+};
+
+/*
+ * Made when vmm is built: the programs of all kinds in filter_steps, one after the other; where each ends in filter_ends; and
+ * filter_values.
+ */
+#include "vmm/sandbox/filter_programs.h"
 
 #define FILTER_MAX_LEN 512
 
@@ -38,26 +49,26 @@ int filter_available(void)
 	return syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &action) < 0 ? -errno : 0;
 }
 
-/* The number of this process is known now. */
-static void filter_complete(struct sock_filter *code, unsigned int len)
+static struct sock_filter filter_instruction(const struct filter_step *step)
 {
-	for (unsigned int i = 0; i < len; i++) {
-		if (code[i].k == FILTER_PID)
-			code[i].k = (uint32_t)getpid();
-	}
+	uint32_t k = filter_values[step->k];
+
+	/* The number of this process is known now. */
+	return (struct sock_filter)BPF_JUMP(step->code, k == FILTER_PID ? (uint32_t)getpid() : k,
+					    step->jt, step->jf);
 }
 
 int filter_install(enum filter_kind kind)
 {
 	UNSET struct sock_filter code[FILTER_MAX_LEN]; /* each thread has it once */
-	struct sock_fprog program = {.len = filter_programs[kind].len, .filter = code};
+	unsigned int first = kind > 0 ? filter_ends[kind - 1] : 0;
+	struct sock_fprog program = {.len = (unsigned short)(filter_ends[kind] - first),
+				     .filter = code};
 
-	_Static_assert(sizeof(filter_programs) / sizeof(filter_programs[0]) == FILTER_KINDS,
-		       "a program for each kind");
 	if (program.len > FILTER_MAX_LEN)
 		return -E2BIG;
-	memcpy(code, filter_programs[kind].code, program.len * sizeof(code[0]));
-	filter_complete(code, program.len);
+	for (unsigned int i = 0; i < program.len; i++)
+		code[i] = filter_instruction(&filter_steps[first + i]);
 	prctl(PR_GET_NAME, filter_thread);
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
 	    syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) < 0)

@@ -18,6 +18,7 @@
 #include <sched.h>
 #include <seccomp.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -450,11 +451,29 @@ static void add_rules(scmp_filter_ctx ctx, const struct kind *kind)
 	}
 }
 
-/* A program as sock_filter's fields, one instruction a line. */
-static void print_filter(const struct kind *kind)
+/* The operands of all programs, each once: there are few. */
+static uint32_t values[UINT8_MAX + 1];
+static unsigned int n_values;
+
+static unsigned int value_index(uint32_t k)
+{
+	unsigned int i = 0;
+
+	while (i < n_values && values[i] != k)
+		i++;
+	if (i == sizeof(values) / sizeof(values[0]))
+		check(-E2BIG, "operands");
+	if (i == n_values)
+		values[n_values++] = k;
+	return i;
+}
+
+/* A program as struct filter_step, one instruction a line. Returns its length. */
+static unsigned int print_filter(const struct kind *kind)
 {
 	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_TRAP);
 	struct sock_filter insn;
+	unsigned int len = 0;
 	FILE *file = tmpfile();
 
 	if (!ctx || !file)
@@ -468,24 +487,32 @@ static void print_filter(const struct kind *kind)
 	add_rules(ctx, kind);
 	check(seccomp_export_bpf(ctx, fileno(file)), kind->name);
 	rewind(file);
-	printf("static const struct sock_filter filter_%s[] = {\n", kind->name);
-	while (fread(&insn, sizeof(insn), 1, file) == 1)
-		printf("\t{0x%02x, %u, %u, 0x%08x},\n", insn.code, insn.jt, insn.jf, insn.k);
-	printf("};\n\n");
+	printf("\t/* %s */\n", kind->name);
+	for (; fread(&insn, sizeof(insn), 1, file) == 1; len++) {
+		if (insn.code > UINT8_MAX)
+			check(-ERANGE, kind->name);
+		printf("\t{0x%02x, %u, %u, %u}, /* 0x%08x */\n", insn.code, insn.jt, insn.jf,
+		       value_index(insn.k), insn.k);
+	}
 	fclose(file);
 	seccomp_release(ctx);
+	return len;
 }
 
 int main(void)
 {
-	printf("/* Made by filter_rules.c. */\n");
+	unsigned int end[FILTER_KINDS], at = 0;
+
+	printf("/* Made by filter_rules.c. */\n"
+	       "static const struct filter_step filter_steps[] = {\n");
 	for (unsigned int i = 0; i < FILTER_KINDS; i++)
-		print_filter(&kinds[i]);
-	printf("static const struct {\n\tconst struct sock_filter *code;\n\tunsigned short len;\n"
-	       "} filter_programs[] = {\n");
+		end[i] = at += print_filter(&kinds[i]);
+	printf("};\n\nstatic const uint16_t filter_ends[FILTER_KINDS] = {");
 	for (unsigned int i = 0; i < FILTER_KINDS; i++)
-		printf("\t{filter_%s, sizeof(filter_%s) / sizeof(struct sock_filter)},\n",
-		       kinds[i].name, kinds[i].name);
+		printf("%u, ", end[i]);
+	printf("};\n\nstatic const uint32_t filter_values[] = {\n");
+	for (unsigned int i = 0; i < n_values; i++)
+		printf("\t0x%08x,\n", values[i]);
 	printf("};\n");
 	return 0;
 }
