@@ -366,7 +366,7 @@ int virtio_balloon_init(struct virtio_balloon *balloon, struct evloop *loop,
 		balloon->dev.features |= BALLOON_BIT(VIRTIO_BALLOON_F_REPORTING);
 	err = virtio_device_init(&balloon->dev);
 	if (err < 0) {
-		log_error("cannot set up %s: %s", balloon->dev.name, strerror(-err));
+		log_failure(err, "cannot set up %s", balloon->dev.name);
 		return err;
 	}
 	pthread_mutex_init(&balloon->stats_lock, NULL);

@@ -198,7 +198,7 @@ int virtio_blk_init(struct virtio_blk *blk, const struct virtio_blk_options *opt
 	}
 	if (err < 0) {
 		disk_limit_fini(&blk->limit);
-		log_error("cannot set up %s: %s", blk->disk->name, strerror(-err));
+		log_failure(err, "cannot set up %s", blk->disk->name);
 		return err;
 	}
 	virtio_blk_fill_config(blk);

@@ -217,7 +217,7 @@ int virtio_console_init(struct virtio_console *console, struct evloop *loop,
 	};
 	err = virtio_device_init(&console->dev);
 	if (err < 0)
-		log_error("cannot set up %s: %s", console->dev.name, strerror(-err));
+		log_failure(err, "cannot set up %s", console->dev.name);
 	return err;
 }
 

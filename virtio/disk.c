@@ -24,7 +24,7 @@ int disk_open(struct disk *disk, const struct disk_config *config)
 	*disk = (struct disk){.readonly = config->image.readonly, .engine = config->engine};
 	if (asprintf(&disk->name, "disk '%s'", config->image.path) < 0) {
 		disk->name = NULL;
-		log_error("cannot open disk '%s': %s", config->image.path, strerror(ENOMEM));
+		log_failure(-ENOMEM, "cannot open disk '%s'", config->image.path);
 		return -ENOMEM;
 	}
 	ret = image_open(&disk->image, &config->image);

@@ -160,14 +160,13 @@ static int virtio_fs_open(struct virtio_fs *fs, const char *path, struct statx *
 	if (err == 0)
 		err = fs_stat_is_kernels_own(fs->root);
 	if (err < 0) {
-		log_error("cannot open %s: %s", fs->name, strerror(-err));
+		log_failure(err, "cannot open %s", fs->name);
 		return err;
 	}
 	fs->proc = open(VIRTIO_FS_PROC, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (fs->proc < 0) {
 		err = -errno;
-		log_error("cannot share %s without " VIRTIO_FS_PROC ": %s", fs->name,
-			  strerror(-err));
+		log_failure(err, "cannot share %s without " VIRTIO_FS_PROC, fs->name);
 	} else if (err > 0) {
 		err = -EINVAL;
 		log_error("cannot share %s: it is a view into this host's kernel", fs->name);
@@ -300,7 +299,7 @@ int virtio_fs_init(struct virtio_fs *fs, const struct virtio_fs_options *options
 	if (err == 0)
 		err = virtio_fs_make_device(fs, options);
 	if (err < 0) {
-		log_error("cannot set up %s: %s", fs->name, strerror(-err));
+		log_failure(err, "cannot set up %s", fs->name);
 		virtio_fs_close(fs);
 		return err;
 	}

@@ -43,7 +43,7 @@ static int image_open_raw(struct image **image, struct image_raw_config raw)
 	int ret;
 
 	if (asprintf(&name, "disk '%s'", raw.path) < 0) {
-		log_error("cannot open disk '%s': %s", raw.path, strerror(ENOMEM));
+		log_failure(-ENOMEM, "cannot open disk '%s'", raw.path);
 		return -ENOMEM;
 	}
 	raw.name = name;

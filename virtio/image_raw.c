@@ -398,7 +398,7 @@ int image_raw_open(const struct image_raw_config *config, struct image **image)
 	*image = NULL;
 	if (!raw || !(raw->name = strdup(config->name))) {
 		free(raw);
-		log_error("cannot open %s: %s", config->name, strerror(ENOMEM));
+		log_failure(-ENOMEM, "cannot open %s", config->name);
 		return -ENOMEM;
 	}
 	image_flush_init(&raw->flush);

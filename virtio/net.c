@@ -100,7 +100,7 @@ static void virtio_net_on_gone(void *arg, int err)
 
 	if (atomic_exchange(&net->dead, true))
 		return;
-	log_error("%s: lost the %s: %s", net->name, net->backend->kind, strerror(-err));
+	log_failure(err, "%s: lost the %s", net->name, net->backend->kind);
 	evloop_post(net->dev.loop, &net->gone_task);
 }
 
@@ -409,7 +409,7 @@ int virtio_net_init(struct virtio_net *net, const struct virtio_net_options *opt
 	net->pair = calloc(net->n_pairs, sizeof(*net->pair));
 	err = net->pair ? virtio_net_init_device(net) : -ENOMEM;
 	if (err < 0) {
-		log_error("cannot set up %s: %s", net->name, strerror(-err));
+		log_failure(err, "cannot set up %s", net->name);
 		free(net->pair);
 		return err;
 	}
@@ -424,7 +424,7 @@ int virtio_net_init(struct virtio_net *net, const struct virtio_net_options *opt
 		vhost_net_attach(net->vhost, &net->dev);
 	evloop_call(options->loop, virtio_net_watch_link, &watch);
 	if (watch.err < 0) {
-		log_error("cannot watch the link of %s: %s", net->name, strerror(-watch.err));
+		log_failure(watch.err, "cannot watch the link of %s", net->name);
 		virtio_device_fini(&net->dev);
 		free(net->pair);
 	}

@@ -231,7 +231,7 @@ static int overlay_open_kept(struct overlay *o, const struct overlay_config *con
 	int ret = overlay_base_identify(&id, o->base);
 
 	if (ret < 0) {
-		log_error("cannot read '%s': %s", config->base_name, strerror(-ret));
+		log_failure(ret, "cannot read '%s'", config->base_name);
 		return ret;
 	}
 	o->fd = overlay_file_open_kept(config->path, &id, config->base_name, &made);
@@ -240,13 +240,13 @@ static int overlay_open_kept(struct overlay *o, const struct overlay_config *con
 	if (made)
 		ret = fstat(o->fd, &st) < 0 ? -errno : kept_name_open(&o->made, config->path, &st);
 	if (ret < 0) {
-		log_error("cannot keep the name of overlay '%s': %s", config->path, strerror(-ret));
+		log_failure(ret, "cannot keep the name of overlay '%s'", config->path);
 		unlink(config->path);
 		return ret;
 	}
 	ret = overlay_file_load(o->fd, &o->bitmap);
 	if (ret < 0) {
-		log_error("cannot read overlay '%s': %s", config->path, strerror(-ret));
+		log_failure(ret, "cannot read overlay '%s'", config->path);
 		kept_name_remove(&o->made);
 	}
 	return ret;
@@ -300,13 +300,12 @@ int overlay_open(struct image **image, const struct overlay_config *config)
 	*image = NULL;
 	if (!o) {
 		config->base->ops->close(config->base);
-		log_error("cannot open the overlay of '%s': %s", config->base_name,
-			  strerror(ENOMEM));
+		log_failure(-ENOMEM, "cannot open the overlay of '%s'", config->base_name);
 		return -ENOMEM;
 	}
 	ret = overlay_alloc_books(o);
 	if (ret < 0) {
-		log_error("cannot open the overlay of '%s': %s", config->base_name, strerror(-ret));
+		log_failure(ret, "cannot open the overlay of '%s'", config->base_name);
 	} else if (o->kept) {
 		ret = overlay_open_kept(o, config);
 	} else {

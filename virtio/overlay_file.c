@@ -331,7 +331,7 @@ static int overlay_file_make(const char *path, const struct overlay_base *base)
 		return overlay_file_refuse(
 			path, fd, "it is a symbolic link to nothing, or was made just now");
 	if (fd < 0 && fd != -EBUSY)
-		log_error("cannot make overlay '%s': %s", path, strerror(-fd));
+		log_failure(fd, "cannot make overlay '%s'", path);
 	return fd;
 }
 

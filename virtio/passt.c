@@ -234,7 +234,7 @@ static void passt_report(struct passt_start *start, int err)
 			  " for a user network: it was not ready after %d s",
 			  PASST_START_MS / 1000);
 	else
-		log_error("cannot start " PASST_PROGRAM " for a user network: %s", strerror(-err));
+		log_failure(err, "cannot start " PASST_PROGRAM " for a user network");
 }
 
 static int passt_spawn(struct passt *passt, const struct passt_config *config,

@@ -142,7 +142,7 @@ int virtio_rng_init(struct virtio_rng *rng, struct evloop *loop)
 	};
 	err = virtio_device_init(&rng->dev);
 	if (err < 0)
-		log_error("cannot set up %s: %s", rng->dev.name, strerror(-err));
+		log_failure(err, "cannot set up %s", rng->dev.name);
 	return err;
 }
 

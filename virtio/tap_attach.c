@@ -61,7 +61,7 @@ static int tap_open_device(void)
 		log_error("cannot open %s: %s; allow it with: chmod 0666 %s", TAP_DEVICE,
 			  strerror(-err), TAP_DEVICE);
 	else
-		log_error("cannot open %s: %s", TAP_DEVICE, strerror(-err));
+		log_failure(err, "cannot open %s", TAP_DEVICE);
 	return err;
 }
 

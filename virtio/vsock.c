@@ -309,8 +309,8 @@ static int virtio_vsock_open_ports(struct virtio_vsock *vs,
 		}
 		if (fd < 0 || fcntl(fd, F_SETFL, O_NONBLOCK) < 0) {
 			err = -errno;
-			log_error("%s: cannot use the socket of port %u: %s", vs->name,
-				  options->ports[i].port, strerror(-err));
+			log_failure(err, "%s: cannot use the socket of port %u", vs->name,
+				    options->ports[i].port);
 			return err;
 		}
 	}
@@ -349,7 +349,7 @@ int virtio_vsock_init(struct virtio_vsock *vs, const struct virtio_vsock_options
 	};
 	err = virtio_device_init(&vs->dev);
 	if (err < 0) {
-		log_error("cannot set up %s: %s", vs->name, strerror(-err));
+		log_failure(err, "cannot set up %s", vs->name);
 		return err;
 	}
 	virtio_device_config_set(&vs->dev, 0, &config, sizeof(config));

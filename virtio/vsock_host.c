@@ -243,7 +243,7 @@ int vsock_host_init(struct vsock_host *host, const struct vsock_host_options *op
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0) {
 		err = -errno;
-		log_error("%s: cannot make a socket: %s", options->name, strerror(-err));
+		log_failure(err, "%s: cannot make a socket", options->name);
 		return err;
 	}
 	host->listener = (struct evloop_fd){.fd = fd, .fn = vsock_host_on_listener, .arg = host};
@@ -264,7 +264,7 @@ int vsock_host_listen(struct vsock_host *host)
 	}
 	err = evloop_add(host->loop, &host->listener, EPOLLIN);
 	if (err < 0)
-		log_error("cannot watch socket '%s': %s", host->path, strerror(-err));
+		log_failure(err, "cannot watch socket '%s'", host->path);
 	return err;
 }
 

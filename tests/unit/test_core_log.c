@@ -65,6 +65,19 @@ END_TEST
 
 /* ---- text and errno ---- */
 
+START_TEST(test_failure)
+{
+	errno = ENOSPC;
+	log_failure(-ENOENT, "cannot open '%s'", "x");
+	ck_assert_int_eq(errno, ENOSPC);
+	ck_assert_int_eq(got.level, LOG_LEVEL_ERROR);
+	ck_assert_str_eq(got.line, "cannot open 'x': No such file or directory");
+	/* a word with a sign of its own */
+	log_failure(-EIO, "%s", "100%s");
+	ck_assert_str_eq(got.line, "100%s: Input/output error");
+}
+END_TEST
+
 START_TEST(test_errno)
 {
 	struct log_limit limit = {0};
@@ -277,6 +290,7 @@ static Suite *suite(void)
 	tcase_add_checked_fixture(tc, setup, NULL);
 	tcase_add_loop_test(tc, test_level, LOG_LEVEL_ERROR, LOG_LEVEL_DEBUG + 1);
 	tcase_add_test(tc, test_default_level);
+	tcase_add_test(tc, test_failure);
 	tcase_add_test(tc, test_errno);
 	tcase_add_loop_test(tc, test_long_line, 0, 5);
 	tcase_add_test(tc, test_limit);

@@ -254,8 +254,7 @@ static int vmm_check_directories(const struct vmm_confinement *c)
 							  : -ENOTDIR;
 
 		if (err < 0) {
-			log_error("remove_in[%u]: descriptor %d: %s", i, c->remove_in[i],
-				  strerror(-err));
+			log_failure(err, "remove_in[%u]: descriptor %d", i, c->remove_in[i]);
 			return err;
 		}
 	}

@@ -74,7 +74,8 @@ static void log_to_stderr(const char *line)
 	sigpipe_release(&old);
 }
 
-__attribute__((format(printf, 2, 0))) static void log_format(char line[LOG_LINE_MAX],
+/* err: 0, or a negative errno of which the line tells at its end. */
+__attribute__((format(printf, 3, 0))) static void log_format(char line[LOG_LINE_MAX], int err,
 							     const char *fmt, va_list ap)
 {
 	const size_t head = LOG_LINE_MAX / 2, tail = LOG_LINE_MAX - head - sizeof(LOG_GAP);
@@ -83,6 +84,9 @@ __attribute__((format(printf, 2, 0))) static void log_format(char line[LOG_LINE_
 
 	whole[0] = '\0';
 	vsnprintf(whole, sizeof(whole), fmt, ap);
+	len = strlen(whole);
+	if (err < 0)
+		snprintf(&whole[len], sizeof(whole) - len, ": %s", strerror(-err));
 	len = strlen(whole);
 	if (len >= LOG_LINE_MAX) {
 		memcpy(&whole[head], LOG_GAP, strlen(LOG_GAP));
@@ -101,8 +105,8 @@ static void log_clean(char *line)
 	}
 }
 
-__attribute__((format(printf, 2, 0))) static void log_line(enum log_level level, const char *fmt,
-							   va_list ap)
+__attribute__((format(printf, 3, 0))) static void log_line(enum log_level level, int err,
+							   const char *fmt, va_list ap)
 {
 	int saved = errno;
 	char line[LOG_LINE_MAX];
@@ -110,7 +114,7 @@ __attribute__((format(printf, 2, 0))) static void log_line(enum log_level level,
 	if ((int)level > atomic_load_explicit(&log_threshold, memory_order_relaxed))
 		return;
 	errno = saved; /* for %m */
-	log_format(line, fmt, ap);
+	log_format(line, err, fmt, ap);
 	log_clean(line);
 	if (log_sink)
 		log_sink(log_sink_arg, level, line);
@@ -119,32 +123,37 @@ __attribute__((format(printf, 2, 0))) static void log_line(enum log_level level,
 	errno = saved;
 }
 
-#define LOG_BODY(level)                                                                            \
+#define LOG_BODY(level, err)                                                                       \
 	do {                                                                                       \
 		va_list ap;                                                                        \
 		va_start(ap, fmt);                                                                 \
-		log_line(level, fmt, ap);                                                          \
+		log_line(level, err, fmt, ap);                                                     \
 		va_end(ap);                                                                        \
 	} while (0)
 
 void log_error(const char *fmt, ...)
 {
-	LOG_BODY(LOG_LEVEL_ERROR);
+	LOG_BODY(LOG_LEVEL_ERROR, 0);
+}
+
+void log_failure(int err, const char *fmt, ...)
+{
+	LOG_BODY(LOG_LEVEL_ERROR, err);
 }
 
 void log_warn(const char *fmt, ...)
 {
-	LOG_BODY(LOG_LEVEL_WARN);
+	LOG_BODY(LOG_LEVEL_WARN, 0);
 }
 
 void log_info(const char *fmt, ...)
 {
-	LOG_BODY(LOG_LEVEL_INFO);
+	LOG_BODY(LOG_LEVEL_INFO, 0);
 }
 
 void log_debug(const char *fmt, ...)
 {
-	LOG_BODY(LOG_LEVEL_DEBUG);
+	LOG_BODY(LOG_LEVEL_DEBUG, 0);
 }
 
 /* Whether one more line may be written in the current window. Threads that race here may write a line more. */
@@ -169,7 +178,7 @@ void log_guest(struct log_limit *limit, const char *fmt, ...)
 
 	if (log_limit_take(limit)) {
 		errno = saved;
-		LOG_BODY(LOG_LEVEL_WARN);
+		LOG_BODY(LOG_LEVEL_WARN, 0);
 	}
 	errno = saved;
 }

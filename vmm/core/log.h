@@ -31,6 +31,8 @@ void log_set_level(enum log_level level);
 void log_set_sink(log_sink_fn *sink, void *arg);
 
 void log_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* As log_error(), and after a colon what err, a negative errno, says. */
+void log_failure(int err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void log_warn(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void log_info(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void log_debug(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

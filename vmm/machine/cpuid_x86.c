@@ -133,7 +133,7 @@ int vcpu_cpuid_supported(const struct vm *vm, struct kvm_cpuid2 **supported)
 		}
 	}
 	err = -errno;
-	log_error("cannot learn what this host's KVM supports: %s", strerror(-err));
+	log_failure(err, "cannot learn what this host's KVM supports");
 	free(cpuid);
 	*supported = NULL;
 	return err == -ENOMEM ? err : -ENOTSUP;

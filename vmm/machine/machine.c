@@ -91,7 +91,7 @@ static int make_loop(struct machine *machine, const struct machine_config *confi
 	machine->end_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	err = machine->end_fd < 0 ? -errno : evloop_init(&machine->loop);
 	if (err < 0) {
-		log_error("cannot make the main event loop: %s", strerror(-err));
+		log_failure(err, "cannot make the main event loop");
 		if (machine->end_fd >= 0)
 			close(machine->end_fd);
 		pthread_cond_destroy(&machine->gate_changed);
@@ -164,7 +164,7 @@ static int make_serial(struct machine *machine, const struct machine_config *con
 	int err = console_init(&machine->console, &console);
 
 	if (err < 0) {
-		log_error("cannot use the console's descriptors: %s", strerror(-err));
+		log_failure(err, "cannot use the console's descriptors");
 		return err;
 	}
 	console_listen(&machine->console, config->console_socket);

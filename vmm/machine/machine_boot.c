@@ -193,7 +193,7 @@ static int machine_write_tables(struct machine *machine, const struct machine_co
 	if (err == 0)
 		err = machine_write_mptable(machine);
 	if (err < 0)
-		log_error("cannot write the machine's tables: %s", strerror(-err));
+		log_failure(err, "cannot write the machine's tables");
 	return err;
 }
 
@@ -207,7 +207,7 @@ static int machine_open(const char *what, const char *path)
 
 	if (fd >= 0)
 		return fd;
-	log_error("cannot open %s '%s': %s", what, path, strerror(-err));
+	log_failure(err, "cannot open %s '%s'", what, path);
 	return err;
 }
 

@@ -55,7 +55,7 @@ int machine_init_io(struct machine *machine, const struct machine_config *config
 
 	err = machine_make_io_loops(machine, n);
 	if (err < 0) {
-		log_error("cannot make %u I/O loops: %s", n, strerror(-err));
+		log_failure(err, "cannot make %u I/O loops", n);
 		machine_fini_io(machine);
 	}
 	return err;
@@ -92,7 +92,7 @@ int machine_start_io(struct machine *machine)
 		snprintf(name, sizeof(name), "vmm-io%u", i);
 		err = evloop_start(&machine->io_loops[i], name);
 		if (err < 0) {
-			log_error("cannot start I/O thread %u: %s", i, strerror(-err));
+			log_failure(err, "cannot start I/O thread %u", i);
 			return err;
 		}
 	}
@@ -196,7 +196,7 @@ int machine_add_card(struct machine *machine, struct machine_card *card, struct 
 		err = machine->mmio_transport ? card_init_mmio(card, machine)
 					      : card_init_pci(card, machine);
 	if (err < 0) {
-		log_error("cannot make the interrupts of %s: %s", dev->name, strerror(-err));
+		log_failure(err, "cannot make the interrupts of %s", dev->name);
 		return err;
 	}
 	machine->cards[machine->n_cards++] = card;
@@ -214,7 +214,7 @@ int machine_plug_cards(struct machine *machine)
 		int err = pci_bus_add(&machine->pci, devfn, &card->pci.fn);
 
 		if (err < 0) {
-			log_error("cannot plug in %s: %s", card->dev->name, strerror(-err));
+			log_failure(err, "cannot plug in %s", card->dev->name);
 			return err;
 		}
 	}

@@ -28,7 +28,7 @@ static int machine_run_fs(struct machine_card *card, struct machine *machine)
 	snprintf(name, sizeof(name), "vmm-fs%u", f->number);
 	err = evloop_start(&f->loop, name);
 	if (err < 0)
-		log_error("cannot start the thread of %s: %s", f->fs.name, strerror(-err));
+		log_failure(err, "cannot start the thread of %s", f->fs.name);
 	return err;
 }
 
@@ -80,8 +80,7 @@ int machine_add_share(struct machine *machine, const struct machine_share_config
 	f->number = number;
 	err = evloop_init(&f->loop);
 	if (err < 0) {
-		log_error("cannot make a loop for directory '%s': %s", config->path,
-			  strerror(-err));
+		log_failure(err, "cannot make a loop for directory '%s'", config->path);
 		goto fail;
 	}
 	options.loop = &f->loop;

@@ -248,7 +248,7 @@ int machine_make_gdb(struct machine *machine, const struct machine_config *confi
 	gdb->wake = gdb->where ? eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) : -1;
 	err = !gdb->where ? -ENOMEM : gdb->wake < 0 ? -errno : 0;
 	if (err < 0) {
-		log_error("gdb: %s", strerror(-err));
+		log_failure(err, "gdb");
 	} else if (!vcpu_debug_available(&machine->vm, &gdb->debug.quiet)) {
 		log_error("gdb: this host's KVM cannot debug guests (KVM_SET_GUEST_DEBUG)");
 		err = -ENOTSUP;
@@ -276,7 +276,7 @@ int machine_start_gdb(struct machine *machine)
 			   machine_rights(machine, FILTER_GDB));
 	gdb->started = err == 0;
 	if (err < 0)
-		log_error("cannot start the thread for gdb: %s", strerror(-err));
+		log_failure(err, "cannot start the thread for gdb");
 	return err;
 }
 

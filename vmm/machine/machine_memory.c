@@ -50,8 +50,9 @@ static void machine_say_no_huge_pages(uint64_t size, uint64_t page_size, int err
 	}
 	unused = unused > reserved ? unused - reserved : 0;
 	if (unused >= want)
-		log_error("cannot set %llu huge pages of %llu MiB aside for the guest's memory: %s",
-			  want, mib, strerror(-err));
+		log_failure(err,
+			    "cannot set %llu huge pages of %llu MiB aside for the guest's memory",
+			    want, mib);
 	else
 		log_error("cannot set %llu huge pages of %llu MiB aside for the guest's memory: "
 			  "the host has %llu free; to make more, as root: echo %llu "
@@ -95,8 +96,8 @@ static void machine_say_no_memory(uint64_t size, uint64_t page_size, int err)
 	if (page_size > PAGE_SIZE)
 		machine_say_no_huge_pages(size, page_size, err);
 	else
-		log_error("cannot reserve %llu MiB of guest memory: %s",
-			  (unsigned long long)(size >> 20), strerror(-err));
+		log_failure(err, "cannot reserve %llu MiB of guest memory",
+			    (unsigned long long)(size >> 20));
 }
 
 static int machine_check_memory(uint64_t size, uint64_t low, uint64_t page_size)

@@ -216,7 +216,7 @@ int machine_start(struct machine *machine)
 	machine->loop.rights = machine_rights(machine, FILTER_MAIN);
 	err = evloop_start(&machine->loop, "vmm-main");
 	if (err < 0) {
-		log_error("cannot start the main loop: %s", strerror(-err));
+		log_failure(err, "cannot start the main loop");
 		return err;
 	}
 	machine->started = true;

@@ -81,7 +81,7 @@ static int machine_filter(struct machine *machine, enum filter_kind kind)
 		log_warn("sandbox: a thread has no filter of system calls: %s", strerror(-err));
 		return 0;
 	}
-	log_error("sandbox: cannot filter a thread's system calls: %s", strerror(-err));
+	log_failure(err, "sandbox: cannot filter a thread's system calls");
 	return err;
 }
 
@@ -153,7 +153,7 @@ int machine_start_starter(struct machine *machine)
 		return 0;
 	err = thread_starter_start(&machine->starter, machine_rights(machine, FILTER_STARTER));
 	if (err < 0)
-		log_error("cannot start the thread that starts others: %s", strerror(-err));
+		log_failure(err, "cannot start the thread that starts others");
 	for (unsigned int i = 0; i < machine->n_io_loops && err == 0; i++) {
 		machine->io_loops[i].starter = &machine->starter;
 		machine->io_loops[i].started = machine_rights(machine, FILTER_DISK);

@@ -101,7 +101,7 @@ static void show_vcpu(const struct machine *machine, const struct vcpu *vcpu)
 	size_t word;
 
 	if (err < 0) {
-		log_error("cannot read the registers of vCPU %u: %s", vcpu->index, strerror(-err));
+		log_failure(err, "cannot read the registers of vCPU %u", vcpu->index);
 		return;
 	}
 	log_error("vCPU %u %s; its last exit: %s (%u)", vcpu->index, show_state(&r),

@@ -50,6 +50,6 @@ int machine_write_tree(struct machine *machine)
 	}
 	free(tree);
 	if (err < 0)
-		log_error("cannot write the machine's device tree: %s", strerror(-err));
+		log_failure(err, "cannot write the machine's device tree");
 	return err;
 }

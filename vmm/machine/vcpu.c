@@ -237,7 +237,7 @@ vcpu_init(struct vcpu *vcpu, struct vm *vm, unsigned int index, unsigned int n_v
 	vcpu->fd = ioctl(vm->fd, KVM_CREATE_VCPU, (unsigned long)index);
 	if (vcpu->fd < 0) {
 		err = -errno;
-		log_error("cannot create vCPU %u: %s", index, strerror(-err));
+		log_failure(err, "cannot create vCPU %u", index);
 		return err;
 	}
 	vcpu->run = mmap(NULL, vm->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu->fd, 0);
@@ -252,7 +252,7 @@ vcpu_init(struct vcpu *vcpu, struct vm *vm, unsigned int index, unsigned int n_v
 			err = vcpu_set_signal_mask(vcpu);
 	}
 	if (err < 0) {
-		log_error("cannot set up vCPU %u: %s", index, strerror(-err));
+		log_failure(err, "cannot set up vCPU %u", index);
 		vcpu_fini(vcpu);
 	}
 	return err;
@@ -266,7 +266,7 @@ int __attribute__((cold)) vcpu_start(struct vcpu *vcpu, const struct thread_righ
 	snprintf(name, sizeof(name), "vmm-vcpu%u", vcpu->index);
 	err = thread_start(&vcpu->thread, name, vcpu_thread, vcpu, rights);
 	if (err < 0)
-		log_error("cannot start the thread of vCPU %u: %s", vcpu->index, strerror(-err));
+		log_failure(err, "cannot start the thread of vCPU %u", vcpu->index);
 	vcpu->running = err == 0;
 	return err;
 }

@@ -107,7 +107,7 @@ int vcpu_set_boot_state(struct vcpu *vcpu, const struct boot_entry *entry)
 fail : {
 	int err = -errno;
 
-	log_error("cannot set the registers of vCPU %u: %s", vcpu->index, strerror(-err));
+	log_failure(err, "cannot set the registers of vCPU %u", vcpu->index);
 	return err;
 }
 }

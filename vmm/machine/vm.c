@@ -111,7 +111,7 @@ static int vm_create(struct vm *vm)
 	if (vm->fd < 0) {
 		int err = -errno;
 
-		log_error("cannot create a virtual machine: %s", strerror(-err));
+		log_failure(err, "cannot create a virtual machine");
 		return err;
 	}
 	return 0;
@@ -170,12 +170,12 @@ static int vm_build(struct vm *vm)
 	if (err == 0)
 		err = vm_add_memory(vm);
 	if (err < 0) {
-		log_error("cannot give the virtual machine its memory: %s", strerror(-err));
+		log_failure(err, "cannot give the virtual machine its memory");
 		return err;
 	}
 	err = vm_split_irqchip(vm);
 	if (err < 0)
-		log_error("cannot create the interrupt controller: %s", strerror(-err));
+		log_failure(err, "cannot create the interrupt controller");
 	return err;
 }
 
