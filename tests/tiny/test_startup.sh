@@ -124,7 +124,7 @@ resident() {
 resident 'as built' "$vmm" shared
 # With libraries inside, every page is the program's own.
 read -ra libs < <(sed -n 's/^Libs:.*-lvmm //p' "$build/lib/vmm.pc")
-mapfile -t objects < <(find "$build"/vmm/cli/CMakeFiles/{cli,guest_init_image}.dir -name '*.o')
+mapfile -t objects < <(find "$build"/vmm/cli/CMakeFiles/{cli,guest_init_packed,help_packed}.dir -name '*.o')
 mkdir "$tmp/static"
 [ ${#objects[@]} -gt 0 ] || fail "the program's objects are not in $build/vmm/cli"
 if cc -static -o "$tmp/static/vmm" "${objects[@]}" "$build"/lib/lib{image,vmm}.a "${libs[@]}" -Wl,--gc-sections 2>"$tmp/err"; then
