@@ -21,8 +21,8 @@ void fs_make_begin(struct virtio_fs *fs)
 	if (!fs->own_umask)
 		log_guest(&fs->dev.log,
 			  "%s: what the guest makes there has vmm's umask too, and the guest's "
-			  "in spite of default ACLs: %s",
-			  fs->name, strerror(errno));
+			  "in spite of default ACLs: %m",
+			  fs->name);
 }
 
 /* Without a mask of its own, *mode loses what the guest's takes away, even where a default list would have counted instead. */

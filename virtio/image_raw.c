@@ -63,9 +63,10 @@ static const char *image_raw_wrong_type(mode_t mode)
 	}
 }
 
+/* why is NULL: what err says */
 static int image_raw_refuse(const struct image_raw *raw, int err, const char *why)
 {
-	log_error("cannot open %s: %s", raw->name, why);
+	log_error("cannot open %s: %s", raw->name, why ? why : strerror(-err));
 	return err;
 }
 
@@ -81,7 +82,7 @@ static int image_raw_refuse_open(const struct image_raw *raw, const char *path, 
 		return image_raw_refuse(raw, -err, "no permission to read");
 	if (err == EBUSY)
 		return image_raw_refuse(raw, -err, "it is mounted on the host or in use there");
-	return image_raw_refuse(raw, -err, strerror(err));
+	return image_raw_refuse(raw, -err, NULL);
 }
 
 /*
@@ -94,7 +95,7 @@ static int image_raw_open_path(struct image_raw *raw, const char *path, struct s
 	int flags = O_CLOEXEC | O_NOCTTY | (raw->image.readonly ? O_RDONLY : O_RDWR);
 
 	if (stat(path, st) < 0)
-		return image_raw_refuse(raw, -errno, strerror(errno));
+		return image_raw_refuse(raw, -errno, NULL);
 	if (image_raw_wrong_type(st->st_mode))
 		return image_raw_refuse(raw, S_ISDIR(st->st_mode) ? -EISDIR : -EINVAL,
 					image_raw_wrong_type(st->st_mode));
@@ -109,7 +110,7 @@ static int image_raw_open_path(struct image_raw *raw, const char *path, struct s
 	if (raw->fd < 0)
 		return image_raw_refuse_open(raw, path, errno);
 	if (fstat(raw->fd, st) < 0 || fcntl(raw->fd, F_SETFL, flags & ~O_NONBLOCK) < 0)
-		return image_raw_refuse(raw, -errno, strerror(errno));
+		return image_raw_refuse(raw, -errno, NULL);
 	return image_raw_wrong_type(st->st_mode)
 		       ? image_raw_refuse(raw, -EINVAL, image_raw_wrong_type(st->st_mode))
 		       : 0;
@@ -147,7 +148,7 @@ static int image_raw_measure_device(struct image_raw *raw)
 	if (!raw->image.readonly && ioctl(raw->fd, BLKROGET, &readonly) == 0 && readonly)
 		return image_raw_refuse(raw, -EROFS, "the device is read-only; add ',readonly'");
 	if (ioctl(raw->fd, BLKGETSIZE64, &raw->image.size) < 0)
-		return image_raw_refuse(raw, -errno, strerror(errno));
+		return image_raw_refuse(raw, -errno, NULL);
 	if (ioctl(raw->fd, BLKSSZGET, &logical) == 0 && logical >= (int)IMAGE_SECTOR &&
 	    image_raw_power_of_two((uint32_t)logical))
 		raw->image.logical_block = (uint32_t)logical;
@@ -260,7 +261,7 @@ static int __attribute__((cold)) image_raw_open_direct(struct image_raw *raw)
 		return image_raw_refuse(raw, -EINVAL,
 					"its file system has no direct I/O; leave out ',direct'");
 	if (raw->direct_fd < 0)
-		return image_raw_refuse(raw, -errno, strerror(errno));
+		return image_raw_refuse(raw, -errno, NULL);
 	image_raw_learn_direct(raw);
 	raw->writes_cached = image_raw_has_checksums(raw);
 	return 0;

@@ -147,9 +147,10 @@ static void overlay_header_make(struct overlay_header *header, const struct over
 	header->crc = htole32(overlay_header_crc(header));
 }
 
+/* why is NULL: what err says */
 static int overlay_file_refuse(const char *path, int err, const char *why)
 {
-	log_error("cannot open overlay '%s': %s", path, why);
+	log_error("cannot open overlay '%s': %s", path, why ? why : strerror(-err));
 	return err;
 }
 
@@ -203,14 +204,14 @@ static int overlay_file_check(int fd, const char *path, const struct overlay_bas
 	int ret;
 
 	if (fstat(fd, &st) < 0)
-		return overlay_file_refuse(path, -errno, strerror(errno));
+		return overlay_file_refuse(path, -errno, NULL);
 	if (!S_ISREG(st.st_mode))
 		return overlay_file_refuse(path, -EINVAL, "it is not a regular file");
 	if ((uint64_t)st.st_size < OVERLAY_HEADER_SIZE)
 		return overlay_file_refuse(path, -EINVAL, "it is not an overlay");
 	ret = image_file_pread(fd, &header, sizeof(header), 0);
 	if (ret < 0)
-		return overlay_file_refuse(path, ret, strerror(-ret));
+		return overlay_file_refuse(path, ret, NULL);
 	if (memcmp(header.magic, OVERLAY_MAGIC, sizeof(header.magic)) != 0)
 		return overlay_file_refuse(path, -EINVAL, "it is not an overlay");
 	if (le32toh(header.version) != OVERLAY_VERSION)
@@ -278,7 +279,7 @@ static int overlay_file_create_named(int dir, const char *name, const char *path
 	if (ret == 0 && linkat(AT_FDCWD, self, dir, name, AT_SYMLINK_FOLLOW) < 0)
 		ret = errno == ENOENT ? -EOPNOTSUPP : -errno;
 	if (ret == 0 && fsync(dir) < 0)
-		log_warn("cannot make the name of overlay '%s' stable: %s", path, strerror(errno));
+		log_warn("cannot make the name of overlay '%s' stable: %m", path);
 	if (ret < 0)
 		close(fd);
 	return ret < 0 ? ret : fd;
@@ -303,7 +304,7 @@ static int overlay_file_create_renamed(int dir, const char *name, const char *pa
 		ret = -errno;
 	unlinkat(dir, own, 0);
 	if (ret == 0 && fsync(dir) < 0)
-		log_warn("cannot make the name of overlay '%s' stable: %s", path, strerror(errno));
+		log_warn("cannot make the name of overlay '%s' stable: %m", path);
 	if (ret < 0)
 		close(fd);
 	return ret < 0 ? ret : fd;
@@ -343,7 +344,7 @@ static int overlay_file_take(int fd, const char *path, const struct overlay_base
 	int ret = overlay_file_check(fd, path, base, base_name);
 
 	if (ret == 0 && fcntl(fd, F_SETFL, 0) < 0)
-		ret = overlay_file_refuse(path, -errno, strerror(errno));
+		ret = overlay_file_refuse(path, -errno, NULL);
 	if (ret == 0)
 		ret = overlay_file_lock(fd, path);
 	if (ret < 0)
@@ -364,7 +365,7 @@ int overlay_file_open_kept(const char *path, const struct overlay_base *base, co
 		*made = fd < 0;
 		if (fd < 0)
 			return errno == ENOENT ? overlay_file_make(path, base)
-					       : overlay_file_refuse(path, -errno, strerror(errno));
+					       : overlay_file_refuse(path, -errno, NULL);
 		ret = overlay_file_take(fd, path, base, base_name);
 		if (ret == 0)
 			return fd;

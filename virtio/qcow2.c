@@ -161,9 +161,10 @@ static const struct image_ops qcow2_ops = {
 	.close = qcow2_close,
 };
 
+/* why is NULL: what err says */
 static int qcow2_refuse(const char *path, int err, const char *why)
 {
-	log_error("cannot open disk '%s': %s", path, why);
+	log_error("cannot open disk '%s': %s", path, why ? why : strerror(-err));
 	return err;
 }
 
@@ -187,12 +188,12 @@ static int qcow2_open_file(struct qcow2 *q, const char *path)
 
 	q->fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	if (q->fd < 0 || fstat(q->fd, &st) < 0 || fcntl(q->fd, F_SETFL, 0) < 0)
-		return qcow2_refuse(path, -errno, strerror(errno));
+		return qcow2_refuse(path, -errno, NULL);
 	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
 		return qcow2_refuse(path, -EINVAL, "it is neither a file nor a block device");
 	end = lseek(q->fd, 0, SEEK_END);
 	if (end < 0)
-		return qcow2_refuse(path, -errno, strerror(errno));
+		return qcow2_refuse(path, -errno, NULL);
 	q->file_size = (uint64_t)end;
 	q->image.mode = st.st_mode & 0777;
 	if (S_ISREG(st.st_mode))
@@ -208,10 +209,10 @@ static int qcow2_read_header(struct qcow2 *q, const char *path, struct qcow2_hea
 	int ret;
 
 	if (!bytes)
-		return qcow2_refuse(path, -ENOMEM, strerror(ENOMEM));
+		return qcow2_refuse(path, -ENOMEM, NULL);
 	ret = image_file_pread(q->fd, bytes, len, 0);
 	if (ret < 0) {
-		qcow2_refuse(path, ret, strerror(-ret));
+		qcow2_refuse(path, ret, NULL);
 	} else {
 		ret = qcow2_header_parse(header, bytes, len, q->file_size, why, sizeof(why));
 		if (ret < 0)
@@ -315,7 +316,7 @@ int qcow2_open(struct image **image, const struct qcow2_config *config)
 	if (!q) {
 		if (config->backing)
 			config->backing->ops->close(config->backing);
-		return qcow2_refuse(config->path, -ENOMEM, strerror(ENOMEM));
+		return qcow2_refuse(config->path, -ENOMEM, NULL);
 	}
 	q->fd = -1;
 	q->backing = config->backing;

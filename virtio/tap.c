@@ -162,7 +162,7 @@ static int tap_take_address(struct tap *tap)
 	if (!tap_is_macvtap(tap->be.fd[0]))
 		return 0;
 	if (ioctl(tap->be.fd[0], SIOCGIFHWADDR, &ifr) < 0)
-		return tap_refuse(tap, -errno, strerror(errno));
+		return tap_refuse(tap, -errno, NULL);
 	memcpy(tap->mac, ifr.ifr_hwaddr.sa_data, ETH_ALEN);
 	tap->be.mac = tap->mac;
 	return 0;
@@ -191,7 +191,7 @@ static int tap_adopt(struct tap *tap, int fd)
 		return tap_refuse(tap, -EINVAL, "it was not opened with IFF_VNET_HDR");
 	tap->be.fd[0] = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	if (tap->be.fd[0] < 0 || fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) < 0)
-		return tap_refuse(tap, -errno, strerror(errno));
+		return tap_refuse(tap, -errno, NULL);
 	memcpy(tap->name, ifr.ifr_name, IFNAMSIZ);
 	return tap_take_address(tap);
 }
@@ -208,17 +208,17 @@ static int tap_set_header(struct tap *tap)
 	int err = tap_bound_sends(be->fd[0]);
 
 	if (err < 0)
-		return tap_refuse(tap, err, strerror(-err));
+		return tap_refuse(tap, err, NULL);
 	if (ioctl(be->fd[0], TUNSETVNETHDRSZ, &size) < 0 ||
 	    ioctl(be->fd[0], TUNSETVNETLE, &little) < 0)
-		return tap_refuse(tap, -errno, strerror(errno));
+		return tap_refuse(tap, -errno, NULL);
 	for (unsigned int i = 0; i < sizeof(tries) / sizeof(tries[0]) && !be->offloads; i++) {
 		if (ioctl(be->fd[0], TUNSETOFFLOAD, (unsigned long)tries[i]) == 0)
 			be->offloads = tries[i];
 	}
 	be->offloads_on = be->offloads;
 	err = net_backend_set_offloads(be, 0);
-	return err < 0 ? tap_refuse(tap, err, strerror(-err)) : 0;
+	return err < 0 ? tap_refuse(tap, err, NULL) : 0;
 }
 
 /*

@@ -23,7 +23,7 @@
 
 int tap_refuse(const struct tap *tap, int err, const char *why)
 {
-	log_error("cannot attach to TAP '%s': %s", tap->name, why);
+	log_error("cannot attach to TAP '%s': %s", tap->name, why ? why : strerror(-err));
 	return err;
 }
 
@@ -94,7 +94,7 @@ static int tap_refuse_attach(const struct tap *tap, int err)
 			  tap->name, tap->name, tap->name);
 		return err;
 	default:
-		return tap_refuse(tap, err, strerror(-err));
+		return tap_refuse(tap, err, NULL);
 	}
 }
 
@@ -179,7 +179,7 @@ int tap_attach(struct tap *tap, const char *name, unsigned int want)
 		index = if_nametoindex(tap->name);
 		if (index == 0)
 			return errno == ENODEV ? tap_refuse_missing(tap->name)
-					       : tap_refuse(tap, -errno, strerror(errno));
+					       : tap_refuse(tap, -errno, NULL);
 		fd = tap_open_device();
 		if (fd < 0)
 			return fd;

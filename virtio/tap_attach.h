@@ -15,7 +15,7 @@
  */
 int tap_attach(struct tap *tap, const char *name, unsigned int want);
 
-/* Reports why tap cannot be attached to. Returns err. */
+/* Reports why tap cannot be attached to; NULL: what err says. Returns err. */
 int tap_refuse(const struct tap *tap, int err, const char *why);
 
 /*

@@ -270,12 +270,14 @@ void vhost_net_stop(struct vhost_net *v)
 
 /* ---- life ---- */
 
+/* why is NULL: what err says */
 static int vhost_net_refuse(const struct vhost_net *v, int err, const char *what, const char *why,
 			    const char *hint)
 {
 	void (*say)(const char *fmt, ...) = v->must ? log_error : log_info;
 
-	say("cannot use vhost for TAP '%s': %s: %s%s", v->backend->name, what, why, hint);
+	say("cannot use vhost for TAP '%s': %s: %s%s", v->backend->name, what,
+	    why ? why : strerror(-err), hint);
 	return err;
 }
 
@@ -287,7 +289,7 @@ static int vhost_net_refuse_open(const struct vhost_net *v, int err)
 		hint = "; load the driver with: modprobe vhost_net";
 	else if (err == -EACCES)
 		hint = "; your user has no right to it, see: ls -l " VHOST_NET_DEVICE;
-	return vhost_net_refuse(v, err, "cannot open " VHOST_NET_DEVICE, strerror(-err), hint);
+	return vhost_net_refuse(v, err, "cannot open " VHOST_NET_DEVICE, NULL, hint);
 }
 
 /* A descriptor for the next pair, which can do all that the card may ask for. */
@@ -302,7 +304,7 @@ static int vhost_net_open_pair(struct vhost_net *v)
 	v->fd[v->n_pairs] = fd;
 	err = v->host.control(v->host.arg, fd, VHOST_GET_FEATURES, &features);
 	if (err < 0)
-		return vhost_net_refuse(v, err, VHOST_NET_DEVICE, strerror(-err), "");
+		return vhost_net_refuse(v, err, VHOST_NET_DEVICE, NULL, "");
 	if (~features & VHOST_NET_FEATURES)
 		return vhost_net_refuse(v, -ENOTSUP, VHOST_NET_DEVICE, "it is older than virtio 1",
 					"");
@@ -321,7 +323,7 @@ static int vhost_net_make_fds(struct vhost_net *v)
 		if (v->queue[i].call_fd < 0)
 			err = -errno;
 	}
-	return err < 0 ? vhost_net_refuse(v, err, "its eventfds", strerror(-err), "") : 0;
+	return err < 0 ? vhost_net_refuse(v, err, "its eventfds", NULL, "") : 0;
 }
 
 int vhost_net_open(struct vhost_net *v, const struct vhost_net_options *options)
@@ -369,9 +371,9 @@ static int vhost_net_own_pair(struct vhost_net *v, unsigned int pair)
 	}
 	err = vhost_net_control(v, 2 * pair, VHOST_SET_OWNER, NULL);
 	if (err < 0)
-		return vhost_net_refuse(v, err, VHOST_NET_DEVICE, strerror(-err), "");
+		return vhost_net_refuse(v, err, VHOST_NET_DEVICE, NULL, "");
 	err = vhost_net_control(v, 2 * pair, VHOST_SET_MEM_TABLE, &table);
-	return err < 0 ? vhost_net_refuse(v, err, "the guest's memory", strerror(-err), "") : 0;
+	return err < 0 ? vhost_net_refuse(v, err, "the guest's memory", NULL, "") : 0;
 }
 
 int vhost_net_own(struct vhost_net *v)

@@ -174,8 +174,7 @@ static void vsock_host_on_listener(void *arg, uint32_t events)
 		if (fd < 0 && (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED))
 			break;
 		if (fd < 0) {
-			log_guest(&host->log, "%s: cannot accept a client: %s", host->name,
-				  strerror(errno));
+			log_guest(&host->log, "%s: cannot accept a client: %m", host->name);
 			evloop_mod(host->loop, &host->listener, 0);
 			evloop_timer_set(host->loop, &host->timer, VSOCK_HOST_PAUSE);
 			return;

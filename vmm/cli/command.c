@@ -175,7 +175,7 @@ static void command_on_started(struct command *command)
 		    events_quote(name, sizeof(name), command_name(command)));
 	/* Not before: until then Ctrl-C ends us, and what is typed stays in the terminal. */
 	if (command->terminal && terminal_make_raw(STDIN_FILENO) < 0)
-		report("cannot switch the terminal to raw mode: %s", strerror(errno));
+		report("cannot switch the terminal to raw mode: %m");
 	command_signal(command, SIGWINCH); /* it may have changed since the start was sent */
 	if (command->pumps[0].gate > 0)
 		pump_let_go(&command->pumps[0]);

@@ -280,7 +280,7 @@ void host_console_empty(const struct host_console *host)
 	struct stat st;
 
 	if (fstat(host->fd, &st) == 0 && S_ISREG(st.st_mode) && ftruncate(host->fd, 0) < 0)
-		report("cannot empty console file '%s': %s", host->path, strerror(errno));
+		report("cannot empty console file '%s': %m", host->path);
 }
 
 bool host_console_size(const struct options *options, unsigned int *rows, unsigned int *columns)
@@ -307,5 +307,5 @@ void host_console_end(const struct host_console *host)
 	     unlinkat(host->dir, console_base(host), 0) == 0))
 		return;
 	if (errno != ENOENT)
-		report("cannot remove '%s': %s", host->path, strerror(errno));
+		report("cannot remove '%s': %m", host->path);
 }

@@ -207,7 +207,7 @@ static int end_output(int status)
 {
 	if (fflush(stdout) == 0 && !ferror(stdout))
 		return status;
-	report("cannot write to standard output: %s", strerror(errno));
+	report("cannot write to standard output: %m");
 	return EXIT_STATUS_FAILED;
 }
 

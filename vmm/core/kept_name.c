@@ -188,7 +188,7 @@ void kept_name_remove(struct kept_name *kept)
 	     unlinkat(kept->dir, kept->name, 0) == 0))
 		return;
 	if (errno != ENOENT)
-		log_warn("cannot remove '%s': %s", kept->path, strerror(errno));
+		log_warn("cannot remove '%s': %m", kept->path);
 }
 
 void kept_name_close(struct kept_name *kept)

@@ -41,8 +41,7 @@ int image_cache_open(struct image_cache *cache, const char *path, uint64_t bound
 	image_cache_make_dirs(cache->path);
 	cache->dir = open(cache->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (cache->dir < 0 || fstat(cache->dir, &st) < 0)
-		return image_fail(why, -errno, "cannot open the image cache '%s': %s", path,
-				  strerror(errno));
+		return image_fail(why, -errno, "cannot open the image cache '%s': %m", path);
 	/* What somebody else puts there would run as if it were the image. */
 	if (st.st_uid == geteuid() && !(st.st_mode & (S_IWGRP | S_IWOTH)))
 		return 0;
@@ -233,8 +232,7 @@ static int image_cache_look(struct image_cache *cache, struct image_list *list, 
 
 	*list = (struct image_list){0};
 	if (!dir)
-		return image_fail(why, -errno, "cannot read the image cache '%s': %s", cache->path,
-				  strerror(errno));
+		return image_fail(why, -errno, "cannot read the image cache '%s': %m", cache->path);
 	while (err == 0 && (d = readdir(dir))) {
 		const char *name = d->d_name;
 
@@ -316,8 +314,7 @@ int image_cache_remove(struct image_cache *cache, const char *name, struct image
 	else if (!image_entry_take(found, true))
 		err = image_fail(why, -EBUSY, "image '%s' is in use by a machine", name);
 	else if (unlinkat(cache->dir, image_entry_file(found), 0) < 0)
-		err = image_fail(why, -errno, "cannot remove '%s': %s", found->path,
-				 strerror(errno));
+		err = image_fail(why, -errno, "cannot remove '%s': %m", found->path);
 	image_list_free(&list);
 	if (err == 0 && image_cache_look(cache, &list, true, why) == 0)
 		image_list_free(&list);

@@ -103,8 +103,7 @@ int image_make_dir(const char *path, char dir_path[static PATH_MAX], const char 
 		     slash ? path : ".") >= PATH_MAX)
 		return image_fail(why, -ENAMETOOLONG, "'%.100s...': the path is too long", path);
 	dir = open(dir_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	return dir < 0 ? image_fail(why, -errno, "cannot open '%s': %s", dir_path, strerror(errno))
-		       : dir;
+	return dir < 0 ? image_fail(why, -errno, "cannot open '%s': %m", dir_path) : dir;
 }
 
 int image_build(const struct image_ref *ref, const char *path,

@@ -91,7 +91,7 @@ static void machine_gdb_accept(struct machine_gdb *gdb)
 		gdb_server_connect(&gdb->server);
 	} else if (errno != EAGAIN && errno != ECONNABORTED) {
 		if (!gdb->short_of)
-			log_warn("gdb has to wait: %s", strerror(errno));
+			log_warn("gdb has to wait: %m");
 		gdb->short_of = true;
 		poll(NULL, 0, MACHINE_GDB_RETRY_MS);
 	}

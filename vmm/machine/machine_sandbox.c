@@ -221,8 +221,8 @@ static void machine_check_sockets(const struct machine_card *sockets, bool moved
 			 "all unix sockets that its user can");
 	if (access(moved ? "." : sockets->socket_dir, X_OK) < 0)
 		log_warn("the guest's connections to the host will fail: cannot enter directory "
-			 "'%s': %s",
-			 sockets->socket_dir, strerror(errno));
+			 "'%s': %m",
+			 sockets->socket_dir);
 }
 
 void machine_close_mounts(struct machine *machine)

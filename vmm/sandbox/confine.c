@@ -245,7 +245,7 @@ static void confine_restore_root(int here)
 {
 	umount2(".", MNT_DETACH);
 	if (here >= 0 && fchdir(here) < 0)
-		log_warn("sandbox: cannot return to the working directory: %s", strerror(errno));
+		log_warn("sandbox: cannot return to the working directory: %m");
 }
 
 /* After the namespaces: needs rights that only a mount namespace of our own gives, and nobody else shall see it. */
