@@ -140,6 +140,8 @@ static int mptable_put(const struct guest_mem *mem, const struct mptable_config 
 	memcpy(floating.signature, "_MP_", sizeof(floating.signature));
 	floating.checksum = checksum_make(&floating, sizeof(floating));
 	ret = guest_mem_write(mem, cfg->area, &floating, sizeof(floating));
+	if (ret == 0)
+		ret = guest_mem_write(mem, cfg->first, &floating, sizeof(floating));
 	if (ret < 0)
 		return ret;
 	return guest_mem_write(mem, cfg->area + sizeof(floating), table->bytes, table->len);
@@ -151,6 +153,7 @@ int mptable_write(const struct guest_mem *mem, const struct mptable_config *cfg)
 	int ret;
 
 	assert(cfg->area % 16 == 0 && cfg->area + cfg->area_size <= 0x100000);
+	assert(cfg->first % 16 == 0);
 	assert(cfg->n_pins >= PINS_LEAST && cfg->n_pins <= PINS_MOST);
 	if (!table)
 		return -ENOMEM;

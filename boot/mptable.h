@@ -26,6 +26,11 @@ struct mptable_config {
 	 */
 	gpa_t area;
 	size_t area_size;
+	/*
+	 * It goes here as well: Linux looks through the last KiB of base memory first, and maps all that is left of a place anew for each 16
+	 * bytes of it.
+	 */
+	gpa_t first;
 };
 
 /* Further CPUs are left out: their ids are not those of an 8-bit APIC. */

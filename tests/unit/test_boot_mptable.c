@@ -9,6 +9,7 @@
 
 #define AREA	  0xf0000
 #define AREA_SIZE 0x2000
+#define FIRST	  0x9fc00
 
 static struct guest_mem mem;
 static struct mptable_config cfg;
@@ -27,6 +28,7 @@ static void setup(void)
 		.ioapic_id = 9,
 		.area = AREA,
 		.area_size = AREA_SIZE,
+		.first = FIRST,
 	};
 }
 
@@ -55,6 +57,7 @@ static const struct mp_header *header(void)
 	ck_assert_uint_eq(floating->default_config, 0);
 	ck_assert_uint_eq(floating->imcr, 0);
 	ck_assert_uint_eq(sum(floating, 16), 0);
+	ck_assert_mem_eq(guest_mem_ptr(&mem, FIRST, 16), floating, 16);
 	return guest_mem_ptr(&mem, floating->table, sizeof(struct mp_header));
 }
 

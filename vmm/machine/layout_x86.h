@@ -34,7 +34,7 @@
 #define LAYOUT_CMDLINE_MAX    0x10000
 #define LAYOUT_SETUP_DATA     UINT64_C(0x30000) /* a device tree */
 #define LAYOUT_SETUP_DATA_MAX 0x30000
-#define LAYOUT_EBDA	      UINT64_C(0x9fc00) /* 1 KiB, reserved; nothing is in it */
+#define LAYOUT_EBDA	      UINT64_C(0x9fc00) /* 1 KiB, reserved; the MP table is found by it */
 #define LAYOUT_EBDA_END	      UINT64_C(0xa0000)
 #define LAYOUT_ACPI	      UINT64_C(0xe0000)
 #define LAYOUT_MPTABLE	      UINT64_C(0xf8000)

@@ -172,7 +172,8 @@ static int machine_write_mptable(struct machine *machine)
 					 .ioapic_id = LAYOUT_IOAPIC_ID,
 					 .n_pins = machine->ioapic.n_pins,
 					 .area = LAYOUT_MPTABLE,
-					 .area_size = LAYOUT_BIOS_RESET - LAYOUT_MPTABLE};
+					 .area_size = LAYOUT_BIOS_RESET - LAYOUT_MPTABLE,
+					 .first = LAYOUT_EBDA};
 
 	return mptable_write(&machine->mem, &mptable);
 }
