@@ -68,9 +68,9 @@ children 1 / chosen
 dumps 'a PCI machine' --disk disk.img
 children 0 /soc virtio@
 has '2000000 0 c0000000 0 c0000000 0 10000000' /pci@c0000000 ranges
-has 'console=ttyS0 panic=-1 reboot=panic_warm cryptomgr.notests root=/dev/vda rw' /chosen bootargs s
+has 'console=ttyS0 panic=-1 reboot=panic_warm cryptomgr.notests pci=noearly root=/dev/vda rw' /chosen bootargs s
 dumps 'a kernel in FIPS mode' --append 'quiet fips=1'
-has 'console=ttyS0 panic=-1 reboot=panic_warm quiet fips=1' /chosen bootargs s
+has 'console=ttyS0 panic=-1 reboot=panic_warm pci=noearly quiet fips=1' /chosen bootargs s
 
 long=$(printf 'x%.0s' {1..2047})
 dumps 'a long command line' --cmdline "$long"

@@ -23,6 +23,7 @@
 #define BOOT_CMDLINE	   "panic=-1 reboot=panic_warm"
 #define BOOT_FAST	   " cryptomgr.notests"
 #define BOOT_BOUNCE	   " swiotlb=128"
+#define BOOT_PCI	   " pci=noearly"
 #define RESET_FLAG_INITIAL 0xffff
 #define RESET_FLAG_WARM	   0x1234
 
@@ -97,6 +98,8 @@ static char *machine_make_cmdline(const struct machine *machine,
 	/* With memory above 4 GiB, Linux clears 64 MiB to copy through for devices that cannot reach it. There are none. */
 	if (config->memory > LAYOUT_RAM_LOW_MAX)
 		fputs(BOOT_BOUNCE, line);
+	if (!machine->mmio_transport)
+		fputs(BOOT_PCI, line);
 	if (config->n_disks > 0 && !config->initrd && config->n_initrd_parts == 0)
 		fprintf(line, " root=/dev/vda %s", config->disks[0].readonly ? "ro" : "rw");
 	machine_print_devices(line, machine, config);
