@@ -20,7 +20,7 @@
  * there at first is neither, so that a triple fault out of the blue is told from one that restarts.
  * What each word costs and saves is in docs/boot.md.
  */
-#define BOOT_CMDLINE	   "panic=-1 reboot=panic_warm"
+#define BOOT_CMDLINE	   "panic=-1 reboot=panic_warm random.trust_cpu=on"
 #define BOOT_FAST	   " cryptomgr.notests"
 #define BOOT_BOUNCE	   " swiotlb=128"
 #define BOOT_PCI	   " pci=noearly"
