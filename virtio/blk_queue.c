@@ -35,7 +35,7 @@ static void virtio_blk_publish(struct virtio_blk_queue *queue)
 }
 
 /* Everything up to the status byte, so that the used length is true whatever happened (2.7.8.2). */
-static void virtio_blk_zero(const struct blk_request_data *in)
+static void __attribute__((cold)) virtio_blk_zero(const struct blk_request_data *in)
 {
 	for (unsigned int i = 0; i < in->n; i++)
 		memset(in->iov[i].iov_base, 0, in->iov[i].iov_len);
@@ -127,7 +127,8 @@ static void virtio_blk_batch_done(void *arg)
 /* ---- requests ---- */
 
 /* 5.2.6: up to 20 bytes; more room than that is filled with zeros. */
-static void virtio_blk_get_id(const struct virtio_blk *blk, const struct blk_request *req)
+static void __attribute__((cold))
+virtio_blk_get_id(const struct virtio_blk *blk, const struct blk_request *req)
 {
 	struct iov_cursor cur;
 
@@ -189,7 +190,8 @@ static void virtio_blk_start_slot(struct virtio_blk_queue *queue, struct virtio_
 }
 
 /* There was no memory to keep its chain, which is the host's fault: it is answered as long as the chain is there. */
-static void virtio_blk_refuse(struct virtio_blk_queue *queue, struct virtio_blk_slot *slot)
+static void __attribute__((cold))
+virtio_blk_refuse(struct virtio_blk_queue *queue, struct virtio_blk_slot *slot)
 {
 	struct blk_request *req = &slot->request;
 
@@ -412,7 +414,7 @@ static void virtio_blk_io_idle(void *arg)
 	virtio_device_quiesced(&queue->blk->dev);
 }
 
-void virtio_blk_queue_quiesce(struct virtio_blk_queue *queue)
+void __attribute__((cold)) virtio_blk_queue_quiesce(struct virtio_blk_queue *queue)
 {
 	queue->quiescing = true;
 	evloop_timer_cancel(queue->io.loop, &queue->timer);
@@ -453,7 +455,7 @@ virtio_blk_queue_init(struct virtio_blk_queue *queue, struct virtio_blk *blk, un
 	return 0;
 }
 
-void virtio_blk_queue_fini(struct virtio_blk_queue *queue)
+void __attribute__((cold)) virtio_blk_queue_fini(struct virtio_blk_queue *queue)
 {
 	disk_queue_fini(&queue->io);
 	evloop_timer_cancel(queue->io.loop, &queue->timer);

@@ -17,7 +17,7 @@
 #define DISK_BOUNCE_BYTES (UINT64_C(1) << 20)
 #define DISK_ZERO_BYTES	  (UINT64_C(256) << 20)
 
-int disk_open(struct disk *disk, const struct disk_config *config)
+int __attribute__((cold)) disk_open(struct disk *disk, const struct disk_config *config)
 {
 	int ret;
 
@@ -39,7 +39,7 @@ int disk_open(struct disk *disk, const struct disk_config *config)
 	return 0;
 }
 
-void disk_close(struct disk *disk)
+void __attribute__((cold)) disk_close(struct disk *disk)
 {
 	if (disk->image)
 		disk->image->ops->close(disk->image);
@@ -48,7 +48,7 @@ void disk_close(struct disk *disk)
 	disk->name = NULL;
 }
 
-int disk_resized(struct disk *disk)
+int __attribute__((cold)) disk_resized(struct disk *disk)
 {
 	int err = disk->image->ops->resize ? disk->image->ops->resize(disk->image) : 0;
 
@@ -299,8 +299,8 @@ int disk_flush(struct disk *disk)
 }
 
 /* For images and hosts that know no other way. */
-static int disk_write_zeros(struct disk *disk, uint64_t offset, uint64_t len,
-			    const _Atomic bool *cancel)
+static int __attribute__((cold))
+disk_write_zeros(struct disk *disk, uint64_t offset, uint64_t len, const _Atomic bool *cancel)
 {
 	size_t room = disk_min(len, DISK_BOUNCE_BYTES);
 	struct iovec iov;
@@ -354,7 +354,8 @@ static int disk_zero_range(struct disk *disk, const struct disk_io *io, struct d
 	return 0;
 }
 
-static int disk_zero(struct disk *disk, const struct disk_io *io, const _Atomic bool *cancel)
+static int __attribute__((cold))
+disk_zero(struct disk *disk, const struct disk_io *io, const _Atomic bool *cancel)
 {
 	if (disk->readonly)
 		return -EROFS;

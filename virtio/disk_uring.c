@@ -42,7 +42,7 @@ struct disk_uring {
 };
 
 /* The kernel finds a registered file without taking a reference. Returns its index, or -1. */
-static int disk_uring_register(struct disk_uring *uring, int fd)
+static int __attribute__((cold)) disk_uring_register(struct disk_uring *uring, int fd)
 {
 	unsigned int i = 0;
 
@@ -129,7 +129,8 @@ static int disk_uring_restrict(struct disk_uring *uring)
 	return 0;
 }
 
-static int disk_uring_init_ring(struct disk_uring *uring, struct io_uring_params *params)
+static int __attribute__((cold))
+disk_uring_init_ring(struct disk_uring *uring, struct io_uring_params *params)
 {
 	*params = (struct io_uring_params){.flags = IORING_SETUP_R_DISABLED |
 						    IORING_SETUP_COOP_TASKRUN};
@@ -226,7 +227,7 @@ bool disk_uring_submit(struct disk_uring *uring, struct disk_request *request)
 }
 
 /* Nothing in the ring will be looked at any more; threads do it, and all that follows. */
-static void disk_uring_give_up(struct disk_uring *uring)
+static void __attribute__((cold)) disk_uring_give_up(struct disk_uring *uring)
 {
 	struct disk_job *job;
 

@@ -111,12 +111,11 @@ static int image_file_try_lock(int fd, short type)
  */
 int __attribute__((cold)) image_file_lock(int fd, short type)
 {
-	int err = image_file_try_lock(fd, type);
+	int err;
 
-	for (int i = 0; i < IMAGE_LOCK_TRIES && err == -EBUSY; i++) {
+	for (int i = 0; (err = image_file_try_lock(fd, type)) == -EBUSY && i < IMAGE_LOCK_TRIES;
+	     i++)
 		usleep(IMAGE_LOCK_PAUSE_US);
-		err = image_file_try_lock(fd, type);
-	}
 	return err;
 }
 

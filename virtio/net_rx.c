@@ -43,7 +43,7 @@ void net_rx_init(struct net_rx *rx, struct virtio_device *dev, struct net_backen
 	net_window_reset(&rx->window, 1);
 }
 
-void net_rx_set_active(struct net_rx *rx, bool active)
+void __attribute__((cold)) net_rx_set_active(struct net_rx *rx, bool active)
 {
 	unsigned int old = atomic_load(&rx->active);
 
@@ -84,7 +84,7 @@ static void net_rx_publish(struct net_rx *rx)
 	virtio_device_publish(rx->dev, rx->queue);
 }
 
-static void net_rx_fail(struct net_rx *rx, int err)
+static void __attribute__((cold)) net_rx_fail(struct net_rx *rx, int err)
 {
 	rx->dead = true;
 	rx->gone(rx->gone_arg, err);

@@ -67,13 +67,15 @@ static enum port_state port_look(const struct passt_forward *f, int family)
 /* The passt of a process that was killed has them a moment longer. */
 static int port_check(const struct passt_forward *f)
 {
-	enum port_state v4 = port_look(f, AF_INET), v6 = port_look(f, AF_INET6);
 	const char *name = f->udp ? "UDP" : "TCP";
+	enum port_state v4, v6;
 
-	for (int i = 0; i < PORT_TRIES && (v4 == PORT_TAKEN || v6 == PORT_TAKEN); i++) {
-		usleep(PORT_PAUSE_US);
+	for (int i = 0;; i++) {
 		v4 = port_look(f, AF_INET);
 		v6 = port_look(f, AF_INET6);
+		if (i == PORT_TRIES || (v4 != PORT_TAKEN && v6 != PORT_TAKEN))
+			break;
+		usleep(PORT_PAUSE_US);
 	}
 	if (v4 != PORT_TAKEN && v6 != PORT_TAKEN)
 		return 0;

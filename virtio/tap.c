@@ -89,7 +89,7 @@ static int tap_set_filter(struct net_backend *be, const struct net_filter *filte
  * One that went to another namespace still carries frames, and is up as far as can be known, like one that has always been there. Its
  * descriptor tells that from one that was deleted; that of a macvtap does not.
  */
-static int tap_read_link(struct net_backend *be)
+static int __attribute__((cold)) tap_read_link(struct net_backend *be)
 {
 	struct tap *tap = tap_of(be);
 	struct pollfd pfd = {.fd = be->fd[0]};
