@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -150,7 +151,7 @@ static int confine_namespaces(struct confine *c)
 	c->own_mounts = err == 0;
 	/* Once there is an empty root, no name leads to it. */
 	if (c->own_mounts && c->options->mounts)
-		c->result->mounts = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
+		c->result->mounts = open("/proc/thread-self/ns/mnt", O_RDONLY | O_CLOEXEC);
 	return err;
 }
 
@@ -442,6 +443,21 @@ static int confine_apply(struct confine *c)
 	return 0;
 }
 
+/*
+ * Whether nothing is mounted there but the empty root, and on some hosts what was there before the first one: in a chroot on a mount
+ * point the host's other mounts are left, and who unmounts those in the host would find them in use. Linux tells since 6.12 (NS_MNT_GET_INFO, which
+ * headers may not have).
+ */
+static bool confine_is_bare(int mounts)
+{
+	struct {
+		uint32_t size, n;
+		uint64_t id;
+	} info = {.size = sizeof(info)};
+
+	return ioctl(mounts, _IOR(0xb7, 10, info), &info) == 0 && info.n <= 2;
+}
+
 int confine_process(const struct confine_options *options, struct confine_result *result)
 {
 	struct confine c = {.options = options,
@@ -452,7 +468,7 @@ int confine_process(const struct confine_options *options, struct confine_result
 
 	*result = (struct confine_result){.mounts = -1};
 	err = confine_apply(&c);
-	if (result->mounts >= 0 && (err < 0 || !c.entered)) {
+	if (result->mounts >= 0 && (err < 0 || !c.entered || !confine_is_bare(result->mounts))) {
 		close(result->mounts);
 		result->mounts = -1;
 	}

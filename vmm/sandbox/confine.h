@@ -48,8 +48,8 @@ struct confine_result {
 	bool out_of_reach; /* nor changed, by who may write in trees, nor opened for more than it was */
 	bool moved; /* socket_dir is the working directory now, and no other name means anything */
 	bool alone; /* in a user namespace in which there is no user but ours */
-	/* A descriptor of the mount namespace, where its root is the empty one and options.mounts is set; else -1. Who has the last
-	 * waits for a grace period of the kernel's. */
+	/* A descriptor of the mount namespace, where there is nothing in it but the empty root, as far as the kernel tells (Linux 6.12), and
+	 * options.mounts is set; else -1. Who has the last waits for a grace period of the kernel's. */
 	int mounts;
 	char held[256];	   /* which layers hold, in words */
 	char missing[256]; /* which do not, and why; "": none */
