@@ -42,7 +42,7 @@ struct disk_uring {
 };
 
 /* The kernel finds a registered file without taking a reference. Returns its index, or -1. */
-static int __attribute__((cold)) disk_uring_register(struct disk_uring *uring, int fd)
+static int disk_uring_register(struct disk_uring *uring, int fd)
 {
 	unsigned int i = 0;
 

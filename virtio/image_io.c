@@ -121,6 +121,6 @@ int __attribute__((cold)) image_file_lock(int fd, short type)
 
 void image_file_close(int fd)
 {
-	image_file_lock(fd, F_UNLCK); /* of a file without a lock: nothing */
+	image_file_try_lock(fd, F_UNLCK); /* of a file without a lock: nothing */
 	close(fd);
 }

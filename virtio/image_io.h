@@ -23,7 +23,7 @@ int image_file_pwrite(int fd, const void *buf, size_t len, uint64_t offset);
  */
 int image_file_fallocate(int fd, int mode, uint64_t offset, uint64_t len);
 
-/* Locks the whole file, or unlocks it, for as long as it is open: F_RDLCK, F_WRLCK or F_UNLCK. Returns 0, -EBUSY or another negative errno. What
+/* Locks the whole file for as long as it is open: F_RDLCK or F_WRLCK. Returns 0, -EBUSY or another negative errno. What
  * somebody else has locked is waited for, half a second at most. */
 int image_file_lock(int fd, short type);
 

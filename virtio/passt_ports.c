@@ -64,16 +64,16 @@ static enum port_state port_look(const struct passt_forward *f, int family)
 	return state;
 }
 
-/* The passt of a process that was killed has them a moment longer. */
-static int port_check(const struct passt_forward *f)
+/* The passt of a process that was killed has them a moment longer; so long all are waited for together. */
+static int port_check(const struct passt_forward *f, int *tries)
 {
 	const char *name = f->udp ? "UDP" : "TCP";
 	enum port_state v4, v6;
 
-	for (int i = 0;; i++) {
+	for (;; --*tries) {
 		v4 = port_look(f, AF_INET);
 		v6 = port_look(f, AF_INET6);
-		if (i == PORT_TRIES || (v4 != PORT_TAKEN && v6 != PORT_TAKEN))
+		if (*tries == 0 || (v4 != PORT_TAKEN && v6 != PORT_TAKEN))
 			break;
 		usleep(PORT_PAUSE_US);
 	}
@@ -94,9 +94,9 @@ static int port_check(const struct passt_forward *f)
 
 int passt_ports_check(const struct passt_forward *forwards, unsigned int n)
 {
-	int err = 0;
+	int err = 0, tries = PORT_TRIES;
 
 	for (unsigned int i = 0; i < n && err == 0; i++)
-		err = port_check(&forwards[i]);
+		err = port_check(&forwards[i], &tries);
 	return err;
 }

@@ -356,7 +356,8 @@ void vmm_config_init(struct vmm_config *config);
  * Opens everything the configuration names, builds the machine and loads the kernel. Nothing runs yet. On failure
  * nothing is left behind and *vm is NULL: -EINVAL for a bad configuration, -EBADF for a bad descriptor in it,
  * -ENOEXEC for what is no bootable kernel, -ENOMEM when the guest's or the host's memory is too small, or too few huge pages are free, -E2BIG for a
- * command line that is too long, -EBUSY for a disk or TAP in use, or the errno of the call that failed.
+ * command line that is too long, -EBUSY for a disk (after half a second, in case its user was just killed) or TAP in use, -EADDRINUSE for a port of a
+ * card with user (after as long), or the errno of the call that failed.
  */
 int vmm_create(const struct vmm_config *config, struct vmm **vm);
 
