@@ -107,7 +107,7 @@ static void events_write(struct events *events, const char *line, size_t len)
 	}
 	err = errno;
 	full = err == ENOSPC || err == EDQUOT;
-	if (!events->full)
+	if (!events->full || !full)
 		report("cannot write to --events: %s",
 		       err == EAGAIN ? "nobody reads them, and the pipe is full" : strerror(err));
 	events->full = full;
