@@ -71,9 +71,11 @@ script='
 	until [ $(cat vdh/size) = 24576 ]; do sleep 0.1; done
 	yes grown | dd of=/dev/vdh bs=1M seek=11 count=1 iflag=fullblock conv=fsync
 	yes more | dd of=/dev/vdk bs=1M count=4 seek=8 iflag=fullblock oflag=direct conv=fsync && echo "room: used"
-	# reach DISK UNIT NUMBER - waits for so many reads or sectors; sets n to how many they are, and cs to the time
+	# reach DISK UNIT NUMBER - waits for so many reads or sectors; sets n to how many they are, and before and after to the time
 	reach() {
 		while :; do
+			read -r t rest </proc/uptime
+			before=${t%.*}${t#*.}
 			read -r reads merged sectors rest </sys/block/$1/stat
 			n=$reads
 			[ $2 = reads ] || n=$sectors
@@ -81,17 +83,18 @@ script='
 			sleep 0.02
 		done
 		read -r t rest </proc/uptime
-		cs=${t%.*}${t#*.}
+		after=${t%.*}${t#*.}
 	}
-	# Several at once, so that what each takes by itself does not count; measured behind the burst.
+	# Several at once, so that what each takes by itself does not count; measured behind the burst. What the guest waits for between a look
+	# at the clock and one at the disk makes it less, never more.
 	rate() {
 		for at in 0 1 2 3; do
 			dd if=/dev/$1 of=/dev/null bs=$2 count=$3 skip=$((at * $3)) iflag=direct &
 		done
 		reach $1 $4 $5
-		n0=$n cs0=$cs
+		n0=$n from=$before
 		reach $1 $4 $6
-		echo "$1: $(((n - n0) * 100 / (cs - cs0)))"
+		echo "$1: $(((n - n0) * 100 / (after - from)))"
 		wait
 	}
 	rate vdi 4k 100 reads 150 390 & rate vdj 64k 32 sectors 5500 15500 & wait
