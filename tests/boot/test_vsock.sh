@@ -55,7 +55,7 @@ says first '^refused-out' 120 || finish
 ended many-out '^vsock: 1000 connections, 2000 bytes each way'
 ended bulk-out '^vsock: 1 connections, 20000000 bytes each way'
 ended small-out '^vsock: 1 connections, 1000000 bytes each way'
-equal 'permissions of the socket' 600 "$(stat -c %a "$socket")"
+equal 'permissions of the socket' 1600 "$(stat -c %a "$socket")"
 
 host refused refused 4999
 ended refused '^refused'

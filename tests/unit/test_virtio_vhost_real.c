@@ -215,14 +215,19 @@ START_TEST(test_malformed)
 }
 END_TEST
 
-/* The interface is taken away: the link goes down, and the driver may go on resetting and starting. */
+/* The interface is taken away: it is told, the link goes down, and the driver may go on resetting and starting. */
 START_TEST(test_tap_gone)
 {
 	struct net_fixture *f = open_card("v2", SUITED);
+	struct virtio_net_config config;
 
 	check_serves(f, 200);
 	tap_delete("v2");
-	AWAIT(f, !f->net.link_up);
+	AWAIT(f, atomic_load(&f->net.dead));
+	virtio_device_config_get(&f->net.dev, 0, &config, sizeof(config));
+	ck_assert_uint_eq(config.status, 0);
+	ck_assert_str_eq(f->log_last,
+			 "net 'v2': lost the TAP interface: File descriptor in bad state");
 	virtio_device_rekick(&f->net.dev, 0);
 	virtio_device_rekick(&f->net.dev, 1);
 	usleep(20000);
