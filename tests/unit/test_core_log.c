@@ -204,7 +204,7 @@ END_TEST
 static void log_through(int to_write, int to_read, char *text, size_t size)
 {
 	int saved = dup(STDERR_FILENO);
-	ssize_t n;
+	size_t len = 0;
 
 	ck_assert_int_ge(dup2(to_write, STDERR_FILENO), 0);
 	log_set_sink(NULL, NULL);
@@ -213,9 +213,14 @@ static void log_through(int to_write, int to_read, char *text, size_t size)
 	ck_assert_int_eq(errno, EINTR);
 	ck_assert_int_ge(dup2(saved, STDERR_FILENO), 0);
 	close(saved);
-	n = read(to_read, text, size - 1);
-	ck_assert_int_gt(n, 0);
-	text[n] = '\0';
+	/* A terminal may hand it over in parts. */
+	do {
+		ssize_t n = read(to_read, text + len, size - 1 - len);
+
+		ck_assert_int_gt(n, 0);
+		len += (size_t)n;
+	} while (text[len - 1] != '\n');
+	text[len] = '\0';
 }
 
 START_TEST(test_stderr)
