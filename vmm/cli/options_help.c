@@ -3,6 +3,7 @@
  * shows of an option is its first line, or the second if the first has no room for more than the name. A tab stands for the way to
  * where descriptions begin.
  */
+#include <assert.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -37,8 +38,10 @@ static void help_unpack(void)
 	static char text[HELP_BYTES];
 	char *at = &text[1];
 
+	assert(help_packed.size < sizeof(text));
 	packed_unpack(&help_packed, text);
 	for (struct help_section *s = sections; at; s++) {
+		assert(s < &sections[HELP_TOPICS]);
 		s->topic = strsep(&at, "\n");
 		s->text = at;
 		at = strstr(at, "\n#");
