@@ -43,8 +43,10 @@ static void __attribute__((cold)) virtio_blk_zero(const struct blk_request_data 
 
 static void virtio_blk_free_slot(struct virtio_blk_queue *queue, struct virtio_blk_slot *slot)
 {
-	free(slot->long_iov);
-	slot->long_iov = NULL;
+	if (slot->long_iov) {
+		free(slot->long_iov);
+		slot->long_iov = NULL;
+	}
 	slot->next_free = queue->free;
 	queue->free = slot;
 }

@@ -1,6 +1,7 @@
 #include "virtio/blk_request.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "vmm/core/iov.h"
 #include "vmm/core/unset.h"
@@ -41,8 +42,8 @@ static uint8_t blk_request_add_range(struct blk_request *req, struct iov_cursor 
 	return verdict;
 }
 
-static uint8_t blk_request_read_ranges(struct blk_request *req,
-				       const struct blk_request_limits *limits)
+static uint8_t __attribute__((cold))
+blk_request_read_ranges(struct blk_request *req, const struct blk_request_limits *limits)
 {
 	const size_t segment = sizeof(struct virtio_blk_discard_write_zeroes);
 	uint8_t verdict = VIRTIO_BLK_S_OK;
@@ -86,20 +87,35 @@ static uint8_t blk_request_judge(struct blk_request *req, uint64_t sector,
 	}
 }
 
-/* What the cursor has not passed, as elements of its own array, which starts at iov. */
-static struct blk_request_data blk_request_rest(struct iovec *iov, const struct iov_cursor *cur)
+/* Where the driver has not put the header into a buffer of its own. */
+static bool __attribute__((cold))
+blk_request_cut_pieces(struct blk_request_data *out, struct virtio_blk_outhdr *hdr)
 {
-	struct blk_request_data data = {
-		.iov = iov + (cur->iov - iov),
-		.n = cur->n,
-		.len = iov_cursor_left(cur),
-	};
+	UNSET struct iov_cursor cur;
 
-	if (cur->off > 0) {
-		data.iov[0].iov_base = (char *)data.iov[0].iov_base + cur->off;
-		data.iov[0].iov_len -= cur->off;
+	iov_cursor_init(&cur, out->iov, out->n);
+	if (iov_cursor_read(&cur, hdr, sizeof(*hdr)) < sizeof(*hdr))
+		return false;
+	out->iov += cur.iov - out->iov;
+	out->n = cur.n;
+	out->len = iov_cursor_left(&cur);
+	if (cur.off > 0) {
+		out->iov->iov_base = (char *)out->iov->iov_base + cur.off;
+		out->iov->iov_len -= cur.off;
 	}
-	return data;
+	return true;
+}
+
+/* Copies the header, which ends anywhere in what the driver wrote (2.7.4.3), and leaves the data. */
+static bool blk_request_cut_header(struct blk_request_data *out, struct virtio_blk_outhdr *hdr)
+{
+	if (out->n == 0 || out->iov->iov_len != sizeof(*hdr))
+		return blk_request_cut_pieces(out, hdr);
+	memcpy(hdr, out->iov->iov_base, sizeof(*hdr));
+	out->iov++;
+	out->n--;
+	out->len -= sizeof(*hdr);
+	return true;
 }
 
 /* The last byte that the device may write, whatever precedes it (5.2.6, 2.7.4.2). Empty elements may follow. */
@@ -121,7 +137,6 @@ int blk_request_parse(struct blk_request *req, const struct virtq_chain *chain,
 		      const struct blk_request_limits *limits)
 {
 	UNSET struct virtio_blk_outhdr hdr;
-	UNSET struct iov_cursor cur;
 
 	/* but for the ranges, which few requests have */
 	req->offset = 0;
@@ -130,10 +145,10 @@ int blk_request_parse(struct blk_request *req, const struct virtq_chain *chain,
 	/* The used ring counts written bytes in 32 bits. */
 	if (chain->writable_bytes == 0 || chain->writable_bytes > UINT32_MAX)
 		return -EPROTO;
-	iov_cursor_init(&cur, chain->readable, chain->n_readable);
-	if (iov_cursor_read(&cur, &hdr, sizeof(hdr)) < sizeof(hdr))
+	req->out = (struct blk_request_data){chain->readable, chain->n_readable,
+					     chain->readable_bytes};
+	if (!blk_request_cut_header(&req->out, &hdr))
 		return -EPROTO;
-	req->out = blk_request_rest(chain->readable, &cur);
 	req->in = (struct blk_request_data){chain->writable, chain->n_writable,
 					    chain->writable_bytes};
 	req->status = blk_request_cut_status(&req->in);

@@ -56,11 +56,16 @@ struct virtq_walk {
 	const struct guest_mem *mem;
 	const struct vring_desc *table;
 	uint32_t table_size;
+	unsigned int left; /* descriptors that the chain may still have */
+	bool indirect; /* table is an indirect one; it may well lie where the queue's own does */
+	/* what was found: readable buffers, then writable ones */
 	struct iovec *iov;
 	unsigned int max_iov;
 	unsigned int n_iov;
-	unsigned int left; /* descriptors that the chain may still have */
-	bool indirect; /* table is an indirect one; it may well lie where the queue's own does */
+	unsigned int n_readable; /* of n_iov; known when the first writable one was met */
+	size_t bytes;
+	size_t readable_bytes; /* of bytes, as n_readable */
+	bool writable;	       /* met */
 };
 
 /* An indirect table may lie at any address. */
@@ -77,30 +82,29 @@ static struct vring_desc virtq_load_desc(const struct vring_desc *table, uint32_
 		.addr = at->d.addr, .len = at->d.len, .flags = at->d.flags, .next = at->d.next};
 }
 
-static int virtq_add_buffer(struct virtq_walk *walk, struct virtq_chain *chain,
-			    const struct vring_desc *d)
+static int virtq_add_buffer(struct virtq_walk *walk, const struct vring_desc *d)
 {
 	bool writable = d->flags & VRING_DESC_F_WRITE;
-	size_t *bytes = writable ? &chain->writable_bytes : &chain->readable_bytes;
 	void *ptr;
 
 	/* 2.7.4.2: device-writable descriptors come after all device-readable ones */
-	if (!writable && chain->n_writable > 0)
+	if (!writable && walk->writable)
 		return -EPROTO;
 	if (d->len == 0)
 		return 0;
+	if (writable && !walk->writable) {
+		walk->writable = true;
+		walk->n_readable = walk->n_iov;
+		walk->readable_bytes = walk->bytes;
+	}
 	ptr = guest_mem_ptr(walk->mem, d->addr, d->len);
 	/* 2.7.4.3.1: a chain of more than 2^32 bytes is not allowed */
-	if (!ptr || (uint64_t)chain->readable_bytes + chain->writable_bytes + d->len > UINT32_MAX)
+	walk->bytes += d->len;
+	if (!ptr || walk->bytes > UINT32_MAX)
 		return -EPROTO;
 	if (walk->n_iov == walk->max_iov)
 		return -ENOBUFS;
 	walk->iov[walk->n_iov++] = (struct iovec){.iov_base = ptr, .iov_len = d->len};
-	*bytes += d->len;
-	if (writable)
-		chain->n_writable++;
-	else
-		chain->n_readable++;
 	return 0;
 }
 
@@ -121,11 +125,8 @@ static int virtq_enter_indirect(const struct virtq *vq, struct virtq_walk *walk,
 	return walk->table ? 0 : -EPROTO;
 }
 
-static int virtq_walk_chain(const struct virtq *vq, struct virtq_walk *walk,
-			    struct virtq_chain *chain)
+static int virtq_walk_chain(const struct virtq *vq, struct virtq_walk *walk, uint32_t i)
 {
-	uint32_t i = chain->head;
-
 	for (;;) {
 		struct vring_desc d;
 		int err;
@@ -141,7 +142,7 @@ static int virtq_walk_chain(const struct virtq *vq, struct virtq_walk *walk,
 			i = 0;
 			continue;
 		}
-		err = virtq_add_buffer(walk, chain, &d);
+		err = virtq_add_buffer(walk, &d);
 		if (err < 0)
 			return err;
 		if (!(d.flags & VRING_DESC_F_NEXT))
@@ -171,6 +172,7 @@ int virtq_pop(struct virtq *vq, struct virtq_chain *chain, struct iovec *iov, un
 				  .iov = iov,
 				  .max_iov = max_iov,
 				  .left = vq->size};
+	uint16_t head = 0;
 	int err;
 
 	if (vq->broken)
@@ -179,18 +181,25 @@ int virtq_pop(struct virtq *vq, struct virtq_chain *chain, struct iovec *iov, un
 	if (err == 0)
 		return 0;
 	if (err > 0) {
-		uint16_t slot = vq->state.next_avail & (vq->size - 1);
-
-		*chain = (struct virtq_chain){
-			.head = virtq_load16(&vq->avail->ring[slot], __ATOMIC_RELAXED)};
-		err = virtq_walk_chain(vq, &walk, chain);
+		head = virtq_load16(&vq->avail->ring[vq->state.next_avail & (vq->size - 1)],
+				    __ATOMIC_RELAXED);
+		err = virtq_walk_chain(vq, &walk, head);
 	}
 	if (err == -EPROTO)
 		vq->broken = true;
 	if (err < 0)
 		return err;
-	chain->readable = iov;
-	chain->writable = iov + chain->n_readable;
+	if (!walk.writable) {
+		walk.n_readable = walk.n_iov;
+		walk.readable_bytes = walk.bytes;
+	}
+	*chain = (struct virtq_chain){.head = head,
+				      .readable = iov,
+				      .n_readable = walk.n_readable,
+				      .readable_bytes = walk.readable_bytes,
+				      .writable = iov + walk.n_readable,
+				      .n_writable = walk.n_iov - walk.n_readable,
+				      .writable_bytes = walk.bytes - walk.readable_bytes};
 	vq->state.next_avail++;
 	return 1;
 }

@@ -92,9 +92,9 @@ static inline void *guest_mem_ptr(const struct guest_mem *mem, gpa_t gpa, size_t
 {
 	for (unsigned int i = 0; i < mem->n_regions; i++) {
 		const struct guest_mem_region *r = &mem->regions[i];
-		uint64_t offset = gpa - r->base;
+		uint64_t offset = gpa - r->base; /* of what lies below the base: beyond any size */
 
-		if (gpa < r->base || offset >= r->size)
+		if (offset >= r->size)
 			continue;
 		if (len == 0 || len > r->size - offset)
 			return NULL;
