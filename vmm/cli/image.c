@@ -4,7 +4,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <time.h>
 
 #include "vmm/cli/exit_status.h"
@@ -219,13 +218,7 @@ static int image_take_words(struct image_command *c, int argc, char **argv)
 int image_main(int argc, char **argv)
 {
 	struct image_command c = {.bound = IMAGE_CACHE_BOUND, .words = argv};
-	struct rlimit limit;
 
-	/* Each image that is looked at is held by a descriptor. */
-	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-		limit.rlim_cur = limit.rlim_max;
-		setrlimit(RLIMIT_NOFILE, &limit);
-	}
 	for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
 		if (strcmp(argv[i], "--help") == 0)
 			return help_topic("image");

@@ -58,8 +58,8 @@ static int take_over(struct run *run, const struct options *options)
 	return err;
 }
 
-/* Each interrupt of a device needs a descriptor, and so do streams and files of shared directories; the usual soft limit is there
- * for select(), which we do not use. */
+/* Each interrupt of a device needs a descriptor, and so do streams, files of shared directories and images that are looked at; the usual
+ * soft limit is there for select(), which we do not use. */
 static void allow_descriptors(void)
 {
 	struct rlimit limit;
@@ -240,6 +240,7 @@ int main(int argc, char **argv)
 	footprint_begin();
 	signal(SIGXFSZ, SIG_IGN); /* a file that may not be so large is an error like others */
 	open_standard_descriptors();
+	allow_descriptors();
 	if (run_command_word(argc, argv, &status))
 		return end_output(status);
 	if (options_parse(&options, argc, argv) < 0)
@@ -260,7 +261,6 @@ int main(int argc, char **argv)
 	if (named_check_open(&options) < 0)
 		return EXIT_STATUS_FAILED;
 	sandbox_begin(&sandbox);
-	allow_descriptors();
 	/* Nothing is told before it is known that this would not be written over what the machine is made of. */
 	if (events_open(&events, options.events) < 0 ||
 	    dump_check_events(&options, events.fd) < 0) {
