@@ -227,6 +227,8 @@ has 'no kernel' "kernel: cannot use '$tmp/none': No such file"
 seq 1000 >"$tmp/text"
 kernel 'a text' fail "$tmp/text"
 kernel 'a folder' fail "$tmp"
+kernel 'a name that makes lines, and colours' fail "$tmp/none"$'\nok    kernel: \e[31m'
+has 'a name that makes lines, and colours' "^fail  kernel: cannot use '$tmp/none\?ok    kernel: \?\[31m': No such file"
 for format in bz64 pvh; do
 	kernel "a kernel that is not Linux, $format" fail "$guests/hello.$format"
 	has "a kernel that is not Linux, $format" "kernel: cannot use '$guests/hello.$format': it is no kernel of Linux that vmm knows"

@@ -82,6 +82,9 @@ void doctor_find(struct doctor *d, enum doctor_result result, const char *check,
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
+	/* A kernel's file, and its maker, have chosen names: they make no further lines, and do not steer a terminal. */
+	if (!d->json)
+		report_clean(text);
 	(d->json ? doctor_print_json : doctor_print)(d, result, check, mend, text);
 	d->any = true;
 	d->failed |= result == DOCTOR_FAIL;
