@@ -417,6 +417,24 @@ for signal in INT:130 TERM:143 HUP:129; do
 	[ "$status" = "${signal#*:}" ] || fail "SIG${signal%:*} during the start: status $status"
 	[ -z "$(ls "$tmp/made")" ] || fail "SIG${signal%:*} during the start leaves $(ls "$tmp/made")"
 done
+# To the first process of a container a signal does nothing that it does not handle itself, and vmm may be that.
+if unshare -p -f true 2>/dev/null; then
+	for attempt in {1..20}; do
+		unshare -p -f --kill-child "$vmm" --kernel "$guests/halt.bz64" --memory 1G,prefault --timeout 5 --events "$tmp/made.events" \
+			--console "file=$tmp/made/console" </dev/null >/dev/null 2>&1 &
+		pid=$!
+		wait_until 10 test -e "$tmp/made/console" || fail 'SIGTERM to a first process during the start: no file was made'
+		kill -TERM "$(<"/proc/$pid/task/$pid/children")"
+		status=0
+		wait "$pid" || status=$?
+		[ "$status" = 124 ] && [ -e "$tmp/made/console" ] || break # sooner than the signal, as above
+		rm -f "$tmp"/made/*
+	done
+	[ "$status" = 143 ] && [ -z "$(ls "$tmp/made")" ] ||
+		fail "SIGTERM to a first process during the start: status $status, and there is '$(ls "$tmp/made")'"
+else
+	note 'a first process: not tried, needs namespaces of processes'
+fi
 
 since=$since_graced
 ends 143 'SIGTERM, and the guest does not care' "$graced_term" 9900 60000 term

@@ -8,6 +8,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "vmm/cli/exit_status.h"
+
 /* What a user ends a start with. */
 static const int made_signals[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
 
@@ -29,11 +31,15 @@ void made_keep(void)
 	made_n = 0;
 }
 
-/* unlink() is safe in a handler (POSIX, 2.4.3); the signal's default action follows. */
+/*
+ * unlink() is safe in a handler (POSIX, 2.4.3). The signal's default action follows, which it does not have for a container's first
+ * process: that ends with the status.
+ */
 static void made_on_signal(int sig)
 {
 	made_abandon();
 	raise(sig);
+	_exit(EXIT_STATUS_SIGNAL + sig);
 }
 
 /* What our parent told us to ignore stays ignored. */
