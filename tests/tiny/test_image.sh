@@ -485,6 +485,17 @@ expect 0 'image du --image-cache=' "$vmm" image du "--image-cache=$tmp/other,siz
 grep -q "at most 2048M, in $tmp/other" "$tmp/out" || fail "image du --image-cache=: $(<"$tmp/out")"
 expect 125 'no home' env XDG_CACHE_HOME= HOME=relative "$vmm" image ls
 grep -q "neither HOME nor XDG_CACHE_HOME is an absolute path; name one by --image-cache$" "$tmp/err" || fail "no home: $(<"$tmp/err")"
+# What is missing would have been made: why it was not.
+if unshare -m true 2>/dev/null; then
+	mkdir "$tmp/readonly"
+	# shellcheck disable=SC2016 # for the shell inside
+	expect 125 'a cache that cannot be made' unshare -m sh -ec 'mount -t tmpfs -o ro none "$1"; exec "$0" image ls --image-cache "$1/vmm/images"' "$vmm" \
+		"$tmp/readonly"
+	grep -q "cannot open the image cache '$tmp/readonly/vmm/images': Read-only file system$" "$tmp/err" ||
+		fail "a cache that cannot be made: $(<"$tmp/err")"
+else
+	note 'a cache that cannot be made: not tried, needs mounts of its own'
+fi
 expect 125 'image ls with a word' "$vmm" image ls word
 grep -q 'usage: vmm image ls \[--image-cache DIR\[,size=SIZE\]\]$' "$tmp/err" || fail "image ls with a word: $(<"$tmp/err")"
 expect 125 'another option of image' "$vmm" image ls --cache x

@@ -19,27 +19,36 @@
 
 /* ---- the directory ---- */
 
-static void image_cache_make_dirs(char *path)
+/* Returns why the first that is missing cannot be made, as errno has it, or 0. */
+static int image_cache_make_dirs(char *path)
 {
-	for (char *at = strchr(path + 1, '/'); at; at = strchr(at + 1, '/')) {
-		*at = '\0';
-		mkdir(path, 0700);
+	int err = 0;
+
+	for (char *at = strchr(path + 1, '/');; at = strchr(at + 1, '/')) {
+		if (at)
+			*at = '\0';
+		if (mkdir(path, 0700) < 0 && errno != EEXIST && err == 0)
+			err = errno;
+		if (!at)
+			return err;
 		*at = '/';
 	}
-	mkdir(path, 0700);
 }
 
 int image_cache_open(struct image_cache *cache, const char *path, uint64_t bound,
 		     struct image_why *why)
 {
 	struct stat st;
+	int err;
 
 	*cache = (struct image_cache){.dir = -1, .bound = bound};
 	if ((size_t)snprintf(cache->path, sizeof(cache->path), "%s", path) >= sizeof(cache->path))
 		return image_fail(why, -ENAMETOOLONG, "image cache '%.100s...': %s", path,
 				  strerror(ENAMETOOLONG));
-	image_cache_make_dirs(cache->path);
+	err = image_cache_make_dirs(cache->path);
 	cache->dir = open(cache->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (cache->dir < 0 && err)
+		errno = err;
 	if (cache->dir < 0 || fstat(cache->dir, &st) < 0)
 		return image_fail(why, -errno, "cannot open the image cache '%s': %m", path);
 	/* What somebody else puts there would run as if it were the image. */
