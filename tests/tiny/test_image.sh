@@ -514,6 +514,10 @@ for kind in squashfs:mksquashfs erofs:mkfs.erofs ext4:mke2fs; do
 	expect 0 "build ${kind%:*}" "$vmm" image build l1 "d.${kind%:*}"
 	expect 125 'a file that is there' "$vmm" image build l1 "d.${kind%:*}"
 	grep -q 'is there already' "$tmp/err" || fail "a file that is there: $(<"$tmp/err")"
+	long=.${kind%:*}
+	long=$(printf 'n%.0s' $(seq $((255 - ${#long}))))$long
+	expect 0 "build a ${kind%:*} whose name is as long as it can be" "$vmm" image build l1 "$long"
+	[ -s "$long" ] || fail "there is no file of the longest name"
 done
 [ ! -e d.squashfs ] || unsquashfs -l d.squashfs | grep 'squashfs-root/data/two' >/dev/null || fail 'a directory as squashfs'
 [ ! -e d.ext4 ] || debugfs -R 'cat data/two' d.ext4 2>/dev/null | grep -qx one || fail 'a directory as ext4'

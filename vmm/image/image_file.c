@@ -12,7 +12,7 @@ int image_file_begin(struct image_file *file, int dir, const char *dir_path, con
 	mode_t mode = cached ? 0600 : 0644;
 
 	*file = (struct image_file){.dir = dir, .cached = cached};
-	if ((size_t)snprintf(file->name, sizeof(file->name), "%s", name) + 4 >= sizeof(file->name))
+	if ((size_t)snprintf(file->name, sizeof(file->name), "%s", name) >= sizeof(file->name))
 		return -ENAMETOOLONG;
 	file->fd = openat(dir, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, mode);
 	if (file->fd >= 0)
