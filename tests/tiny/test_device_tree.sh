@@ -163,4 +163,17 @@ else
 fi
 expect 0 'a device for both' "$vmm" "${good[@]}" --console file=/dev/null --dump-dtb /dev/null
 "$vmm" "${good[@]}" --dump-dtb /dev/stdout </dev/null | cmp - old.dtb || fail 'a pipe gets another tree'
+# One that has no name any more can be replaced by nothing, and what it held is longer.
+seq 10000 >nameless
+exec 7<>nameless
+rm nameless
+expect 0 'a file without a name' "$vmm" "${good[@]}" --dump-dtb /dev/fd/7
+cmp old.dtb /dev/fd/7 || fail 'a file without a name has another tree'
+exec 7<&-
+# As long as a name can be, twice: a new file, and one that is replaced.
+long=$(printf 'n%.0s' {1..255})
+for path in "$long" "$place/$long"; do
+	expect 0 'a long name' "$vmm" "${good[@]}" --dump-dtb "$path"
+	cmp old.dtb "$path" || fail 'a file of a long name has another tree'
+done
 finish

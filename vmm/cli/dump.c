@@ -131,10 +131,12 @@ static int dump_make(const char *path, const struct stat *old, const void *bytes
 /* Under another name first. Returns 0 or negative errno. */
 static int dump_replace(const char *path, const struct stat *old, const void *bytes, size_t len)
 {
+	const char *slash = strrchr(path, '/');
+	int dir = slash ? (int)(slash - path) + 1 : 0, err;
 	char *part;
-	int err;
 
-	if (asprintf(&part, "%s.%d.part", path, (int)getpid()) < 0)
+	/* The file's own may be as long as a name can be. */
+	if (asprintf(&part, "%.*s%.200s.%d.part", dir, path, path + dir, (int)getpid()) < 0)
 		return -ENOMEM;
 	err = dump_make(part, old, bytes, len);
 	if (err == 0 && rename(part, path) < 0) {
@@ -165,10 +167,11 @@ static int dump_replace_real(const char *path, const struct stat *old, const voi
 	return err;
 }
 
+/* Or to a file that has no name any more, as the one that a script has for what it reads. */
 static int dump_to_device(const char *path, const void *bytes, size_t len)
 {
 	/* O_NONBLOCK: a pipe that nobody reads is an error, not something to wait for. */
-	int fd = open(path, O_WRONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	int fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 
 	if (fd < 0)
 		return -errno;
@@ -190,7 +193,7 @@ static int dump_bytes(const struct options *options, const void *bytes, size_t l
 		return dump_refuse(path, EINVAL, "a dump of the guest goes to this file");
 	else if (S_ISBLK(st.st_mode))
 		return dump_refuse(path, EINVAL, "it is a block device");
-	else if (S_ISREG(st.st_mode))
+	else if (S_ISREG(st.st_mode) && st.st_nlink > 0)
 		err = dump_replace_real(path, &st, bytes, len, &why);
 	else
 		err = dump_to_device(path, bytes, len);
