@@ -284,6 +284,22 @@ START_TEST(test_environment)
 	ck_assert_str_eq(variable("LC_ALL"), "C");
 	ck_assert_str_eq(variable("USER"), "root");
 	ck_assert_str_eq(variable("TERM"), "vt52");
+	/* Whoever starts nothing that gets them may have as many as he likes. */
+	for (int i = 0; i < OPTIONS_MAX_ENV; i++) {
+		char name[16];
+
+		snprintf(name, sizeof(name), "LC_%d", i);
+		setenv(name, "C", 1);
+	}
+	ck_assert_int_eq(PARSE("--kernel", "k"), 0);
+	ck_assert_int_eq(PARSE("--help"), 0);
+	REFUSED("at most 256 variables", "--kernel", "k", "--", "x");
+	for (int i = 0; i < OPTIONS_MAX_ENV; i++) {
+		char name[16];
+
+		snprintf(name, sizeof(name), "LC_%d", i);
+		unsetenv(name);
+	}
 	REFUSED("--env takes", "--kernel", "k", "--env", "=1");
 	REFUSED("--env takes", "--kernel", "k", "--env", "");
 }

@@ -17,7 +17,7 @@ int option_root(struct options *o, char *value);
 int option_env(struct options *o, char *value);
 int option_boot_timeout(struct options *o, char *value);
 int option_events(struct options *o, char *value);
-/* Before the options. */
+/* After the options, for a command. */
 int options_begin_env(struct options *o);
 /* After them. */
 int options_check_command(const struct options *o);

@@ -371,7 +371,7 @@ static int options_check(struct options *o)
 
 int options_parse(struct options *o, int argc, char **argv)
 {
-	int err;
+	int err = 0;
 
 	memset(o, 0, offsetof(struct options, forwards));
 	vmm_config_init(&o->config);
@@ -382,7 +382,6 @@ int options_parse(struct options *o, int argc, char **argv)
 	o->config.quick_end = true;
 	o->boot_timeout_ms = OPTIONS_BOOT_TIMEOUT_MS;
 	o->image_cache_size = IMAGE_CACHE_BOUND;
-	err = options_begin_env(o);
 	for (int i = 1; i < argc && err == 0 && !o->command; i++) {
 		if (strcmp(argv[i], "--") == 0)
 			o->command = &argv[i + 1];
@@ -393,5 +392,5 @@ int options_parse(struct options *o, int argc, char **argv)
 		options_choose_command(o);
 		err = options_check(o);
 	}
-	return err;
+	return err == 0 && o->command ? options_begin_env(o) : err;
 }

@@ -165,11 +165,11 @@ int options_begin_env(struct options *o)
 	int err = 0;
 
 	for (size_t i = 0; i < sizeof(fixed) / sizeof(fixed[0]) && err == 0; i++)
-		err = set_env(o, fixed[i]);
+		err = options_add_env(o, fixed[i]);
 	for (char **e = environ; *e && err == 0; e++) {
 		if (strncmp(*e, "LC_", 3) == 0 || strncmp(*e, "LANG=", 5) == 0 ||
 		    strncmp(*e, "TERM=", 5) == 0 || strncmp(*e, "COLORTERM=", 10) == 0)
-			err = set_env(o, *e);
+			err = options_add_env(o, *e);
 	}
 	return err;
 }
