@@ -117,6 +117,8 @@ for console in '' terminal file file= stdio=x pty=x socket socket= 'virtio,' vir
 	refused "--console '$console'" '--console takes' "${good[@]}" --console "$console"
 done
 refused '--console in a missing directory' "console file 'no/console'" "${good[@]}" --console file=no/console
+run setsid -w "$vmm" "${good[@]}" --console file=/dev/tty
+one_line '--console on a terminal that is not there' "console file '/dev/tty': No such device or address$"
 refused '--console on a directory' "console file 'directory'" "${good[@]}" --console file=directory
 for option in unpack kernel-cache; do
 	refused "--$option" "--$option takes on or off" "${good[@]}" "--$option" maybe

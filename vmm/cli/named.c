@@ -24,10 +24,13 @@ const char *named_why(const char *path, int err)
 {
 	struct stat st;
 
-	if (err != -ENXIO)
-		return strerror(-err);
-	return stat(path, &st) == 0 && S_ISSOCK(st.st_mode) ? "it is a socket"
-							    : "nobody reads from it";
+	if (err == -ENXIO && stat(path, &st) == 0) {
+		if (S_ISSOCK(st.st_mode))
+			return "it is a socket";
+		if (S_ISFIFO(st.st_mode))
+			return "nobody reads from it";
+	}
+	return strerror(-err);
 }
 
 /* Whether it may be opened is seen when it is. */
