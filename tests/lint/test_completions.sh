@@ -104,6 +104,10 @@ completes 'ls' vmm image --image-cache d l
 completes 'd,size=' vmm --image-cache d,s
 completes 'README.md' vmm --image-cache READ
 completes 'README.md' vmm image build READ
+blanks=$(mktemp -d)
+touch "$blanks/blank "
+completes "$blanks/blank " vmm --kernel "$blanks/bl"
+rm -r "$blanks"
 
 # ---- fish's, which can be asked ----
 

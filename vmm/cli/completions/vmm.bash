@@ -24,7 +24,7 @@ _vmm_words() {
 _vmm_offer() {
 	local prefix=$1 reply
 	shift
-	while read -r reply; do
+	while IFS= read -r reply; do
 		reply=$prefix$reply
 		COMPREPLY+=("${reply#"$cut"}")
 	done < <(compgen "$@")
