@@ -91,6 +91,25 @@ fails 'power off' 123 '^vmm: the guest ended while the command ran$'
 # What waits for a file system that does not answer cannot be killed, and holds nobody up.
 run 'stuck' --root "$root" -- /bin/busybox sh -c 'echo up; (sleep 1; echo x >/x; echo not here) & busybox fsfreeze --freeze / && sleep 3; exit 7'
 fails 'stuck' 7
+
+# A guest that stood because vmm did is not stuck: here its watchdog takes 8 s for that.
+: >"$tmp/stood.out"
+run stood --root "$tmp/root" -- sh -c 'echo 4 >/proc/sys/kernel/watchdog_thresh; echo up; busybox timeout 17 busybox yes >/dev/null; exit 7' &
+stood=$!
+children[$stood]=stood
+for ((i = 0; i < 600 * slower; i++)); do
+	[ ! -s "$tmp/stood.out" ] || break
+	sleep 0.1
+done
+sleep 3
+pid=$(pgrep -x vmm)
+kill -STOP "$pid"
+sleep 12
+kill -CONT "$pid"
+wait "$stood" || true
+unset "children[$stood]"
+equal 'stood: output' up "$(text stood.out)"
+equal 'stood: its kernel says nothing' '' "$(grep '^vmm:' "$tmp/stood.err" || true)"
 expected_output=
 
 # What the kernel of a guest that lives on says of it.

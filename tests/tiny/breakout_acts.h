@@ -227,6 +227,7 @@ static const struct act {
 	{NOBODY, "sendfile", SYS_sendfile, {-1, -1, 0, 1}},
 	{NOBODY, "dup2", SYS_dup2, {-1, -1}},
 	{VCPU, "ioctl", SYS_ioctl, {-1, KVM_RUN, 0}},
+	{VCPU | MAIN | OWNER | GDB, "ioctl", SYS_ioctl, {-1, KVM_KVMCLOCK_CTRL, 0}},
 	{VCPU | MAIN | IO | SOCKETS | OWNER | FS | WRITE,
 	 "ioctl",
 	 SYS_ioctl,

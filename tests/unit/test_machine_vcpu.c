@@ -22,6 +22,8 @@ static struct kvm_msr_entry msrs[2];
 static int n_readable;
 
 static struct kvm_run next_exit; /* of KVM_RUN */
+static bool interrupted, kicked; /* what KVM_RUN is at first, and whether by a kick */
+static int told_stood;
 static uint64_t rip;
 static char lines[512]; /* of the log */
 
@@ -101,6 +103,19 @@ static int kvm_set_msrs(const struct kvm_msrs *set)
 	return 2;
 }
 
+static int kvm_run(void)
+{
+	if (!interrupted) {
+		memcpy(vcpu.run, &next_exit, sizeof(next_exit));
+		return 0;
+	}
+	interrupted = false;
+	if (kicked)
+		pthread_kill(pthread_self(), VCPU_KICK_SIGNAL);
+	errno = EINTR;
+	return -1;
+}
+
 /* The linker has vmm call this one. */
 int __wrap_ioctl(int fd, unsigned long request, ...);
 
@@ -128,7 +143,9 @@ int __wrap_ioctl(int fd, unsigned long request, ...)
 	case KVM_CHECK_EXTENSION:
 		return 0;
 	case KVM_RUN:
-		memcpy(vcpu.run, &next_exit, sizeof(next_exit));
+		return kvm_run();
+	case KVM_KVMCLOCK_CTRL:
+		told_stood++;
 		return 0;
 	case KVM_GET_REGS:
 		((struct kvm_regs *)arg)->rip = rip;
@@ -381,6 +398,17 @@ START_TEST(another_error_there_is_an_error)
 }
 END_TEST
 
+/* Not by a kick: the process was stopped, and goes on. */
+START_TEST(a_guest_that_stood_with_its_process_is_told)
+{
+	interrupted = true;
+	kicked = _i == 0;
+	run_into_error(KVM_INTERNAL_ERROR_DELIVERY_EV, 0);
+	ck_assert(failed && !interrupted);
+	ck_assert_int_eq(told_stood, kicked ? 0 : 1);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("machine/vcpu");
@@ -398,6 +426,7 @@ int main(void)
 			    sizeof(errors) / sizeof(errors[0]));
 	tcase_add_test(tc, without_firmware_its_first_instruction_is_a_reset);
 	tcase_add_test(tc, another_error_there_is_an_error);
+	tcase_add_loop_test(tc, a_guest_that_stood_with_its_process_is_told, 0, 2);
 	suite_add_tcase(suite, tc);
 	tcase_add_loop_test(failing, offers_that_fail, 0, 2);
 	suite_add_tcase(suite, failing);

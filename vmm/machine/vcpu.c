@@ -84,21 +84,25 @@ static enum vcpu_next __attribute__((cold)) vcpu_exit_shutdown(struct vcpu *vcpu
 	return VCPU_END;
 }
 
-/* Takes the pending kick, which stays blocked outside KVM_RUN and would end every later one at once. */
-static void vcpu_take_kick(void)
+/* Takes the pending kick, which stays blocked outside KVM_RUN and would end every later one at once. Returns whether there was one. */
+static bool vcpu_take_kick(void)
 {
 	const struct timespec now = {0};
 	sigset_t set;
 
 	sigemptyset(&set);
 	sigaddset(&set, VCPU_KICK_SIGNAL);
-	sigtimedwait(&set, NULL, &now);
+	return sigtimedwait(&set, NULL, &now) > 0;
 }
 
-/* The access of the last exit is complete. */
-static enum vcpu_next vcpu_exit_interrupted(struct vcpu *vcpu)
+/*
+ * The access of the last exit is complete. What interrupts KVM_RUN without a kick has stopped the process (SIGSTOP, a cgroup that was frozen):
+ * the guest is told that its clock went on, or its watchdogs would take that for a CPU that is stuck. KVM refuses it for one without that clock.
+ */
+static enum vcpu_next __attribute__((cold)) vcpu_exit_interrupted(struct vcpu *vcpu)
 {
-	vcpu_take_kick();
+	if (!vcpu_take_kick())
+		ioctl(vcpu->fd, KVM_KVMCLOCK_CTRL, 0);
 	vcpu_pause_pass(vcpu);
 	return VCPU_CONTINUE;
 }

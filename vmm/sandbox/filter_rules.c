@@ -152,10 +152,7 @@ static const struct rule rules_interrupts[] = {
 };
 
 static const struct rule rules_vcpu[] = {
-	IOCTL(KVM_RUN),
-	IOCTL(KVM_GET_REGS),
-	ANY(rt_sigtimedwait),
-	END,
+	IOCTL(KVM_RUN), IOCTL(KVM_GET_REGS), IOCTL(KVM_KVMCLOCK_CTRL), ANY(rt_sigtimedwait), END,
 };
 
 /* Of vCPUs that are paused (vcpu_pause.h). */
