@@ -329,6 +329,19 @@ START_TEST(boot_words)
 }
 END_TEST
 
+/* The process is frozen for an hour, which no signal tells, and is looked at again: neither limit has come nearer. */
+START_TEST(boot_frozen)
+{
+	struct boot_watch watch;
+	const uint64_t hour = 3600 * 1000;
+
+	boot_watch_begin(&watch, 4000, 0);
+	ck_assert(!boot_watch_look(&watch, 1000, 0));
+	ck_assert(!boot_watch_look(&watch, 1000 + hour, 0));
+	ck_assert_uint_eq(silent_for(&watch, 0), 2000);
+}
+END_TEST
+
 /* ---- keys ---- */
 
 static const struct {
@@ -444,6 +457,7 @@ int main(void)
 	tcase_add_test(tc, events_on_a_full_disk);
 	tcase_add_loop_test(tc, boot_silence, 0, COUNT(silences));
 	tcase_add_test(tc, boot_words);
+	tcase_add_test(tc, boot_frozen);
 	tcase_add_loop_test(tc, third_key, 0, COUNT(typings));
 	tcase_add_test(tc, input_of_a_directory);
 	tcase_add_test(tc, input_that_is_none);

@@ -1,6 +1,7 @@
 #include "vmm/cli/boot_watch.h"
 
 #define BOOT_WATCH_STEP 1000 /* ms between looks, at most */
+#define BOOT_WATCH_LATE 3000 /* ms: the process was frozen meanwhile, or its host stopped */
 
 /* Of the time, in percent: one of fifty guests on a CPU still gets more, and one that only keeps its clock less. */
 #define BOOT_WATCH_RUNS 1
@@ -39,6 +40,11 @@ bool boot_watch_look(struct boot_watch *watch, uint64_t now, uint64_t ran)
 	if (watch->timeout == 0 || now < boot_watch_next(watch))
 		return false;
 	watch->seen = now;
+	/* Who looks so late did not run, and no more did the guest. */
+	if (passed > BOOT_WATCH_LATE) {
+		watch->heard += passed - BOOT_WATCH_STEP;
+		passed = BOOT_WATCH_STEP;
+	}
 	watch->ran = ran;
 	watch->silence += run < passed && run * 100 >= passed * BOOT_WATCH_RUNS ? run : passed;
 	return watch->silence >= watch->timeout ||
