@@ -36,6 +36,14 @@ if strace -o /dev/null -e inject=eventfd2:delay_enter=1:when=1 true 2>/dev/null;
 		"$tmp/screen" </dev/null >/dev/null || true
 	screen=$(tr -d '\n' <"$tmp/screen")
 	[[ $screen == *$'\rmaking the machine (1 s)\r'*$'\r'+(' ')$'\r'* && $screen == *ello* ]] || fail "a slow start: $(cat -v "$tmp/screen")"
+	# The wall clock tells the date, and nobody waits by it.
+	cc -shared -fPIC -o "$tmp/back.so" "$here/clock_set_back.c"
+	if ldd "$vmm" >/dev/null 2>&1 && ! sanitized "$vmm"; then
+		script -qefc "env TERM=xterm strace -E LD_PRELOAD=$tmp/back.so -f -qq -o /dev/null -e inject=eventfd2:delay_enter=2500000:when=1 $vmm --kernel $guests/hello.bz64 --log-level error" \
+			"$tmp/screen" </dev/null >/dev/null || true
+		screen=$(tr -d '\n' <"$tmp/screen")
+		[[ $screen == *$'\rmaking the machine (1 s)\r'* && $screen == *ello* ]] || fail "a clock that was set back: $(cat -v "$tmp/screen")"
+	fi
 else
 	note 'no strace, or it may not: a slow start is not tried'
 fi

@@ -22,18 +22,19 @@ static struct {
 } progress = {
 	.lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER, .due = UINT64_MAX};
 
-static uint64_t progress_now(clockid_t clock)
+/* ms */
+static uint64_t progress_now(void)
 {
 	struct timespec t;
 
-	clock_gettime(clock, &t);
+	clock_gettime(CLOCK_MONOTONIC, &t);
 	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
 /* The lock is held. */
 static void progress_show(void)
 {
-	uint64_t now = progress_now(CLOCK_MONOTONIC);
+	uint64_t now = progress_now();
 
 	if (now < progress.due)
 		return;
@@ -48,11 +49,11 @@ static void *progress_thread(void *arg)
 	(void)arg;
 	pthread_mutex_lock(&progress.lock);
 	while (!progress.made) {
-		uint64_t until = progress_now(CLOCK_REALTIME) + PROGRESS_STEP;
+		uint64_t until = progress_now() + PROGRESS_STEP;
 		const struct timespec at = {.tv_sec = (time_t)(until / 1000),
 					    .tv_nsec = (long)(until % 1000) * 1000000};
 
-		pthread_cond_timedwait(&progress.cond, &progress.lock, &at);
+		pthread_cond_clockwait(&progress.cond, &progress.lock, CLOCK_MONOTONIC, &at);
 		if (!progress.made)
 			progress_show();
 	}
@@ -66,7 +67,7 @@ void progress_begin(void)
 
 	if (!report_is_terminal())
 		return;
-	progress.began = progress_now(CLOCK_MONOTONIC);
+	progress.began = progress_now();
 	progress.due = progress.began + PROGRESS_STEP;
 	snprintf(progress.text, sizeof(progress.text), "making the machine");
 	sigfillset(&all);
