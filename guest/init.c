@@ -70,31 +70,45 @@ void init_refuse(const char *text)
 	init_end();
 }
 
-static void init_be_ready(void)
+static uint64_t init_uptime(void)
 {
-	struct guest_ready ready = {.version = GUEST_VERSION};
-	struct timespec time;
+	struct timespec time = {0};
 
-	if (SYS2(clock_gettime, CLOCK_MONOTONIC, &time) == 0)
-		ready.uptime = (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
+	SYS2(clock_gettime, CLOCK_MONOTONIC, &time);
+	return (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
+}
+
+/* Returns when that was. */
+static uint64_t init_be_ready(void)
+{
+	struct guest_ready ready = {.version = GUEST_VERSION, .uptime = init_uptime()};
+
 	channel_say(GUEST_READY, &ready, sizeof(ready));
+	return ready.uptime;
+}
+
+static void init_set_time(const struct guest_start *what, uint64_t ready)
+{
+	uint64_t ns = what->nanoseconds + guest_start_age(ready, init_uptime());
+	struct timespec time = {.tv_sec = (time_t)(what->seconds + ns / 1000000000),
+				.tv_nsec = (long)(ns % 1000000000)};
+
+	SYS2(clock_settime, CLOCK_REALTIME, &time);
 }
 
 void init_main(void)
 {
 	static struct init_start start;
-	struct timespec time;
+	uint64_t ready;
 
 	mounts_begin();
 	while ((unsigned long)SYS3(open, "/dev/null", O_RDWR | O_CLOEXEC, 0) < 2)
 		; /* a kernel without a console has opened none of the standard descriptors */
 	modules_load();
 	channel_open();
-	init_be_ready();
+	ready = init_be_ready();
 	channel_receive(&start);
-	time = (struct timespec){.tv_sec = (time_t)start.what.seconds,
-				 .tv_nsec = start.what.nanoseconds};
-	SYS2(clock_settime, CLOCK_REALTIME, &time);
+	init_set_time(&start.what, ready);
 	SYS2(sethostname, start.host_name, text_len(start.host_name));
 	mounts_root(&start);
 	mounts_finish(&start);

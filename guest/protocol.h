@@ -107,6 +107,16 @@ struct guest_start {
 	uint32_t n_env;
 };
 
+/*
+ * How old the time in START is, in ns, for a guest that has said READY and heard START at these times of its own: half of both ways, as far as it
+ * can know. Without that it would be behind, and files that are shared would come from its future. Ways of over a second tell
+ * nothing: somebody was stopped.
+ */
+static inline uint64_t guest_start_age(uint64_t ready, uint64_t start)
+{
+	return start - ready < 1000000000 ? (start - ready) / 2 : 0;
+}
+
 struct guest_signal {
 	uint32_t number;
 	uint32_t group; /* whether to the command's process group, else to the command alone */

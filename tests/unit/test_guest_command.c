@@ -1,4 +1,4 @@
-/* How the guest's first program finds the command in PATH. */
+/* How the guest's first program finds the command in PATH, and what it takes for the time. */
 #include "guest/command.c"
 
 #include <check.h>
@@ -210,6 +210,22 @@ START_TEST(no_shell)
 }
 END_TEST
 
+/* ---- the time ---- */
+
+static const struct {
+	uint64_t ready, start, age;
+} ages[] = {
+	{5000, 5000, 0},     {5000, 9000, 2000}, {0, 999999998, 499999999},
+	{0, 1000000000, 0},		/* somebody was stopped: on which way, nobody knows */
+	{7, 60000000007, 0}, {9, 8, 0}, /* a clock that goes backwards is none */
+};
+
+START_TEST(age_of_the_time)
+{
+	ck_assert_uint_eq(guest_start_age(ages[_i].ready, ages[_i].start), ages[_i].age);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("guest/command");
@@ -221,6 +237,7 @@ int main(void)
 	tcase_add_test(tc, found);
 	tcase_add_test(tc, long_directories);
 	tcase_add_test(tc, no_shell);
+	tcase_add_loop_test(tc, age_of_the_time, 0, sizeof(ages) / sizeof(ages[0]));
 	suite_add_tcase(suite, tc);
 	srunner_run_all(runner, CK_NORMAL);
 	failed = srunner_ntests_failed(runner);
