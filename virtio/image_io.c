@@ -5,6 +5,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "vmm/core/log.h"
+
 #define IMAGE_LOCK_PAUSE_US 20000
 #define IMAGE_LOCK_TRIES    25
 
@@ -109,13 +111,23 @@ static int image_file_try_lock(int fd, short type)
  * The lock of a process that was killed outlives it, for 70 ms have been seen: the kernel takes a ring of io_uring down behind its back, and
  * with it the files that are registered there. So one that is locked is looked at again.
  */
-int __attribute__((cold)) image_file_lock(int fd, short type)
+int image_file_lock(int fd, short type, const char *what, const char *path)
 {
 	int err;
 
 	for (int i = 0; (err = image_file_try_lock(fd, type)) == -EBUSY && i < IMAGE_LOCK_TRIES;
 	     i++)
 		usleep(IMAGE_LOCK_PAUSE_US);
+	if (err == 0 || err == -EBUSY)
+		return err;
+	log_warn("%s '%s' cannot be locked (%s): nothing keeps others from writing to it", what,
+		 path, strerror(-err));
+	return 0;
+}
+
+int image_file_refuse(const char *what, const char *path, int err, const char *why)
+{
+	log_error("cannot open %s '%s': %s", what, path, why ? why : strerror(-err));
 	return err;
 }
 

@@ -23,9 +23,15 @@ int image_file_pwrite(int fd, const void *buf, size_t len, uint64_t offset);
  */
 int image_file_fallocate(int fd, int mode, uint64_t offset, uint64_t len);
 
-/* Locks the whole file for as long as it is open: F_RDLCK or F_WRLCK. Returns 0, -EBUSY or another negative errno. What
- * somebody else has locked is waited for, half a second at most. */
-int image_file_lock(int fd, short type);
+/*
+ * Locks the whole file for as long as it is open: F_RDLCK or F_WRLCK. Returns 0, or -EBUSY for what somebody else has locked, which is
+ * waited for, half a second at most. A file system that cannot lock must not keep a VM from starting, but its user is warned: of what
+ * ("disk", "overlay") with that path.
+ */
+int image_file_lock(int fd, short type, const char *what, const char *path);
+
+/* Says that it cannot be opened, and why; NULL: what err says. Returns err. */
+int image_file_refuse(const char *what, const char *path, int err, const char *why);
 
 /* Unlocks the file and closes it. A ring of io_uring that had it keeps it for a moment, and its lock with it. */
 void image_file_close(int fd);

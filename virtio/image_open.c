@@ -1,14 +1,12 @@
 #include "virtio/image_open.h"
 
 #include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include <stddef.h>
 
+#include "virtio/image_io.h"
 #include "virtio/image_raw.h"
 #include "virtio/overlay.h"
 #include "virtio/qcow2.h"
-#include "vmm/core/log.h"
 
 /* Why these do not go together; NULL when they do. */
 static const char *image_contradiction(const struct image_config *config)
@@ -32,36 +30,18 @@ int image_check(const struct image_config *config)
 
 	if (!contradiction)
 		return 0;
-	log_error("cannot open disk '%s': %s", config->path, contradiction);
-	return -EINVAL;
-}
-
-/* raw.name is set here. */
-static int image_open_raw(struct image **image, struct image_raw_config raw)
-{
-	char *name;
-	int ret;
-
-	if (asprintf(&name, "disk '%s'", raw.path) < 0) {
-		log_failure(-ENOMEM, "cannot open disk '%s'", raw.path);
-		return -ENOMEM;
-	}
-	raw.name = name;
-	ret = image_raw_open(&raw, image);
-	free(name);
-	return ret;
+	return image_file_refuse("disk", config->path, -EINVAL, contradiction);
 }
 
 /* A backing file has no backing file of its own: one that wants it is refused. */
 static int image_open_backing(struct image **image, const struct image_config *config)
 {
 	struct qcow2_config qcow2 = {.path = config->backing, .is_backing = true};
+	struct image_raw_config raw = {.path = config->backing, .readonly = true, .whole = true};
 
 	if (config->backing_format == IMAGE_QCOW2)
 		return qcow2_open(image, &qcow2);
-	return image_open_raw(image, (struct image_raw_config){.path = config->backing,
-							       .readonly = true,
-							       .whole = true});
+	return image_raw_open(&raw, image);
 }
 
 static int image_open_qcow2(struct image **image, const struct image_config *config)
@@ -75,6 +55,9 @@ static int image_open_qcow2(struct image **image, const struct image_config *con
 int image_open(struct image **image, const struct image_config *config)
 {
 	struct overlay_config overlay = {.base_name = config->path, .path = config->overlay_path};
+	struct image_raw_config raw = {.path = config->path,
+				       .readonly = config->readonly || config->overlay,
+				       .direct = config->direct};
 	int ret = image_check(config);
 
 	*image = NULL;
@@ -83,10 +66,7 @@ int image_open(struct image **image, const struct image_config *config)
 	if (config->format == IMAGE_QCOW2)
 		ret = image_open_qcow2(image, config);
 	else
-		ret = image_open_raw(image, (struct image_raw_config){
-						    .path = config->path,
-						    .readonly = config->readonly || config->overlay,
-						    .direct = config->direct});
+		ret = image_raw_open(&raw, image);
 	if (ret < 0 || !config->overlay)
 		return ret;
 	overlay.base = *image;

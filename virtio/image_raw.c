@@ -34,7 +34,7 @@ struct image_raw {
 	int direct_fd;	    /* -1: not direct */
 	bool writes_cached; /* even so */
 	bool is_device;
-	char *name;
+	const char *path;	  /* while it is opened */
 	struct image_flush flush; /* own locking */
 };
 
@@ -66,13 +66,12 @@ static const char *image_raw_wrong_type(mode_t mode)
 /* why is NULL: what err says */
 static int image_raw_refuse(const struct image_raw *raw, int err, const char *why)
 {
-	log_error("cannot open %s: %s", raw->name, why ? why : strerror(-err));
-	return err;
+	return image_file_refuse("disk", raw->path, err, why);
 }
 
-static int image_raw_refuse_open(const struct image_raw *raw, const char *path, int err)
+static int image_raw_refuse_open(const struct image_raw *raw, int err)
 {
-	bool readable = faccessat(AT_FDCWD, path, R_OK, AT_EACCESS) == 0;
+	bool readable = faccessat(AT_FDCWD, raw->path, R_OK, AT_EACCESS) == 0;
 
 	if (err == EROFS && readable)
 		return image_raw_refuse(raw, -err, "read-only file system; add ',readonly'");
@@ -90,11 +89,11 @@ static int image_raw_refuse_open(const struct image_raw *raw, const char *path, 
  * end, and again after it. O_NONBLOCK serves only the moment between the two; O_EXCL keeps a device that the
  * host has mounted from being written.
  */
-static int image_raw_open_path(struct image_raw *raw, const char *path, struct stat *st)
+static int image_raw_open_path(struct image_raw *raw, struct stat *st)
 {
 	int flags = O_CLOEXEC | O_NOCTTY | (raw->image.readonly ? O_RDONLY : O_RDWR);
 
-	if (stat(path, st) < 0)
+	if (stat(raw->path, st) < 0)
 		return image_raw_refuse(raw, -errno, NULL);
 	if (image_raw_wrong_type(st->st_mode))
 		return image_raw_refuse(raw, S_ISDIR(st->st_mode) ? -EISDIR : -EINVAL,
@@ -103,12 +102,12 @@ static int image_raw_open_path(struct image_raw *raw, const char *path, struct s
 		flags |= O_NONBLOCK;
 	else if (!raw->image.readonly)
 		flags |= O_EXCL;
-	raw->fd = open(path, flags);
+	raw->fd = open(raw->path, flags);
 	/* Somebody has a lease on the file (NFS's server, Samba), and is asked to give it back. */
 	if (raw->fd < 0 && errno == EAGAIN)
-		raw->fd = open(path, flags & ~O_NONBLOCK);
+		raw->fd = open(raw->path, flags & ~O_NONBLOCK);
 	if (raw->fd < 0)
-		return image_raw_refuse_open(raw, path, errno);
+		return image_raw_refuse_open(raw, errno);
 	if (fstat(raw->fd, st) < 0 || fcntl(raw->fd, F_SETFL, flags & ~O_NONBLOCK) < 0)
 		return image_raw_refuse(raw, -errno, NULL);
 	return image_raw_wrong_type(st->st_mode)
@@ -116,21 +115,15 @@ static int image_raw_open_path(struct image_raw *raw, const char *path, struct s
 		       : 0;
 }
 
-/* A file system that cannot lock must not keep a VM from starting, but its user should know. */
 static int image_raw_lock(struct image_raw *raw)
 {
-	int err = image_file_lock(raw->fd, raw->image.readonly ? F_RDLCK : F_WRLCK);
+	int err = image_file_lock(raw->fd, raw->image.readonly ? F_RDLCK : F_WRLCK, "disk",
+				  raw->path);
 
-	if (err == 0)
-		return 0;
-	if (err != -EBUSY) {
-		log_warn("%s cannot be locked (%s): nothing keeps others from writing to it",
-			 raw->name, strerror(-err));
-		return 0;
-	}
-	log_error("%s is in use (locked) by another program or another disk of this one; only "
-		  "readers can share it",
-		  raw->name);
+	if (err < 0)
+		log_error("disk '%s' is in use (locked) by another program or another disk of this "
+			  "one; only readers can share it",
+			  raw->path);
 	return err;
 }
 
@@ -168,7 +161,8 @@ static void image_raw_look(const struct image_raw *raw)
 
 	if (pread(raw->fd, magic, sizeof(magic), 0) == sizeof(magic) &&
 	    memcmp(magic, "QFI\xfb", sizeof(magic)) == 0)
-		log_warn("%s begins as a qcow2 image does; is 'format=qcow2' missing?", raw->name);
+		log_warn("disk '%s' begins as a qcow2 image does; is 'format=qcow2' missing?",
+			 raw->path);
 }
 
 static int image_raw_measure(struct image_raw *raw, const struct stat *st, bool whole)
@@ -197,9 +191,9 @@ static int image_raw_measure(struct image_raw *raw, const struct stat *st, bool 
 			"its size is no multiple of 512, as a backing file's must be");
 	raw->image.size -= rest;
 	if (rest > 0)
-		log_warn("%s: size is no multiple of 512; the guest does not see the last %" PRIu64
-			 " bytes, from byte %" PRIu64 " on",
-			 raw->name, rest, raw->image.size);
+		log_warn("disk '%s': size is no multiple of 512; the guest does not see the last "
+			 "%" PRIu64 " bytes, from byte %" PRIu64 " on",
+			 raw->path, rest, raw->image.size);
 	/* What is below another image has its format from there. */
 	if (!whole)
 		image_raw_look(raw);
@@ -368,7 +362,6 @@ static void image_raw_close(struct image *image)
 	if (raw->fd >= 0)
 		image_file_close(raw->fd);
 	image_flush_fini(&raw->flush);
-	free(raw->name);
 	free(raw);
 }
 
@@ -397,16 +390,14 @@ int image_raw_open(const struct image_raw_config *config, struct image **image)
 	int ret;
 
 	*image = NULL;
-	if (!raw || !(raw->name = strdup(config->name))) {
-		free(raw);
-		log_failure(-ENOMEM, "cannot open %s", config->name);
-		return -ENOMEM;
-	}
+	if (!raw)
+		return image_file_refuse("disk", config->path, -ENOMEM, NULL);
 	image_flush_init(&raw->flush);
 	raw->fd = raw->direct_fd = -1;
+	raw->path = config->path;
 	raw->image.readonly = config->readonly;
 	raw->image.ops = config->readonly ? &image_raw_readonly_ops : &image_raw_ops;
-	ret = image_raw_open_path(raw, config->path, &st);
+	ret = image_raw_open_path(raw, &st);
 	if (ret == 0)
 		ret = image_raw_lock(raw);
 	if (ret == 0)

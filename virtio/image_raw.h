@@ -16,7 +16,6 @@
 
 struct image_raw_config {
 	const char *path; /* borrowed during open */
-	const char *name; /* for messages, as "disk 'x.img'"; borrowed during open */
 	bool readonly;
 	bool direct;
 	bool whole; /* a part of a sector at its end is refused, not left out */

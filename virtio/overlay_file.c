@@ -150,21 +150,14 @@ static void overlay_header_make(struct overlay_header *header, const struct over
 /* why is NULL: what err says */
 static int overlay_file_refuse(const char *path, int err, const char *why)
 {
-	log_error("cannot open overlay '%s': %s", path, why ? why : strerror(-err));
-	return err;
+	return image_file_refuse("overlay", path, err, why);
 }
 
 static int overlay_file_lock(int fd, const char *path)
 {
-	int err = image_file_lock(fd, F_WRLCK);
+	int err = image_file_lock(fd, F_WRLCK, "overlay", path);
 
-	if (err == -EBUSY)
-		return overlay_file_refuse(path, err, OVERLAY_IN_USE);
-	if (err < 0)
-		log_warn("overlay '%s' cannot be locked (%s): nothing keeps others from writing to "
-			 "it",
-			 path, strerror(-err));
-	return 0;
+	return err < 0 ? overlay_file_refuse(path, err, OVERLAY_IN_USE) : 0;
 }
 
 static int overlay_file_check_base(const struct overlay_header *header, const char *path,

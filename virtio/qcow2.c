@@ -164,20 +164,14 @@ static const struct image_ops qcow2_ops = {
 /* why is NULL: what err says */
 static int qcow2_refuse(const char *path, int err, const char *why)
 {
-	log_error("cannot open disk '%s': %s", path, why ? why : strerror(-err));
-	return err;
+	return image_file_refuse("disk", path, err, why);
 }
 
 static int qcow2_lock(struct qcow2 *q, const char *path)
 {
-	int err = image_file_lock(q->fd, F_RDLCK);
+	int err = image_file_lock(q->fd, F_RDLCK, "disk", path);
 
-	if (err == -EBUSY)
-		return qcow2_refuse(path, err, "another program is writing to it (locked)");
-	if (err < 0)
-		log_warn("disk '%s' cannot be locked (%s): nothing keeps others from writing to it",
-			 path, strerror(-err));
-	return 0;
+	return err < 0 ? qcow2_refuse(path, err, "another program is writing to it (locked)") : 0;
 }
 
 /* O_NONBLOCK: what is a pipe is refused and not waited for. */
