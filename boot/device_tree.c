@@ -35,17 +35,11 @@
 #define SIZE_PER_E820	16
 #define SIZE_PER_VIRTIO 128
 
-/* The tree so far. After the first error, which is a lack of space, libfdt adds nothing more. */
+/* The tree so far. */
 struct tree {
 	void *blob;
-	int err;
+	int failed; /* not 0: something had no room */
 };
-
-static void tree_note(struct tree *tree, int err)
-{
-	if (tree->err == 0)
-		tree->err = err;
-}
 
 __attribute__((format(printf, 2, 3))) static void tree_begin(struct tree *tree, const char *fmt,
 							     ...)
@@ -56,17 +50,17 @@ __attribute__((format(printf, 2, 3))) static void tree_begin(struct tree *tree, 
 	va_start(args, fmt);
 	vsnprintf(name, sizeof(name), fmt, args);
 	va_end(args);
-	tree_note(tree, fdt_begin_node(tree->blob, name));
+	tree->failed |= fdt_begin_node(tree->blob, name);
 }
 
 static void tree_end(struct tree *tree)
 {
-	tree_note(tree, fdt_end_node(tree->blob));
+	tree->failed |= fdt_end_node(tree->blob);
 }
 
 static void tree_bytes(struct tree *tree, const char *name, const void *bytes, size_t len)
 {
-	tree_note(tree, fdt_property(tree->blob, name, bytes, (int)len));
+	tree->failed |= fdt_property(tree->blob, name, bytes, (int)len);
 }
 
 static void tree_flag(struct tree *tree, const char *name)
@@ -81,12 +75,12 @@ static void tree_string(struct tree *tree, const char *name, const char *value)
 
 static void tree_cell(struct tree *tree, const char *name, uint32_t value)
 {
-	tree_note(tree, fdt_property_u32(tree->blob, name, value));
+	tree->failed |= fdt_property_u32(tree->blob, name, value);
 }
 
 static void tree_u64(struct tree *tree, const char *name, uint64_t value)
 {
-	tree_note(tree, fdt_property_u64(tree->blob, name, value));
+	tree->failed |= fdt_property_u64(tree->blob, name, value);
 }
 
 /* A range of the CPUs' addresses: two cells each, as the root says. */
@@ -283,11 +277,11 @@ void *device_tree_make(const struct device_tree_config *cfg)
 
 	if (!tree.blob)
 		return NULL;
-	tree_note(&tree, fdt_create(tree.blob, (int)size));
-	tree_note(&tree, fdt_finish_reservemap(tree.blob));
+	tree.failed |= fdt_create(tree.blob, (int)size);
+	tree.failed |= fdt_finish_reservemap(tree.blob);
 	tree_add_root(&tree, cfg);
-	tree_note(&tree, fdt_finish(tree.blob));
-	assert(tree.err == 0);
+	tree.failed |= fdt_finish(tree.blob);
+	assert(!tree.failed);
 	return tree.blob;
 }
 
