@@ -121,7 +121,7 @@ static int bzimage_check_payload(const struct boot_config *cfg, const struct ima
 	ret = image_read(file->fd, bz->offset + hdr->payload_offset, magic, sizeof(magic));
 	if (ret < 0)
 		return image_refuse(cfg, -ret, "%s", strerror(-ret));
-	if (!kernel_kind_compression(magic, sizeof(magic)))
+	if (!kernel_kind_is_packed(magic, sizeof(magic)))
 		return image_refuse(cfg, ENOEXEC,
 				    "its setup header is broken: no compressed kernel begins at"
 				    " setup_sects %u, payload_offset 0x%x",

@@ -321,7 +321,7 @@ int kernel_info_unpack(int fd, void **bytes, size_t *len)
 	room = scratch_get(FILE_MAX);
 	if (!room)
 		return -ENOMEM;
-	if (kernel_kind_compression(head, *len)) {
+	if (kernel_kind_is_packed(head, *len)) {
 		err = codec_unpack_file(fd, size, room, FILE_MAX, len);
 	} else {
 		*len = (size_t)size;

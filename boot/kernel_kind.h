@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -23,5 +24,5 @@ enum kernel_kind kernel_kind_find(const uint8_t *head, size_t len);
 /* For KERNEL_KIND_OTHER: a phrase that says what the file is and what to do. size is the whole file's. */
 const char *kernel_kind_describe(const uint8_t *head, size_t len, uint64_t size);
 
-/* The compression whose magic stands at p, or NULL: the payload formats of scripts/Makefile.lib. */
-const char *kernel_kind_compression(const uint8_t *p, size_t len);
+/* Whether the magic at p is that of a compression which a kernel may be packed by. */
+bool kernel_kind_is_packed(const uint8_t *p, size_t len);

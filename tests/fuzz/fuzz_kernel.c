@@ -17,7 +17,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size > MAX_INPUT)
 		return 0;
 	must(kernel_kind_describe(data, head, size));
-	kernel_kind_compression(data, head);
+	kernel_kind_is_packed(data, head);
 	boot_file(bytes_file(data, size), BOOT_UNPACKED, CMDLINE);
 	return 0;
 }
