@@ -120,7 +120,7 @@ static int bzimage_check_payload(const struct boot_config *cfg, const struct ima
 				    hdr->init_size);
 	ret = image_read(file->fd, bz->offset + hdr->payload_offset, magic, sizeof(magic));
 	if (ret < 0)
-		return image_refuse(cfg, -ret, "%s", strerror(-ret));
+		return image_refuse_errno(cfg, ret);
 	if (!kernel_kind_is_packed(magic, sizeof(magic)))
 		return image_refuse(cfg, ENOEXEC,
 				    "its setup header is broken: no compressed kernel begins at"
@@ -248,7 +248,7 @@ int bzimage_load(const struct guest_mem *mem, const struct boot_config *cfg,
 	image_choose_pages(mem, image);
 	ret = image_read_guest(mem, bz.load, file->fd, bz.offset, bz.size);
 	if (ret < 0)
-		return image_refuse(cfg, -ret, "%s", strerror(-ret));
+		return image_refuse_errno(cfg, ret);
 	bzimage_finish(&bz, image);
 	return 0;
 }

@@ -130,7 +130,7 @@ static int elf_file_read_phdrs(const struct boot_config *cfg, const struct image
 			(uint64_t)ehdr->e_phoff, file->size);
 	ret = image_read(file->fd, ehdr->e_phoff, elf->is32 ? (void *)phdrs32 : elf->phdrs, size);
 	if (ret < 0)
-		return image_refuse(cfg, -ret, "%s", strerror(-ret));
+		return image_refuse_errno(cfg, ret);
 	for (unsigned int i = 0; elf->is32 && i < ehdr->e_phnum; i++)
 		elf_file_widen_phdr(&elf->phdrs[i], &phdrs32[i]);
 	return 0;

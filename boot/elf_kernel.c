@@ -205,7 +205,7 @@ static int elf_kernel_read_segments(const struct guest_mem *mem, const struct bo
 		ret = image_read_guest(mem, phdr->p_paddr, file->fd, phdr->p_offset,
 				       phdr->p_filesz);
 		if (ret < 0)
-			return image_refuse(cfg, -ret, "%s", strerror(-ret));
+			return image_refuse_errno(cfg, ret);
 	}
 	return 0;
 }

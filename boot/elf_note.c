@@ -89,14 +89,14 @@ static int elf_note_read(const struct boot_config *cfg, const struct image_file 
 				    (uint64_t)phdr->p_filesz, (uint64_t)phdr->p_offset);
 	bytes = malloc(phdr->p_filesz + 1); /* never 0 */
 	if (!bytes)
-		return image_refuse(cfg, ENOMEM, "%s", strerror(ENOMEM));
+		return image_refuse_errno(cfg, -ENOMEM);
 	ret = image_read(file->fd, phdr->p_offset, bytes, phdr->p_filesz);
 	if (ret == 0) {
 		notes.bytes = bytes;
 		*found = elf_note_search(&notes, entry);
 	}
 	free(bytes);
-	return ret < 0 ? image_refuse(cfg, -ret, "%s", strerror(-ret)) : 0;
+	return ret < 0 ? image_refuse_errno(cfg, ret) : 0;
 }
 
 int elf_note_find_pvh(const struct boot_config *cfg, const struct image_file *file,

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/random.h>
 #include <unistd.h>
 
@@ -33,6 +34,11 @@ int image_refuse(const struct boot_config *cfg, int err, const char *fmt, ...)
 	ret = image_vrefuse("boot", cfg->quiet ? NULL : cfg->kernel_name, err, fmt, args);
 	va_end(args);
 	return ret;
+}
+
+int image_refuse_errno(const struct boot_config *cfg, int err)
+{
+	return image_refuse(cfg, -err, "%s", strerror(-err));
 }
 
 int image_refuse_initrd(const struct boot_config *cfg, int err, const char *fmt, ...)

@@ -69,6 +69,9 @@ int image_refuse(const struct boot_config *cfg, int err, const char *fmt, ...)
 int image_refuse_initrd(const struct boot_config *cfg, int err, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
+/* The same for what err, a negative errno, says; returns err. */
+int image_refuse_errno(const struct boot_config *cfg, int err);
+
 /* The lowest address from which all is RAM up to gpa, which is RAM; not below 1 MiB. */
 gpa_t image_ram_start(const struct boot_config *cfg, gpa_t gpa);
 

@@ -53,9 +53,9 @@ static int boot_measure_file(const struct boot_config *cfg, struct image_file *f
 	struct stat st;
 
 	if (fstat(cfg->kernel_fd, &st) < 0)
-		return image_refuse(cfg, errno, "%m");
+		return image_refuse_errno(cfg, -errno);
 	if (S_ISDIR(st.st_mode))
-		return image_refuse(cfg, EISDIR, "%s", strerror(EISDIR));
+		return image_refuse_errno(cfg, -EISDIR);
 	if (!S_ISREG(st.st_mode))
 		return image_refuse(cfg, ENOEXEC, "it is not a regular file");
 	file->fd = cfg->kernel_fd;
@@ -73,7 +73,7 @@ static int boot_read_head(const struct boot_config *cfg, struct image_file *file
 	file->head = head;
 	file->head_len = file->size < KERNEL_KIND_HEAD ? file->size : KERNEL_KIND_HEAD;
 	ret = image_read(file->fd, 0, head, file->head_len);
-	return ret < 0 ? image_refuse(cfg, -ret, "%s", strerror(-ret)) : 0;
+	return ret < 0 ? image_refuse_errno(cfg, ret) : 0;
 }
 
 static int boot_load_kernel(const struct guest_mem *mem, const struct boot_config *cfg,
