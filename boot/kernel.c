@@ -37,15 +37,14 @@ bool boot_has_word(const char *line, const char *start, bool whole)
 static void boot_assert_config(const struct boot_config *cfg)
 {
 	const struct boot_layout *layout = cfg->layout;
+	const gpa_t places[] = {layout->zero_page,  layout->cmdline,	layout->gdt,
+				layout->pvh_info,   layout->setup_data, layout->rng_seed,
+				layout->page_tables};
 
 	assert(cfg->n_e820 <= BOOT_E820_MAX);
-	assert(layout->zero_page < IMAGE_LOWEST && layout->cmdline < IMAGE_LOWEST);
-	assert(layout->gdt < IMAGE_LOWEST && layout->page_tables < IMAGE_LOWEST);
-	assert(layout->page_tables % IMAGE_PAGE_SIZE == 0);
-	assert(layout->pvh_info < IMAGE_LOWEST && layout->pvh_info % 8 == 0);
-	assert(layout->cmdline_max > 0);
-	assert(layout->setup_data < IMAGE_LOWEST && layout->setup_data % 8 == 0);
-	assert(layout->rng_seed < IMAGE_LOWEST && layout->rng_seed % 8 == 0);
+	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++)
+		assert(places[i] < IMAGE_LOWEST && places[i] % 8 == 0);
+	assert(layout->page_tables % IMAGE_PAGE_SIZE == 0 && layout->cmdline_max > 0);
 }
 
 static int boot_measure_file(const struct boot_config *cfg, struct image_file *file)

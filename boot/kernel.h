@@ -34,17 +34,17 @@ enum boot_protocol {
 #define BOOT_PVH_INFO_SIZE    4096
 #define BOOT_RNG_SEED_SIZE    48
 
-/* Where the small things go: disjoint, in RAM below 1 MiB. */
+/* Where the small things go: disjoint, in RAM below 1 MiB, at multiples of 8. */
 struct boot_layout {
 	gpa_t zero_page;
 	gpa_t cmdline;
 	size_t cmdline_max; /* bytes, with the terminating NUL */
 	gpa_t gdt;
 	gpa_t page_tables; /* multiple of 4096 */
-	gpa_t pvh_info;	   /* multiple of 8 */
-	gpa_t acpi_rsdp;   /* 0: none */
-	gpa_t setup_data; /* what the caller writes there is given to Linux; multiple of 8; 0: none */
-	gpa_t rng_seed; /* random numbers for Linux go there, before that in its list; multiple of 8; 0: none */
+	gpa_t pvh_info;
+	gpa_t acpi_rsdp;  /* 0: none */
+	gpa_t setup_data; /* what the caller writes there is given to Linux; 0: none */
+	gpa_t rng_seed;	  /* random numbers for Linux go there, before that in its list; 0: none */
 };
 
 struct boot_e820 {
