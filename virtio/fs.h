@@ -126,7 +126,7 @@ void virtio_fs_fini(struct virtio_fs *fs);
  * ---- between fs.c and its neighbours ----
  *
  * An operation does what the request asks. out stands behind the answer's header, of which the caller makes one. It returns how many
- * bytes were written, the negative errno that the guest gets, or FS_LATER. Those of fs_serve.c's table that work on a node may rely on that
+ * bytes were written, the negative errno that the guest gets, or FS_LATER. Those that are on a node (fs_request_is_on_node()) may rely on that
  * there is one.
  */
 typedef int64_t fs_operation(struct virtio_fs *fs, struct fs_request *request,

@@ -15,17 +15,18 @@ enum fs_kind {
 	FS_CHANGES,
 };
 
-/* Which struct an operation begins with, and how many names follow. */
+/* Which struct an operation begins with, how many names follow, and whether it is on a node that must be there. */
 static const struct fs_shape {
 	uint8_t kind; /* enum fs_kind */
 	uint8_t least, most;
 	uint8_t names;
+	bool on_node;
 } fs_shapes[] = {
 	[FUSE_LOOKUP] = {FS_SERVED, .names = 1},
 	[FUSE_FORGET] = {FS_SILENT, ARGS(fuse_forget_in)},
-	[FUSE_GETATTR] = {FS_SERVED, ARGS(fuse_getattr_in)},
-	[FUSE_SETATTR] = {FS_CHANGES, ARGS(fuse_setattr_in)},
-	[FUSE_READLINK] = {FS_SERVED},
+	[FUSE_GETATTR] = {FS_SERVED, ARGS(fuse_getattr_in), .on_node = true},
+	[FUSE_SETATTR] = {FS_CHANGES, ARGS(fuse_setattr_in), .on_node = true},
+	[FUSE_READLINK] = {FS_SERVED, .on_node = true},
 	[FUSE_SYMLINK] = {FS_CHANGES, .names = 2},
 	[FUSE_MKNOD] = {FS_CHANGES, ARGS(fuse_mknod_in), .names = 1},
 	[FUSE_MKDIR] = {FS_CHANGES, ARGS(fuse_mkdir_in), .names = 1},
@@ -33,19 +34,20 @@ static const struct fs_shape {
 	[FUSE_RMDIR] = {FS_CHANGES, .names = 1},
 	[FUSE_RENAME] = {FS_CHANGES, ARGS(fuse_rename_in), .names = 2},
 	[FUSE_LINK] = {FS_CHANGES, ARGS(fuse_link_in), .names = 1},
-	[FUSE_OPEN] = {FS_SERVED, ARGS(fuse_open_in)},
+	[FUSE_OPEN] = {FS_SERVED, ARGS(fuse_open_in), .on_node = true},
 	[FUSE_READ] = {FS_SERVED, ARGS(fuse_read_in)},
 	[FUSE_WRITE] = {FS_CHANGES, ARGS(fuse_write_in)},
-	[FUSE_STATFS] = {FS_SERVED},
+	[FUSE_STATFS] = {FS_SERVED, .on_node = true},
 	[FUSE_RELEASE] = {FS_SERVED, ARGS(fuse_release_in)},
 	[FUSE_FSYNC] = {FS_SERVED, ARGS(fuse_fsync_in)},
-	[FUSE_SETXATTR] = {FS_CHANGES, FS_SETXATTR_ARGS, FS_SETXATTR_ARGS, .names = 1},
-	[FUSE_GETXATTR] = {FS_SERVED, ARGS(fuse_getxattr_in), .names = 1},
-	[FUSE_LISTXATTR] = {FS_SERVED, ARGS(fuse_getxattr_in)},
-	[FUSE_REMOVEXATTR] = {FS_CHANGES, .names = 1},
+	[FUSE_SETXATTR] = {FS_CHANGES, FS_SETXATTR_ARGS, FS_SETXATTR_ARGS, .names = 1,
+			   .on_node = true},
+	[FUSE_GETXATTR] = {FS_SERVED, ARGS(fuse_getxattr_in), .names = 1, .on_node = true},
+	[FUSE_LISTXATTR] = {FS_SERVED, ARGS(fuse_getxattr_in), .on_node = true},
+	[FUSE_REMOVEXATTR] = {FS_CHANGES, .names = 1, .on_node = true},
 	[FUSE_FLUSH] = {FS_SERVED, ARGS(fuse_flush_in)},
 	[FUSE_INIT] = {FS_SERVED, .least = FS_INIT_ARGS_FIRST, .most = sizeof(struct fuse_init_in)},
-	[FUSE_OPENDIR] = {FS_SERVED, ARGS(fuse_open_in)},
+	[FUSE_OPENDIR] = {FS_SERVED, ARGS(fuse_open_in), .on_node = true},
 	[FUSE_READDIR] = {FS_SERVED, ARGS(fuse_read_in)},
 	[FUSE_RELEASEDIR] = {FS_SERVED, ARGS(fuse_release_in)},
 	[FUSE_FSYNCDIR] = {FS_SERVED, ARGS(fuse_fsync_in)},
@@ -120,4 +122,9 @@ bool fs_request_is_silent(const struct fs_request *request)
 bool fs_request_would_change(const struct fs_request *request)
 {
 	return fs_request_shape(request)->kind == FS_CHANGES;
+}
+
+bool fs_request_is_on_node(const struct fs_request *request)
+{
+	return fs_request_shape(request)->on_node;
 }

@@ -75,3 +75,6 @@ bool fs_request_is_silent(const struct fs_request *request);
 
 /* Whether the operation would change something, so that it is none for a share that is only read. */
 bool fs_request_would_change(const struct fs_request *request);
+
+/* Whether the operation is on the header's node, so that there must be one. */
+bool fs_request_is_on_node(const struct fs_request *request);

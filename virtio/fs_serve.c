@@ -169,63 +169,58 @@ static int64_t fs_sync_all(struct virtio_fs *fs, struct fs_request *request, str
 	return fd < 0 ? fd : fs_slow_on(fs, request, NULL, fd, out);
 }
 
-static const struct fs_served {
-	fs_operation *fn;
-	bool on_node; /* which must be there */
-} fs_table[] = {
-	[FUSE_LOOKUP] = {fs_find, false},
-	[FUSE_FORGET] = {fs_forget, false},
-	[FUSE_GETATTR] = {fs_getattr, true},
-	[FUSE_SETATTR] = {fs_setattr, true},
-	[FUSE_READLINK] = {fs_readlink, true},
-	[FUSE_SYMLINK] = {fs_make_symlink, false},
-	[FUSE_MKNOD] = {fs_make_node, false},
-	[FUSE_MKDIR] = {fs_make_dir, false},
-	[FUSE_UNLINK] = {fs_unlink, false},
-	[FUSE_RMDIR] = {fs_remove_dir, false},
-	[FUSE_RENAME] = {fs_rename, false},
-	[FUSE_LINK] = {fs_make_link, false},
-	[FUSE_OPEN] = {fs_open, true},
-	[FUSE_READ] = {fs_read, false},
-	[FUSE_WRITE] = {fs_write, false},
-	[FUSE_STATFS] = {fs_statfs, true},
-	[FUSE_RELEASE] = {fs_release, false},
-	[FUSE_FSYNC] = {fs_sync, false},
-	[FUSE_SETXATTR] = {fs_set_xattr, true},
-	[FUSE_GETXATTR] = {fs_get_xattr, true},
-	[FUSE_LISTXATTR] = {fs_list_xattrs, true},
-	[FUSE_REMOVEXATTR] = {fs_remove_xattr, true},
-	[FUSE_FLUSH] = {fs_flush, false},
-	[FUSE_INIT] = {fs_begin, false},
-	[FUSE_OPENDIR] = {fs_open_dir, true},
-	[FUSE_READDIR] = {fs_list, false},
-	[FUSE_RELEASEDIR] = {fs_release, false},
-	[FUSE_FSYNCDIR] = {fs_sync, false},
-	[FUSE_CREATE] = {fs_create, false},
-	[FUSE_INTERRUPT] = {fs_interrupt, false},
-	[FUSE_DESTROY] = {fs_end, false},
-	[FUSE_BATCH_FORGET] = {fs_forget_many, false},
-	[FUSE_FALLOCATE] = {fs_allocate, false},
-	[FUSE_READDIRPLUS] = {fs_list_entries, false},
-	[FUSE_RENAME2] = {fs_rename, false},
-	[FUSE_LSEEK] = {fs_seek, false},
-	[FUSE_COPY_FILE_RANGE] = {fs_copy, false},
-	[FUSE_SYNCFS] = {fs_sync_all, false},
-	[FUSE_TMPFILE] = {fs_make_temporary, false},
+static fs_operation *const fs_table[] = {
+	[FUSE_LOOKUP] = fs_find,
+	[FUSE_FORGET] = fs_forget,
+	[FUSE_GETATTR] = fs_getattr,
+	[FUSE_SETATTR] = fs_setattr,
+	[FUSE_READLINK] = fs_readlink,
+	[FUSE_SYMLINK] = fs_make_symlink,
+	[FUSE_MKNOD] = fs_make_node,
+	[FUSE_MKDIR] = fs_make_dir,
+	[FUSE_UNLINK] = fs_unlink,
+	[FUSE_RMDIR] = fs_remove_dir,
+	[FUSE_RENAME] = fs_rename,
+	[FUSE_LINK] = fs_make_link,
+	[FUSE_OPEN] = fs_open,
+	[FUSE_READ] = fs_read,
+	[FUSE_WRITE] = fs_write,
+	[FUSE_STATFS] = fs_statfs,
+	[FUSE_RELEASE] = fs_release,
+	[FUSE_FSYNC] = fs_sync,
+	[FUSE_SETXATTR] = fs_set_xattr,
+	[FUSE_GETXATTR] = fs_get_xattr,
+	[FUSE_LISTXATTR] = fs_list_xattrs,
+	[FUSE_REMOVEXATTR] = fs_remove_xattr,
+	[FUSE_FLUSH] = fs_flush,
+	[FUSE_INIT] = fs_begin,
+	[FUSE_OPENDIR] = fs_open_dir,
+	[FUSE_READDIR] = fs_list,
+	[FUSE_RELEASEDIR] = fs_release,
+	[FUSE_FSYNCDIR] = fs_sync,
+	[FUSE_CREATE] = fs_create,
+	[FUSE_INTERRUPT] = fs_interrupt,
+	[FUSE_DESTROY] = fs_end,
+	[FUSE_BATCH_FORGET] = fs_forget_many,
+	[FUSE_FALLOCATE] = fs_allocate,
+	[FUSE_READDIRPLUS] = fs_list_entries,
+	[FUSE_RENAME2] = fs_rename,
+	[FUSE_LSEEK] = fs_seek,
+	[FUSE_COPY_FILE_RANGE] = fs_copy,
+	[FUSE_SYNCFS] = fs_sync_all,
+	[FUSE_TMPFILE] = fs_make_temporary,
 };
 
 /* Requests that could not be parsed, or would change what is read-only, do not come here: the table has all others. */
 static int64_t fs_serve_any(struct virtio_fs *fs, struct fs_request *request,
 			    struct iov_cursor *out)
 {
-	const struct fs_served *served = &fs_table[request->header.opcode];
-
 	if (request->header.opcode != FUSE_INIT && !fs->begun)
 		return -ENOTCONN;
-	if (served->on_node && !fs_nodes_get(&fs->nodes, request->header.nodeid))
+	if (fs_request_is_on_node(request) && !fs_nodes_get(&fs->nodes, request->header.nodeid))
 		return -ESTALE;
 	fs->changes += fs_request_would_change(request);
-	return served->fn(fs, request, out);
+	return fs_table[request->header.opcode](fs, request, out);
 }
 
 int64_t fs_serve(struct virtio_fs *fs, struct fs_request *request, struct iov_cursor *out)
