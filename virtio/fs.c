@@ -119,15 +119,12 @@ static void virtio_fs_quiesce(struct virtio_device *dev, unsigned int queue)
 	fs_slow_quiesce(virtio_fs_of(dev));
 }
 
-/* A driver that begins anew knows of no file. */
 static void virtio_fs_stop(struct virtio_device *dev)
 {
 	struct virtio_fs *fs = virtio_fs_of(dev);
 
 	assert(fs->slow.n == 0);
-	fs->begun = false;
-	fs_files_clear(fs);
-	fs_nodes_clear(&fs->nodes);
+	fs_forget_all(fs);
 }
 
 static const struct virtio_device_ops virtio_fs_ops = {

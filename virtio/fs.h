@@ -134,6 +134,8 @@ typedef int64_t fs_operation(struct virtio_fs *fs, struct fs_request *request,
 
 /* fs_serve.c */
 fs_operation fs_serve;
+/* The guest begins anew, or has gone: it knows of no file. */
+void fs_forget_all(struct virtio_fs *fs);
 /* A directory of another file system, fd, was found. */
 void fs_sync_also(struct virtio_fs *fs, int fd, dev_t dev);
 /* Any thread: that of fd, and all such. Returns 0 or negative errno. */
@@ -158,13 +160,13 @@ void fs_file_add(struct virtio_fs *fs, uint64_t node, int fd, bool is_dir,
 /* A descriptor by which the node is open, or -1. Which permissions it has depends on who opened it. */
 int fs_file_of(const struct virtio_fs *fs, const struct fs_node *node);
 
-/* fs_list.c. With entries: FUSE_READDIRPLUS. */
-fs_operation fs_list, fs_list_entries;
+/* fs_list.c */
+fs_operation fs_list;
 /* It is closed, or read anew. */
 void fs_list_forget(struct fs_file *file);
 
-/* fs_xattr.c */
-fs_operation fs_get_xattr, fs_list_xattrs, fs_set_xattr, fs_remove_xattr;
+/* fs_xattr.c. fs_get_xattr() lists names, too. */
+fs_operation fs_get_xattr, fs_set_xattr, fs_remove_xattr;
 
 /* fs_ops.c */
 fs_operation fs_find, fs_getattr, fs_readlink;
@@ -201,7 +203,7 @@ int fs_change_in(struct virtio_fs *fs, uint64_t dir, const char *name);
 mode_t fs_mode(const struct virtio_fs *fs, uint32_t mode);
 
 /* fs_remove.c */
-fs_operation fs_unlink, fs_remove_dir, fs_rename;
+fs_operation fs_remove, fs_rename;
 
 /* fs_write.c */
 fs_operation fs_write, fs_setattr, fs_allocate, fs_copy;

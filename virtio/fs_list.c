@@ -145,9 +145,9 @@ static int fs_list_on(struct fs_file *file, char *read, size_t want)
 	return 1;
 }
 
-static int64_t fs_list_some(struct virtio_fs *fs, struct fs_request *request,
-			    struct iov_cursor *out, bool entries)
+int64_t fs_list(struct virtio_fs *fs, struct fs_request *request, struct iov_cursor *out)
 {
+	const bool entries = request->header.opcode == FUSE_READDIRPLUS;
 	const struct fuse_read_in *read = &request->args.read;
 	struct fs_file *file = fs_file_get(fs, read->fh, true);
 	size_t room = iov_cursor_left(out), want, used;
@@ -176,14 +176,4 @@ static int64_t fs_list_some(struct virtio_fs *fs, struct fs_request *request,
 	}
 	used = fs_put_entries(fs, request, file, entries, out, room);
 	return used == 0 ? -EINVAL : (int64_t)used;
-}
-
-int64_t fs_list(struct virtio_fs *fs, struct fs_request *request, struct iov_cursor *out)
-{
-	return fs_list_some(fs, request, out, false);
-}
-
-int64_t fs_list_entries(struct virtio_fs *fs, struct fs_request *request, struct iov_cursor *out)
-{
-	return fs_list_some(fs, request, out, true);
 }

@@ -119,10 +119,18 @@ static int fs_make_owned(const struct virtio_fs *fs, const struct fs_request *re
 	}
 }
 
-static int64_t fs_tell_made(struct virtio_fs *fs, const struct fs_request *request, int dir,
+static int64_t fs_tell_name(struct virtio_fs *fs, const struct fs_request *request,
 			    struct iov_cursor *out)
 {
 	struct fuse_entry_out entry;
+	int err = fs_look_up_made(fs, request, &entry);
+
+	return err < 0 ? err : fs_put(out, &entry, sizeof(entry));
+}
+
+static int64_t fs_tell_made(struct virtio_fs *fs, const struct fs_request *request, int dir,
+			    struct iov_cursor *out)
+{
 	int err = fs_make_owned(fs, request, dir, dir, request->name);
 
 	if (err < 0) {
@@ -130,8 +138,7 @@ static int64_t fs_tell_made(struct virtio_fs *fs, const struct fs_request *reque
 			 request->header.opcode == FUSE_MKDIR ? AT_REMOVEDIR : 0);
 		return err;
 	}
-	err = fs_look_up_made(fs, request, &entry);
-	return err < 0 ? err : fs_put(out, &entry, sizeof(entry));
+	return fs_tell_name(fs, request, out);
 }
 
 /* ---- without opening ---- */
@@ -182,7 +189,6 @@ int64_t fs_make_link(struct virtio_fs *fs, struct fs_request *request, struct io
 	struct fs_node *node = fs_nodes_get(&fs->nodes, request->args.link.oldnodeid);
 	int dir = fs_make_in(fs, request, out), fd, err;
 	char name[FS_FD_NAME];
-	struct fuse_entry_out entry;
 
 	if (dir < 0)
 		return dir;
@@ -202,10 +208,7 @@ int64_t fs_make_link(struct virtio_fs *fs, struct fs_request *request, struct io
 			      ? -errno
 			      : 0;
 	close(dir);
-	if (err < 0)
-		return err;
-	err = fs_look_up_made(fs, request, &entry);
-	return err < 0 ? err : fs_put(out, &entry, sizeof(entry));
+	return err < 0 ? err : fs_tell_name(fs, request, out);
 }
 
 /* ---- with ---- */
@@ -261,17 +264,24 @@ static int fs_reopen_made(struct virtio_fs *fs, int *fd)
 	}
 }
 
-/* fd is a new file's, and taken. */
-static int64_t fs_tell_created(struct virtio_fs *fs, const struct fs_request *request,
+/* fd is a new file's, and taken; name is "" for one that has none. */
+static int64_t fs_tell_created(struct virtio_fs *fs, const struct fs_request *request, int dir,
 			       const char *name, int fd, struct iov_cursor *out)
 {
 	struct {
 		struct fuse_entry_out entry;
 		struct fuse_open_out open;
 	} answer;
-	int held = fs_reopen_made(fs, &fd), err = held;
+	int held, err = fs_make_owned(fs, request, dir, fd, "");
 	uint64_t mount = 0;
 
+	if (err < 0) {
+		if (*name)
+			unlinkat(dir, name, 0);
+		close(fd);
+		return err;
+	}
+	held = err = fs_reopen_made(fs, &fd);
 	/*
 	 * What is new is where the directory is: nothing can be mounted on it yet. The root itself was seen before vmm_confine(), on
 	 * a mount of another number.
@@ -332,20 +342,14 @@ static int fs_create_in(struct virtio_fs *fs, struct fs_request *request,
 int64_t fs_create(struct virtio_fs *fs, struct fs_request *request, struct iov_cursor *out)
 {
 	const struct fuse_create_in *in = &request->args.create;
-	int dir = fs_create_in(fs, request, out, request->name), fd, err;
+	int dir = fs_create_in(fs, request, out, request->name), fd;
 
 	if (dir < 0)
 		return dir;
 	fd = openat(dir, request->name, fs_create_flags(fs, in->flags) | O_CREAT | O_EXCL,
 		    fs_make_mode(fs, request, in->mode));
-	if (fd >= 0) {
-		err = fs_make_owned(fs, request, dir, fd, "");
-		if (err == 0)
-			return fs_tell_created(fs, request, request->name, fd, out);
-		unlinkat(dir, request->name, 0);
-		close(fd);
-		return err;
-	}
+	if (fd >= 0)
+		return fs_tell_created(fs, request, dir, request->name, fd, out);
 	if (errno != EEXIST || (in->flags & O_EXCL))
 		return -errno;
 	return fs_open_made(fs, request, out);
@@ -354,7 +358,7 @@ int64_t fs_create(struct virtio_fs *fs, struct fs_request *request, struct iov_c
 int64_t fs_make_temporary(struct virtio_fs *fs, struct fs_request *request, struct iov_cursor *out)
 {
 	const struct fuse_create_in *in = &request->args.create;
-	int dir = fs_create_in(fs, request, out, "x"), fd, err;
+	int dir = fs_create_in(fs, request, out, "x"), fd;
 
 	if (dir < 0)
 		return dir;
@@ -362,11 +366,5 @@ int64_t fs_make_temporary(struct virtio_fs *fs, struct fs_request *request, stru
 		    (fs_create_flags(fs, in->flags) & ~O_NOFOLLOW) | O_TMPFILE |
 			    (int)(in->flags & O_EXCL),
 		    fs_make_mode(fs, request, in->mode));
-	if (fd < 0)
-		return -errno;
-	err = fs_make_owned(fs, request, dir, fd, "");
-	if (err == 0)
-		return fs_tell_created(fs, request, "", fd, out);
-	close(fd);
-	return err;
+	return fd < 0 ? -errno : fs_tell_created(fs, request, dir, "", fd, out);
 }

@@ -37,11 +37,13 @@ static void fs_named_close(const struct fs_named *file)
 		close(file->fd);
 }
 
-static int64_t fs_remove(struct virtio_fs *fs, const struct fs_request *request, int flags)
+int64_t fs_remove(struct virtio_fs *fs, struct fs_request *request, struct iov_cursor *out)
 {
 	int dir = fs_change_in(fs, request->header.nodeid, request->name), err;
+	int flags = request->header.opcode == FUSE_RMDIR ? AT_REMOVEDIR : 0;
 	struct fs_named file;
 
+	(void)out;
 	if (dir < 0)
 		return dir;
 	err = fs_named_open(fs, &file, dir, request->name);
@@ -55,18 +57,6 @@ static int64_t fs_remove(struct virtio_fs *fs, const struct fs_request *request,
 	fs_nodes_lose(&fs->nodes, (uint32_t)request->header.nodeid, request->name, file.fd,
 		      &file.st);
 	return 0;
-}
-
-int64_t fs_unlink(struct virtio_fs *fs, struct fs_request *request, struct iov_cursor *out)
-{
-	(void)out;
-	return fs_remove(fs, request, 0);
-}
-
-int64_t fs_remove_dir(struct virtio_fs *fs, struct fs_request *request, struct iov_cursor *out)
-{
-	(void)out;
-	return fs_remove(fs, request, AT_REMOVEDIR);
 }
 
 /* ---- another name ---- */

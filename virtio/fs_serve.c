@@ -58,7 +58,7 @@ static int64_t fs_statfs(struct virtio_fs *fs, struct fs_request *request, struc
 	return fs_put(out, &answer, sizeof(answer));
 }
 
-static void fs_forget_all(struct virtio_fs *fs)
+void fs_forget_all(struct virtio_fs *fs)
 {
 	fs->begun = false;
 	fs_files_clear(fs);
@@ -178,8 +178,8 @@ static fs_operation *const fs_table[] = {
 	[FUSE_SYMLINK] = fs_make_symlink,
 	[FUSE_MKNOD] = fs_make_node,
 	[FUSE_MKDIR] = fs_make_dir,
-	[FUSE_UNLINK] = fs_unlink,
-	[FUSE_RMDIR] = fs_remove_dir,
+	[FUSE_UNLINK] = fs_remove,
+	[FUSE_RMDIR] = fs_remove,
 	[FUSE_RENAME] = fs_rename,
 	[FUSE_LINK] = fs_make_link,
 	[FUSE_OPEN] = fs_open,
@@ -190,7 +190,7 @@ static fs_operation *const fs_table[] = {
 	[FUSE_FSYNC] = fs_sync,
 	[FUSE_SETXATTR] = fs_set_xattr,
 	[FUSE_GETXATTR] = fs_get_xattr,
-	[FUSE_LISTXATTR] = fs_list_xattrs,
+	[FUSE_LISTXATTR] = fs_get_xattr,
 	[FUSE_REMOVEXATTR] = fs_remove_xattr,
 	[FUSE_FLUSH] = fs_flush,
 	[FUSE_INIT] = fs_begin,
@@ -203,7 +203,7 @@ static fs_operation *const fs_table[] = {
 	[FUSE_DESTROY] = fs_end,
 	[FUSE_BATCH_FORGET] = fs_forget_many,
 	[FUSE_FALLOCATE] = fs_allocate,
-	[FUSE_READDIRPLUS] = fs_list_entries,
+	[FUSE_READDIRPLUS] = fs_list,
 	[FUSE_RENAME2] = fs_rename,
 	[FUSE_LSEEK] = fs_seek,
 	[FUSE_COPY_FILE_RANGE] = fs_copy,

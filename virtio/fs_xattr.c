@@ -77,9 +77,9 @@ static ssize_t fs_xattr_of(struct virtio_fs *fs, struct fs_node *node, struct fs
 	return n;
 }
 
-static int64_t fs_xattr(struct virtio_fs *fs, struct fs_request *request, struct iov_cursor *out,
-			bool list)
+int64_t fs_get_xattr(struct virtio_fs *fs, struct fs_request *request, struct iov_cursor *out)
 {
+	const bool list = request->header.opcode == FUSE_LISTXATTR;
 	struct fs_node *node = fs_nodes_get(&fs->nodes, request->header.nodeid);
 	struct fuse_getxattr_out size = {.size = 0};
 	ssize_t n;
@@ -106,16 +106,6 @@ static int64_t fs_xattr(struct virtio_fs *fs, struct fs_request *request, struct
 	}
 	return (size_t)n > request->args.getxattr.size ? -ERANGE
 						       : fs_put(out, request->listing, (size_t)n);
-}
-
-int64_t fs_get_xattr(struct virtio_fs *fs, struct fs_request *request, struct iov_cursor *out)
-{
-	return fs_xattr(fs, request, out, false);
-}
-
-int64_t fs_list_xattrs(struct virtio_fs *fs, struct fs_request *request, struct iov_cursor *out)
-{
-	return fs_xattr(fs, request, out, true);
 }
 
 /* ---- changes ---- */
