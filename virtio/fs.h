@@ -180,6 +180,8 @@ int fs_learn(struct virtio_fs *fs, uint64_t parent, const char *name, int fd, ui
 bool fs_is_name(const char *name);
 /* The bytes, whole, or -EINVAL when they do not fit. */
 int64_t fs_put(struct iov_cursor *out, const void *bytes, size_t len);
+/* The node's descriptor, or that of an open file, which is there wherever it may be; NULL: none is known. */
+int fs_there(struct virtio_fs *fs, struct fs_node *node, const struct fs_file *file);
 int64_t fs_put_attr(struct virtio_fs *fs, const struct fs_node *node, int fd,
 		    struct iov_cursor *out);
 /* Another descriptor for what a node, or a descriptor of ours, holds. Returns it, or negative errno. */

@@ -125,18 +125,20 @@ int64_t fs_put_attr(struct virtio_fs *fs, const struct fs_node *node, int fd,
 	return fs_put(out, &answer, sizeof(answer));
 }
 
-/* An open file is there, wherever it may be. */
+int fs_there(struct virtio_fs *fs, struct fs_node *node, const struct fs_file *file)
+{
+	int fd = fs_nodes_fd(&fs->nodes, node);
+
+	return fd == -ESTALE && file ? file->fd : fd;
+}
+
 int64_t fs_getattr(struct virtio_fs *fs, struct fs_request *request, struct iov_cursor *out)
 {
 	const struct fuse_getattr_in *in = &request->args.getattr;
-	struct fs_file *file = NULL;
+	bool has_file = in->getattr_flags & FUSE_GETATTR_FH;
 	struct fs_node *node = fs_nodes_get(&fs->nodes, request->header.nodeid);
-	int fd = fs_nodes_fd(&fs->nodes, node);
+	int fd = fs_there(fs, node, has_file ? fs_file_get(fs, in->fh, false) : NULL);
 
-	if (fd == -ESTALE && (in->getattr_flags & FUSE_GETATTR_FH))
-		file = fs_file_get(fs, in->fh, false);
-	if (file)
-		fd = file->fd;
 	return fd < 0 ? fd : fs_put_attr(fs, node, fd, out);
 }
 

@@ -133,22 +133,21 @@ static int fs_set_owner(struct virtio_fs *fs, int fd, const struct fuse_setattr_
 	return err;
 }
 
-static int fs_set_size(struct virtio_fs *fs, struct fs_node *node, const struct fuse_setattr_in *in)
+static int fs_set_size(struct virtio_fs *fs, struct fs_node *node, const struct fs_file *file,
+		       const struct fuse_setattr_in *in)
 {
-	struct fs_file *file = in->valid & FATTR_FH ? fs_file_get(fs, in->fh, false) : NULL;
 	int fd, err;
 
 	if (node->type != S_IFREG)
 		return -EINVAL;
 	if (in->size > INT64_MAX)
 		return -EFBIG;
-	if (file)
-		return ftruncate(file->fd, (off_t)in->size) < 0 ? -errno : 0;
-	fd = fs_reopen(fs, node, O_WRONLY);
+	fd = file ? file->fd : fs_reopen(fs, node, O_WRONLY);
 	if (fd < 0)
 		return fd;
 	err = ftruncate(fd, (off_t)in->size) < 0 ? -errno : 0;
-	close(fd);
+	if (!file)
+		close(fd);
 	return err;
 }
 
@@ -213,10 +212,7 @@ int64_t fs_setattr(struct virtio_fs *fs, struct fs_request *request, struct iov_
 
 	if (node->sealed)
 		return -EPERM;
-	fd = fs_nodes_fd(&fs->nodes, node);
-	/* An open file is there, wherever it may be. */
-	if (fd == -ESTALE && file)
-		fd = file->fd;
+	fd = fs_there(fs, node, file);
 	if (fd < 0)
 		return fd;
 	if (in->valid & FATTR_MODE)
@@ -224,7 +220,7 @@ int64_t fs_setattr(struct virtio_fs *fs, struct fs_request *request, struct iov_
 	if (err == 0 && (in->valid & (FATTR_UID | FATTR_GID)))
 		err = fs_set_owner(fs, fd, in);
 	if (err == 0 && (in->valid & FATTR_SIZE))
-		err = fs_set_size(fs, node, in);
+		err = fs_set_size(fs, node, file, in);
 	if (err == 0 && (in->valid & (FATTR_ATIME | FATTR_MTIME)))
 		err = fs_set_times(fs, fd, in);
 	return err < 0 ? err : fs_put_attr(fs, node, fd, out);
