@@ -10,14 +10,28 @@
 
 #define SERIAL_PORTS 8
 
-static void dsdt_write_serial(struct aml *aml, const struct acpi_config *cfg)
+/* 6.1.5: an id of PNP's is a number, any other a string. */
+static void dsdt_begin_device(struct aml *aml, const char *name, const char *hid, unsigned int uid)
 {
-	aml_begin_device(aml, "COM1");
+	aml_begin_device(aml, name);
 	aml_name(aml, "_HID");
-	aml_eisa_id(aml, "PNP0501");
-	aml_name_integer(aml, "_UID", 1);
+	if (*hid == 'P')
+		aml_eisa_id(aml, hid);
+	else
+		aml_string(aml, hid);
+	aml_name_integer(aml, "_UID", uid);
+}
+
+static void dsdt_begin_resources(struct aml *aml)
+{
 	aml_name(aml, "_CRS");
 	aml_resource_begin(aml);
+}
+
+static void dsdt_write_serial(struct aml *aml, const struct acpi_config *cfg)
+{
+	dsdt_begin_device(aml, "COM1", "PNP0501", 1);
+	dsdt_begin_resources(aml);
 	aml_resource_io(aml, cfg->serial_port, SERIAL_PORTS);
 	aml_resource_interrupt(aml, cfg->serial_gsi);
 	aml_resource_end(aml);
@@ -26,22 +40,15 @@ static void dsdt_write_serial(struct aml *aml, const struct acpi_config *cfg)
 
 static void dsdt_write_power_button(struct aml *aml)
 {
-	aml_begin_device(aml, "PWRB");
-	aml_name(aml, "_HID");
-	aml_eisa_id(aml, "PNP0C0C");
-	aml_name_integer(aml, "_UID", 0);
+	dsdt_begin_device(aml, "PWRB", "PNP0C0C", 0);
 	aml_end(aml);
 }
 
 /* 5.6.9.2: _EVT runs for each interrupt. Reading the register clears it, so it is read once. */
 static void dsdt_write_event_device(struct aml *aml, const struct acpi_config *cfg)
 {
-	aml_begin_device(aml, "GED");
-	aml_name(aml, "_HID");
-	aml_string(aml, "ACPI0013");
-	aml_name_integer(aml, "_UID", 0);
-	aml_name(aml, "_CRS");
-	aml_resource_begin(aml);
+	dsdt_begin_device(aml, "GED", "ACPI0013", 0);
+	dsdt_begin_resources(aml);
 	aml_resource_interrupt(aml, cfg->ged_gsi);
 	aml_resource_end(aml);
 	aml_io_register(aml, "EREG", cfg->ged_port, "EVTS");
@@ -58,13 +65,9 @@ static void dsdt_write_event_device(struct aml *aml, const struct acpi_config *c
 /* No _PRT: the functions have MSI-X alone. No _OSC: this is no PCI Express bridge. */
 static void dsdt_write_pci(struct aml *aml, const struct acpi_config *cfg)
 {
-	aml_begin_device(aml, "PCI0");
-	aml_name(aml, "_HID");
-	aml_eisa_id(aml, "PNP0A03");
-	aml_name_integer(aml, "_UID", 0);
+	dsdt_begin_device(aml, "PCI0", "PNP0A03", 0);
 	aml_name_integer(aml, "_BBN", 0);
-	aml_name(aml, "_CRS");
-	aml_resource_begin(aml);
+	dsdt_begin_resources(aml);
 	aml_resource_bus_window(aml, 0, 0);
 	aml_resource_io(aml, PCI_CONFIG_PORT, PCI_CONFIG_PORTS);
 	if (cfg->pci_io_size > 0)
@@ -79,13 +82,9 @@ static void dsdt_write_virtio(struct aml *aml, const struct acpi_config *cfg, un
 {
 	const char name[] = {'V', 'R', (char)('0' + i / 10), (char)('0' + i % 10), '\0'};
 
-	aml_begin_device(aml, name);
-	aml_name(aml, "_HID");
-	aml_string(aml, "LNRO0005");
-	aml_name_integer(aml, "_UID", i);
+	dsdt_begin_device(aml, name, "LNRO0005", i);
 	aml_name_integer(aml, "_CCA", 1);
-	aml_name(aml, "_CRS");
-	aml_resource_begin(aml);
+	dsdt_begin_resources(aml);
 	aml_resource_memory(aml, cfg->virtio_base + i * cfg->virtio_step, cfg->virtio_step);
 	aml_resource_interrupt(aml, cfg->virtio_gsi + i);
 	aml_resource_end(aml);
