@@ -340,7 +340,6 @@ static uint64_t virtio_balloon_bytes(size_t offset)
 int virtio_balloon_init(struct virtio_balloon *balloon, struct evloop *loop,
 			const struct guest_mem *mem)
 {
-	pthread_condattr_t attr;
 	int err;
 
 	memset(balloon, 0, sizeof(*balloon));
@@ -370,10 +369,7 @@ int virtio_balloon_init(struct virtio_balloon *balloon, struct evloop *loop,
 		return err;
 	}
 	pthread_mutex_init(&balloon->stats_lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&balloon->stats_came, &attr);
-	pthread_condattr_destroy(&attr);
+	pthread_cond_init(&balloon->stats_came, NULL);
 	return 0;
 }
 
@@ -419,8 +415,8 @@ int virtio_balloon_stats(struct virtio_balloon *balloon, struct virtio_balloon_s
 	if (balloon->stats_running)
 		evloop_post(balloon->dev.loop, &balloon->stats_task);
 	while (balloon->stats_running && balloon->stats_number == number && err == 0)
-		err = -pthread_cond_timedwait(&balloon->stats_came, &balloon->stats_lock,
-					      &deadline);
+		err = -pthread_cond_clockwait(&balloon->stats_came, &balloon->stats_lock,
+					      CLOCK_MONOTONIC, &deadline);
 	if (balloon->stats_number != number) {
 		*stats = balloon->stats;
 		err = 0;
