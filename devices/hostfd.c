@@ -18,7 +18,10 @@
 #define TTY_CHUNK 64
 
 /* /dev/ptmx: opening it again would make a new pty instead of reaching this one. */
-#define PTMX makedev(5, 2)
+static bool hostfd_is_ptmx(const struct stat *st)
+{
+	return major(st->st_rdev) == 5 && minor(st->st_rdev) == 2;
+}
 
 /* A descriptor of our own for the same pipe or terminal, with O_NONBLOCK. Returns it or negative errno. */
 static int hostfd_reopen(int fd, const struct stat *st, bool tty, int mode)
@@ -26,7 +29,7 @@ static int hostfd_reopen(int fd, const struct stat *st, bool tty, int mode)
 	char path[32];
 	int own;
 
-	if (!S_ISFIFO(st->st_mode) && !(tty && st->st_rdev != PTMX))
+	if (!S_ISFIFO(st->st_mode) && !(tty && !hostfd_is_ptmx(st)))
 		return -ENOTSUP;
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	own = open(path, mode | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
