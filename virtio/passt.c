@@ -90,9 +90,7 @@ static int passt_spawn_with(pid_t *pid, char **argv, int frames, int ready, int 
 	posix_spawn_file_actions_adddup2(&files, ready, 1);
 	posix_spawn_file_actions_adddup2(&files, complaints, 2);
 	posix_spawn_file_actions_adddup2(&files, frames, PASST_FD);
-#ifdef VMM_HAVE_CLOSEFROM
 	posix_spawn_file_actions_addclosefrom_np(&files, PASST_FD + 1);
-#endif
 	posix_spawnattr_setsigmask(&attr, &none);
 	posix_spawnattr_setsigdefault(&attr, &all);
 	posix_spawnattr_setpgroup(&attr, 0);
