@@ -38,11 +38,11 @@ struct vmlinux_segment {
 
 struct vmlinux {
 	unsigned int n_segments;
-	struct vmlinux_segment segments[VMLINUX_MAX_SEGMENTS]; /* ascending by gpa, disjoint */
-	gpa_t entry;					       /* startup_64 */
+	gpa_t entry; /* startup_64 */
 	/* What follows the ELF file in the payload: the relocation table, as arch/x86/tools/relocs makes it. Owned. */
 	uint8_t *tail;
 	size_t tail_len;
+	struct vmlinux_segment segments[VMLINUX_MAX_SEGMENTS]; /* ascending by gpa, disjoint */
 };
 
 /*

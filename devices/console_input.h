@@ -60,8 +60,6 @@ struct console_input {
 	uint64_t fed_at;
 	size_t pos; /* [pos, len) of buf waits for the guest */
 	size_t len;
-	/* Reading starts one place behind what waits, because a Ctrl-A that was held may come back. */
-	uint8_t buf[CONSOLE_INPUT_SIZE + 2];
 	/* the loop's own lock */
 	struct evloop_task task;
 	/*
@@ -70,6 +68,8 @@ struct console_input {
 	 */
 	_Atomic bool waiting;	     /* for room */
 	_Atomic uint64_t drained_at; /* when there last was room */
+	/* The loop thread's, too. Reading starts one place behind what waits, because a Ctrl-A that was held may come back. */
+	uint8_t buf[CONSOLE_INPUT_SIZE + 2];
 };
 
 /* Returns 0 or negative errno. Nothing is read before start. */

@@ -75,11 +75,12 @@ struct ioapic_pin {
 struct ioapic {
 	/* immutable after init */
 	struct ioapic_config config;
-	struct ioapic_pin pins[IOAPIC_PINS];
 	unsigned int n_pins; /* that the guest sees */
 	/* under lock */
 	pthread_mutex_t lock;
 	struct ioapic_state state;
+	/* immutable after init, too */
+	struct ioapic_pin pins[IOAPIC_PINS];
 };
 
 /* Reset state: all pins masked. The ioapic must not move afterwards. */

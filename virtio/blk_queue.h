@@ -41,8 +41,6 @@ struct virtio_blk_queue {
 	/* VIRTIO_BLK_PIECES for each slot; then the longest chain, for want of memory: touched as rarely */
 	struct iovec *iov;
 	/* owned by the loop thread, or under the queue's lock */
-	struct disk_queue io;
-	struct evloop_timer timer; /* the rate limit allows the next request */
 	struct virtio_blk_slot *free;
 	unsigned int n_slots; /* the first ones, which were used at some time */
 	struct virtio_blk_slot *
@@ -54,6 +52,8 @@ struct virtio_blk_queue {
 	bool quiescing;	    /* the driver has reset the device: completions are dropped */
 	unsigned int unpublished; /* completed, not yet shown to the driver */
 	size_t unpublished_bytes;
+	struct disk_queue io;
+	struct evloop_timer timer; /* the rate limit allows the next request */
 };
 
 /* Returns 0 or negative errno with nothing to finish. */

@@ -71,7 +71,6 @@ struct disk_pool {
 	pthread_mutex_t *guard; /* held around done and batch_done, borrowed; NULL: none */
 	/* owned by the loop thread until the loop was stopped */
 	unsigned int n_threads;
-	pthread_t threads[DISK_POOL_THREADS];
 	/* under lock */
 	pthread_mutex_t lock;
 	pthread_cond_t work;
@@ -80,6 +79,8 @@ struct disk_pool {
 	unsigned int resting;
 	bool stopping;
 	struct evloop_task collect;
+	/* owned by the loop thread, too */
+	pthread_t threads[DISK_POOL_THREADS];
 };
 
 /* loop, name, the functions and arg are set. */

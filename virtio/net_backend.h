@@ -87,8 +87,6 @@ struct net_backend {
 	const uint8_t
 		*mac; /* the one address whose frames come; NULL: there is none such, any does */
 	unsigned int n_queues;
-	int fd[NET_MAX_PAIRS]; /* polls readable while frames wait */
-	int write_fd[NET_MAX_PAIRS];
 	unsigned int mtu;      /* 0: unknown */
 	unsigned int offloads; /* TUN_F_*: what may be left undone for a receiver who asks */
 	bool sends_offloaded;  /* takes packets with checksums and segments left undone */
@@ -96,6 +94,9 @@ struct net_backend {
 	/* owned by the thread of the card */
 	unsigned int offloads_on;
 	bool link_up;
+	/* immutable after open, too */
+	int fd[NET_MAX_PAIRS]; /* polls readable while frames wait */
+	int write_fd[NET_MAX_PAIRS];
 };
 
 /* As ops->set_offloads; others than the backend's are ignored, as are those that need one that is missing. */

@@ -28,13 +28,14 @@ struct tap_config {
 };
 
 struct tap {
-	struct net_backend be;
 	/* immutable after open */
 	char name[IFNAMSIZ];
 	uint8_t mac[ETH_ALEN]; /* of a macvtap */
 	/* owned by the thread of the card */
 	struct tap_link link;
 	bool filters; /* the kernel keeps frames from us */
+	/* see its header */
+	struct net_backend be;
 };
 
 /* Attached to nothing. */

@@ -61,7 +61,6 @@ struct vhost_net {
 	bool must;
 	struct virtio_device *dev;
 	unsigned int n_pairs;
-	int fd[NET_MAX_PAIRS]; /* of vhost-net */
 	int error_fd;
 	bool owned; /* immutable after own: the kernel has the memory, and may be given queues */
 	/* owned by the device's loop thread */
@@ -71,6 +70,8 @@ struct vhost_net {
 	/* Taken under msix.lock or virtio_regs.lock; held while the kernel is told something. */
 	pthread_mutex_t lock;
 	bool halted; /* from halt to the next start */
+	/* immutable after attach, too */
+	int fd[NET_MAX_PAIRS]; /* of vhost-net */
 	struct vhost_net_queue queue[2 * NET_MAX_PAIRS];
 };
 

@@ -50,7 +50,6 @@ struct virtio_regs {
 	void *arg;
 	pthread_mutex_t lock;
 	/* under lock */
-	struct virtio_regs_state state;
 	bool live;		   /* DRIVER_OK was seen; the device has the queues */
 	bool resetting;		   /* from the driver's reset until the device has let go */
 	bool taking;		   /* meanwhile: it is no reset, the driver takes a queue back */
@@ -58,6 +57,8 @@ struct virtio_regs {
 	/* any thread */
 	_Atomic bool listens;  /* copy of live */
 	_Atomic uint32_t told; /* generation of the configuration that a driver was told of last */
+	/* under lock, too */
+	struct virtio_regs_state state;
 };
 
 /* ops and arg outlive this. Calls ops->cleared(), without the lock. */

@@ -36,8 +36,7 @@ struct vsock_host_client {
 struct vsock_host {
 	/* immutable after init */
 	struct evloop *loop;
-	const char *name;		    /* of the device, borrowed */
-	char path[VSOCK_HOST_MAX_PATH + 1]; /* "": none; changes in vsock_host_moved() alone */
+	const char *name; /* of the device, borrowed */
 	void (*connect)(void *arg, int fd, uint32_t port);
 	void *arg;
 	/* immutable after listen */
@@ -46,6 +45,7 @@ struct vsock_host {
 	struct evloop_fd listener;
 	struct evloop_timer timer;
 	unsigned int n_clients;
+	char path[VSOCK_HOST_MAX_PATH + 1]; /* "": none; changes in vsock_host_moved() alone */
 	struct vsock_host_client clients[VSOCK_HOST_CLIENTS];
 	struct log_limit log;
 };
