@@ -66,12 +66,13 @@ static void net_limit_pay_bucket(struct net_limit_bucket *bucket, uint64_t *rest
 				 uint64_t amount)
 {
 	uint64_t full_ns = atomic_load_explicit(&bucket->full_ns, memory_order_relaxed), ns, next;
-	net_limit_wide price = (net_limit_wide)amount * NS_PER_S + *rest;
+	net_limit_wide price = (net_limit_wide)amount * NS_PER_S + *rest, wide;
 
 	if (bucket->rate == 0)
 		return;
-	*rest = (uint64_t)(price % bucket->rate);
-	ns = net_limit_clamp(price / bucket->rate);
+	wide = price / bucket->rate;
+	*rest = (uint64_t)(price - wide * bucket->rate);
+	ns = net_limit_clamp(wide);
 	do {
 		next = net_limit_add(full_ns > now_ns ? full_ns : now_ns, ns);
 	} while (!atomic_compare_exchange_weak_explicit(
