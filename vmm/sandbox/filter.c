@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "vmm/core/unset.h"
-#include "vmm/sandbox/filter_pid.h"
+#include "vmm/sandbox/filter_bytes.h"
 
 /* The sanitizers' own calls, in each thread and for each report, are no part of the rules. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -26,17 +26,9 @@ static _Thread_local char filter_thread[16];
 
 #if defined(VMM_HAVE_SECCOMP) && !defined(FILTER_SANITIZED)
 
-/* An instruction, in half of what struct sock_filter takes. */
-struct filter_step {
-	uint8_t code;
-	uint8_t jt;
-	uint8_t jf;
-	uint8_t k; /* where in filter_values */
-};
-
 /*
- * Made when vmm is built: the programs of all kinds in filter_steps, one after the other; where each ends in filter_ends; and
- * filter_values.
+ * Made when vmm is built: the programs of all kinds in filter_bytes, one after the other (filter_bytes.h); where each ends in filter_ends;
+ * and filter_values.
  */
 #include "vmm/sandbox/filter_programs.h"
 
@@ -49,26 +41,32 @@ int filter_available(void)
 	return syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &action) < 0 ? -errno : 0;
 }
 
-static struct sock_filter filter_instruction(const struct filter_step *step)
+/* The instruction that begins at *at, which moves behind it. */
+static struct sock_filter filter_next(const uint8_t **at)
 {
-	uint32_t k = filter_values[step->k];
+	const uint8_t *byte = *at;
+	uint8_t code = *byte++;
+	uint32_t k = filter_values[*byte++];
+	uint8_t jt = code & FILTER_HAS_JT ? *byte++ : 0;
+	uint8_t jf = code & FILTER_HAS_JF ? *byte++ : 0;
 
+	*at = byte;
 	/* The number of this process is known now. */
-	return (struct sock_filter)BPF_JUMP(step->code, k == FILTER_PID ? (uint32_t)getpid() : k,
-					    step->jt, step->jf);
+	return (struct sock_filter)BPF_JUMP(code & FILTER_CODE,
+					    k == FILTER_PID ? (uint32_t)getpid() : k, jt, jf);
 }
 
 int filter_install(enum filter_kind kind)
 {
 	UNSET struct sock_filter code[FILTER_MAX_LEN]; /* each thread has it once */
-	unsigned int first = kind > 0 ? filter_ends[kind - 1] : 0;
-	struct sock_fprog program = {.len = (unsigned short)(filter_ends[kind] - first),
-				     .filter = code};
+	const uint8_t *at = &filter_bytes[kind > 0 ? filter_ends[kind - 1] : 0];
+	struct sock_fprog program = {.filter = code};
 
-	if (program.len > FILTER_MAX_LEN)
-		return -E2BIG;
-	for (unsigned int i = 0; i < program.len; i++)
-		code[i] = filter_instruction(&filter_steps[first + i]);
+	while (at < &filter_bytes[filter_ends[kind]]) {
+		if (program.len == FILTER_MAX_LEN)
+			return -E2BIG;
+		code[program.len++] = filter_next(&at);
+	}
 	prctl(PR_GET_NAME, filter_thread);
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
 	    syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) < 0)

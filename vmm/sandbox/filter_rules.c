@@ -32,7 +32,7 @@
 #include <unistd.h>
 
 #include "vmm/sandbox/filter.h"
-#include "vmm/sandbox/filter_pid.h"
+#include "vmm/sandbox/filter_bytes.h"
 
 /* What glibc 2.42 and newer use; <asm/termbits.h> and <termios.h> exclude each other. */
 #define TCGETS2_NUMBER	0x802c542au
@@ -465,7 +465,24 @@ static unsigned int value_index(uint32_t k)
 	return i;
 }
 
-/* A program as struct filter_step, one instruction a line. Returns its length. */
+/* As filter_bytes.h says, one a line. Returns how many bytes. */
+static unsigned int print_instruction(const struct kind *kind, const struct sock_filter *insn)
+{
+	unsigned int code = insn->code;
+
+	if (code & ~FILTER_CODE)
+		check(-ERANGE, kind->name);
+	code |= (insn->jt ? FILTER_HAS_JT : 0) | (insn->jf ? FILTER_HAS_JF : 0);
+	printf("\t0x%02x, %u, ", code, value_index(insn->k));
+	if (insn->jt)
+		printf("%u, ", insn->jt);
+	if (insn->jf)
+		printf("%u, ", insn->jf);
+	printf("/* 0x%08x */\n", insn->k);
+	return 2 + (insn->jt != 0) + (insn->jf != 0);
+}
+
+/* Returns its bytes. */
 static unsigned int print_filter(const struct kind *kind)
 {
 	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_TRAP);
@@ -485,12 +502,8 @@ static unsigned int print_filter(const struct kind *kind)
 	check(seccomp_export_bpf(ctx, fileno(file)), kind->name);
 	rewind(file);
 	printf("\t/* %s */\n", kind->name);
-	for (; fread(&insn, sizeof(insn), 1, file) == 1; len++) {
-		if (insn.code > UINT8_MAX)
-			check(-ERANGE, kind->name);
-		printf("\t{0x%02x, %u, %u, %u}, /* 0x%08x */\n", insn.code, insn.jt, insn.jf,
-		       value_index(insn.k), insn.k);
-	}
+	while (fread(&insn, sizeof(insn), 1, file) == 1)
+		len += print_instruction(kind, &insn);
 	fclose(file);
 	seccomp_release(ctx);
 	return len;
@@ -501,7 +514,7 @@ int main(void)
 	unsigned int end[FILTER_KINDS], at = 0;
 
 	printf("/* Made by filter_rules.c. */\n"
-	       "static const struct filter_step filter_steps[] = {\n");
+	       "static const uint8_t filter_bytes[] = {\n");
 	for (unsigned int i = 0; i < FILTER_KINDS; i++)
 		end[i] = at += print_filter(&kinds[i]);
 	printf("};\n\nstatic const uint16_t filter_ends[FILTER_KINDS] = {");
