@@ -68,13 +68,15 @@ END_TEST
 START_TEST(test_failure)
 {
 	errno = ENOSPC;
-	log_failure(-ENOENT, "cannot open '%s'", "x");
+	ck_assert_int_eq(log_failure(-ENOENT, "cannot open '%s'", "x"), -ENOENT);
 	ck_assert_int_eq(errno, ENOSPC);
 	ck_assert_int_eq(got.level, LOG_LEVEL_ERROR);
 	ck_assert_str_eq(got.line, "cannot open 'x': No such file or directory");
 	/* a word with a sign of its own */
 	log_failure(-EIO, "%s", "100%s");
 	ck_assert_str_eq(got.line, "100%s: Input/output error");
+	ck_assert_int_eq(log_no_memory(), -ENOMEM);
+	ck_assert_str_eq(got.line, "out of memory");
 }
 END_TEST
 

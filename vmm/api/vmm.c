@@ -201,10 +201,8 @@ int vmm_create(const struct vmm_config *config, struct vmm **out)
 
 	descriptor_hold_standard();
 	*out = NULL;
-	if (!vm) {
-		log_error("out of memory");
-		return -ENOMEM;
-	}
+	if (!vm)
+		return log_no_memory();
 	err = config_check(config);
 	if (err == 0)
 		err = vmm_create_machine(config, &vm->machine);
@@ -221,8 +219,7 @@ int vmm_device_tree(const struct vmm *vm, void **tree, size_t *size)
 	*tree = machine_make_tree(vm->machine, size);
 	if (*tree)
 		return 0;
-	log_error("out of memory");
-	return -ENOMEM;
+	return log_no_memory();
 }
 
 static int vmm_refuse_again(void)
@@ -253,10 +250,8 @@ static int vmm_check_directories(const struct vmm_confinement *c)
 			  : S_ISDIR(st.st_mode)		  ? 0
 							  : -ENOTDIR;
 
-		if (err < 0) {
-			log_failure(err, "remove_in[%u]: descriptor %d", i, c->remove_in[i]);
-			return err;
-		}
+		if (err < 0)
+			return log_failure(err, "remove_in[%u]: descriptor %d", i, c->remove_in[i]);
 	}
 	return 0;
 }

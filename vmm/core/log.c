@@ -136,9 +136,16 @@ void log_error(const char *fmt, ...)
 	LOG_BODY(LOG_LEVEL_ERROR, 0);
 }
 
-void log_failure(int err, const char *fmt, ...)
+int log_failure(int err, const char *fmt, ...)
 {
 	LOG_BODY(LOG_LEVEL_ERROR, err);
+	return err;
+}
+
+int log_no_memory(void)
+{
+	log_error("out of memory");
+	return -ENOMEM;
 }
 
 void log_warn(const char *fmt, ...)

@@ -31,8 +31,10 @@ void log_set_level(enum log_level level);
 void log_set_sink(log_sink_fn *sink, void *arg);
 
 void log_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-/* As log_error(), and after a colon what err, a negative errno, says. */
-void log_failure(int err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* As log_error(), and after a colon what err, a negative errno, says. Returns err. */
+int log_failure(int err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Of what was not to be had. Returns -ENOMEM. */
+int log_no_memory(void) __attribute__((cold));
 void log_warn(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void log_info(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void log_debug(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

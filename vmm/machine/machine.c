@@ -163,10 +163,8 @@ static int make_serial(struct machine *machine, const struct machine_config *con
 	struct serial_backend backend;
 	int err = console_init(&machine->console, &console);
 
-	if (err < 0) {
-		log_failure(err, "cannot use the console's descriptors");
-		return err;
-	}
+	if (err < 0)
+		return log_failure(err, "cannot use the console's descriptors");
 	console_listen(&machine->console, config->console_socket);
 	backend = console_backend(&machine->console);
 	serial_init(&machine->serial, &irq, &backend);
@@ -299,10 +297,8 @@ static int make_vcpus(struct machine *machine, const struct machine_config *conf
 		return -EINVAL;
 	}
 	machine->vcpus = calloc(config->cpus, sizeof(*machine->vcpus));
-	if (!machine->vcpus) {
-		log_error("out of memory");
-		return -ENOMEM;
-	}
+	if (!machine->vcpus)
+		return log_no_memory();
 	vcpu_pause_init(&machine->pause, machine->vcpus, config->cpus);
 	err = vcpu_cpuid_supported(&machine->vm, &cpuid);
 	while (err == 0 && machine->n_vcpus < config->cpus) {
@@ -377,10 +373,8 @@ int machine_create(const struct machine_config *config, struct machine **out)
 	if (err < 0)
 		return err;
 	machine = calloc(1, sizeof(*machine));
-	if (!machine) {
-		log_error("out of memory");
-		return -ENOMEM;
-	}
+	if (!machine)
+		return log_no_memory();
 	while (machine->built < N_PARTS) {
 		err = machine_parts[machine->built].make(machine, config);
 		if (err < 0) {

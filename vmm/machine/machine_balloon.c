@@ -24,10 +24,8 @@ int machine_add_balloon(struct machine *machine)
 	struct machine_balloon *b = calloc(1, sizeof(*b));
 	int err;
 
-	if (!b) {
-		log_error("out of memory");
-		return -ENOMEM;
-	}
+	if (!b)
+		return log_no_memory();
 	err = virtio_balloon_init(&b->balloon, &machine->loop, &machine->mem);
 	if (err < 0)
 		goto fail;

@@ -207,12 +207,8 @@ static int machine_write_tables(struct machine *machine, const struct machine_co
 static int machine_open(const char *what, const char *path)
 {
 	int fd = open(path, MACHINE_OPEN_FLAGS);
-	int err = -errno;
 
-	if (fd >= 0)
-		return fd;
-	log_failure(err, "cannot open %s '%s'", what, path);
-	return err;
+	return fd >= 0 ? fd : log_failure(-errno, "cannot open %s '%s'", what, path);
 }
 
 /* What boot_config points to. */
@@ -355,10 +351,8 @@ int machine_load(struct machine *machine, const struct machine_config *config,
 		return err;
 	machine_write_reset(machine);
 	machine->cmdline = machine_make_cmdline(machine, config);
-	if (!machine->cmdline) {
-		log_error("out of memory");
-		return -ENOMEM;
-	}
+	if (!machine->cmdline)
+		return log_no_memory();
 	log_debug("command line: %s", machine->cmdline);
 	err = machine_load_files(machine, config, rsdp, entry);
 	if (err == 0 && config->device_tree)

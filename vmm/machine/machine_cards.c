@@ -91,10 +91,8 @@ int machine_start_io(struct machine *machine)
 		machine->io_loops[i].rights = machine_rights(machine, kind);
 		snprintf(name, sizeof(name), "vmm-io%u", i);
 		err = evloop_start(&machine->io_loops[i], name);
-		if (err < 0) {
-			log_failure(err, "cannot start I/O thread %u", i);
-			return err;
-		}
+		if (err < 0)
+			return log_failure(err, "cannot start I/O thread %u", i);
 	}
 	for (unsigned int i = 0; i < machine->n_cards && err == 0; i++) {
 		if (machine->cards[i]->run)
@@ -195,10 +193,8 @@ int machine_add_card(struct machine *machine, struct machine_card *card, struct 
 	if (machine->n_cards < MACHINE_MAX_CARDS)
 		err = machine->mmio_transport ? card_init_mmio(card, machine)
 					      : card_init_pci(card, machine);
-	if (err < 0) {
-		log_failure(err, "cannot make the interrupts of %s", dev->name);
-		return err;
-	}
+	if (err < 0)
+		return log_failure(err, "cannot make the interrupts of %s", dev->name);
 	machine->cards[machine->n_cards++] = card;
 	return 0;
 }
@@ -213,10 +209,8 @@ int machine_plug_cards(struct machine *machine)
 		unsigned int devfn = PCI_DEVFN(MACHINE_SLOT_FIRST + i / per_slot, i % per_slot);
 		int err = pci_bus_add(&machine->pci, devfn, &card->pci.fn);
 
-		if (err < 0) {
-			log_failure(err, "cannot plug in %s", card->dev->name);
-			return err;
-		}
+		if (err < 0)
+			return log_failure(err, "cannot plug in %s", card->dev->name);
 	}
 	return 0;
 }

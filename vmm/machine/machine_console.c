@@ -1,7 +1,6 @@
 /* The virtio console: another port of the console that the serial port has, on the same loop. */
 #include "vmm/machine/machine.h"
 
-#include <errno.h>
 #include <stdlib.h>
 
 #include "virtio/console.h"
@@ -59,10 +58,8 @@ int machine_add_console(struct machine *machine)
 		.receive = machine_console_receive, .tx_ready = machine_console_tx_ready, .arg = c};
 	int err;
 
-	if (!c) {
-		log_error("out of memory");
-		return -ENOMEM;
-	}
+	if (!c)
+		return log_no_memory();
 	c->machine = machine;
 	err = virtio_console_init(&c->console, &machine->loop, &host);
 	if (err < 0)

@@ -1,7 +1,6 @@
 /* A disk: an image of the host, and the virtio device in front of it. */
 #include "vmm/machine/machine.h"
 
-#include <errno.h>
 #include <sched.h>
 #include <stdlib.h>
 
@@ -109,10 +108,8 @@ int machine_add_disk(struct machine *machine, const struct machine_disk_config *
 	struct machine_disk *d = calloc(1, sizeof(*d));
 	int err;
 
-	if (!d) {
-		log_error("out of memory");
-		return -ENOMEM;
-	}
+	if (!d)
+		return log_no_memory();
 	err = machine_open_disk(d, config);
 	if (err < 0)
 		goto fail;

@@ -1,7 +1,6 @@
 /* A shared directory, on a loop of its own, whose thread may open files. */
 #include "vmm/machine/machine.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -73,10 +72,8 @@ int machine_add_share(struct machine *machine, const struct machine_share_config
 	struct machine_fs *f = calloc(1, sizeof(*f));
 	int err;
 
-	if (!f) {
-		log_error("out of memory");
-		return -ENOMEM;
-	}
+	if (!f)
+		return log_no_memory();
 	f->number = number;
 	err = evloop_init(&f->loop);
 	if (err < 0) {

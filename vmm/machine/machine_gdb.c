@@ -229,10 +229,8 @@ int machine_make_gdb(struct machine *machine, const struct machine_config *confi
 	if (!config->gdb)
 		return 0;
 	gdb = calloc(1, sizeof(*gdb));
-	if (!gdb) {
-		log_error("out of memory");
-		return -ENOMEM;
-	}
+	if (!gdb)
+		return log_no_memory();
 	machine->gdb = gdb;
 	gdb->machine = machine;
 	gdb->n_cpus = machine->n_vcpus;

@@ -1,7 +1,6 @@
 /* A network card: a TAP of the host or passt, and the virtio device in front of it, perhaps with vhost between the two. */
 #include "vmm/machine/machine.h"
 
-#include <errno.h>
 #include <stdlib.h>
 
 #include "virtio/net.h"
@@ -105,10 +104,8 @@ int machine_add_net(struct machine *machine, const struct machine_net_config *co
 	struct machine_net *n = calloc(1, sizeof(*n));
 	int err;
 
-	if (!n) {
-		log_error("out of memory");
-		return -ENOMEM;
-	}
+	if (!n)
+		return log_no_memory();
 	err = net_open_backend(n, machine, config, cpus);
 	if (err < 0)
 		goto fail;

@@ -1,7 +1,6 @@
 /* The entropy source, on the main loop: it never blocks and is bounded. */
 #include "vmm/machine/machine.h"
 
-#include <errno.h>
 #include <stdlib.h>
 
 #include "virtio/rng.h"
@@ -24,10 +23,8 @@ int machine_add_rng(struct machine *machine)
 	struct machine_rng *r = calloc(1, sizeof(*r));
 	int err;
 
-	if (!r) {
-		log_error("out of memory");
-		return -ENOMEM;
-	}
+	if (!r)
+		return log_no_memory();
 	err = virtio_rng_init(&r->rng, &machine->loop);
 	if (err < 0)
 		goto fail;

@@ -215,10 +215,8 @@ int machine_start(struct machine *machine)
 	console_start(&machine->console, &machine->serial);
 	machine->loop.rights = machine_rights(machine, FILTER_MAIN);
 	err = evloop_start(&machine->loop, "vmm-main");
-	if (err < 0) {
-		log_failure(err, "cannot start the main loop");
-		return err;
-	}
+	if (err < 0)
+		return log_failure(err, "cannot start the main loop");
 	machine->started = true;
 	err = machine_start_io(machine);
 	if (err == 0)

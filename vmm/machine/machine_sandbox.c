@@ -81,8 +81,7 @@ static int machine_filter(struct machine *machine, enum filter_kind kind)
 		log_warn("sandbox: a thread has no filter of system calls: %s", strerror(-err));
 		return 0;
 	}
-	log_failure(err, "sandbox: cannot filter a thread's system calls");
-	return err;
+	return log_failure(err, "sandbox: cannot filter a thread's system calls");
 }
 
 /* On the new thread. A loop goes on in any case, for the machine's end needs it; a vCPU does not. */
@@ -247,10 +246,8 @@ int machine_confine(struct machine *machine, const struct machine_confinement *c
 	int *dirs = calloc(machine->n_cards + c->n_remove_in + 1, sizeof(*dirs));
 	int err;
 
-	if (!dirs) {
-		log_error("out of memory");
-		return -ENOMEM;
-	}
+	if (!dirs)
+		return log_no_memory();
 	machine->owner_filtered = c->starting_thread;
 	options.remove_in = dirs;
 	options.n_remove_in = machine_list_made(machine, c, dirs);

@@ -1,7 +1,6 @@
 /* The socket device, on an I/O thread: streams may carry much. */
 #include "vmm/machine/machine.h"
 
-#include <errno.h>
 #include <stdlib.h>
 
 struct machine_vsock {
@@ -42,8 +41,7 @@ int machine_add_vsock(struct machine *machine, const struct machine_vsock_config
 		v->directory = kept_name_directory(config->path);
 	if (!v || (config->path && !v->directory)) {
 		free(v);
-		log_error("out of memory");
-		return -ENOMEM;
+		return log_no_memory();
 	}
 	v->card.start = machine_start_vsock;
 	v->card.made = &v->vsock.host.made;

@@ -239,11 +239,8 @@ vcpu_init(struct vcpu *vcpu, struct vm *vm, unsigned int index, unsigned int n_v
 
 	*vcpu = (struct vcpu){.vm = vm, .index = index, .host = *host};
 	vcpu->fd = ioctl(vm->fd, KVM_CREATE_VCPU, (unsigned long)index);
-	if (vcpu->fd < 0) {
-		err = -errno;
-		log_failure(err, "cannot create vCPU %u", index);
-		return err;
-	}
+	if (vcpu->fd < 0)
+		return log_failure(-errno, "cannot create vCPU %u", index);
 	vcpu->run = mmap(NULL, vm->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu->fd, 0);
 	if (vcpu->run == MAP_FAILED) {
 		err = -errno;

@@ -104,12 +104,8 @@ int vcpu_set_boot_state(struct vcpu *vcpu, const struct boot_entry *entry)
 	if (ioctl(vcpu->fd, KVM_SET_SREGS, &s) < 0 || ioctl(vcpu->fd, KVM_SET_REGS, &regs) < 0)
 		goto fail;
 	return 0;
-fail : {
-	int err = -errno;
-
-	log_failure(err, "cannot set the registers of vCPU %u", vcpu->index);
-	return err;
-}
+fail:
+	return log_failure(-errno, "cannot set the registers of vCPU %u", vcpu->index);
 }
 
 int vcpu_read_registers(const struct vcpu *vcpu, struct vcpu_registers *registers)

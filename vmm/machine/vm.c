@@ -108,12 +108,8 @@ static int vm_create(struct vm *vm)
 	do
 		vm->fd = ioctl(vm->kvm_fd, KVM_CREATE_VM, 0);
 	while (vm->fd < 0 && errno == EINTR);
-	if (vm->fd < 0) {
-		int err = -errno;
-
-		log_failure(err, "cannot create a virtual machine");
-		return err;
-	}
+	if (vm->fd < 0)
+		return log_failure(-errno, "cannot create a virtual machine");
 	return 0;
 }
 
@@ -169,10 +165,8 @@ static int vm_build(struct vm *vm)
 
 	if (err == 0)
 		err = vm_add_memory(vm);
-	if (err < 0) {
-		log_failure(err, "cannot give the virtual machine its memory");
-		return err;
-	}
+	if (err < 0)
+		return log_failure(err, "cannot give the virtual machine its memory");
 	err = vm_split_irqchip(vm);
 	if (err < 0)
 		log_failure(err, "cannot create the interrupt controller");
