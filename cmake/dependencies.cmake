@@ -46,7 +46,7 @@ function(vmm_use_library name header)
 endfunction()
 
 # vmm_try_library(MODULE MACRO COST) - one that serves a single thing; COST says what is missing without it. With a fourth
-# argument, a macro too, it is loaded when it is first needed (see vmm/core/zstd.h), and a part of static programs alone.
+# argument, a macro too, it is loaded when it is first needed (see vmm/core/late_library.h), and a part of static programs alone.
 function(vmm_try_library module macro cost)
 	set(late "${ARGN}")
 	set(summary "${module}: off (${cost})")

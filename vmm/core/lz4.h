@@ -1,5 +1,5 @@
 /*
- * liblz4's function, for kernels packed with lz4; loaded as libzstd is (vmm/core/zstd.h).
+ * liblz4's function, for kernels packed with lz4; loaded when it is needed (vmm/core/late_library.h).
  *
  * Owner: whoever calls lz4_open(). Threads: immutable after that.
  */

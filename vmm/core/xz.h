@@ -1,5 +1,5 @@
 /*
- * liblzma's functions, for kernels packed with xz or lzma; loaded as libzstd is (vmm/core/zstd.h).
+ * liblzma's functions, for kernels packed with xz or lzma; loaded when they are needed (vmm/core/late_library.h).
  *
  * Owner: whoever calls xz_open(). Threads: immutable after that.
  */

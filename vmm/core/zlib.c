@@ -1,40 +1,19 @@
 #include "vmm/core/zlib.h"
 
-#include <dlfcn.h>
-#include <errno.h>
 #include <stddef.h>
 
 #ifdef VMM_LATE_ZLIB
-
-/* Of the functions' ABI, which zlib.h describes. */
-#define ZLIB_LIBRARY "libz.so.1"
-
-static int zlib_find(const struct zlib *zlib, const char *name, void *function)
-{
-	/* POSIX has dlsym() return functions as data; this is its way to write that. */
-	*(void **)function = dlsym(zlib->library, name);
-	return *(void **)function ? 0 : -ELIBACC;
-}
+#include "vmm/core/late_library.h"
 
 int zlib_open(struct zlib *zlib)
 {
-	*zlib = (struct zlib){.library = dlopen(ZLIB_LIBRARY, RTLD_NOW | RTLD_LOCAL)};
-	if (!zlib->library)
-		return -ELIBACC;
-	if (zlib_find(zlib, "inflateInit2_", &zlib->inflate_init) < 0 ||
-	    zlib_find(zlib, "inflate", &zlib->inflate) < 0 ||
-	    zlib_find(zlib, "inflateEnd", &zlib->inflate_end) < 0) {
-		zlib_close(zlib);
-		return -ELIBACC;
-	}
-	return 0;
+	/* Of the functions' ABI, which zlib.h describes. */
+	return late_library_open(zlib, "libz.so.1", "inflateInit2_\0inflate\0inflateEnd\0");
 }
 
 void zlib_close(struct zlib *zlib)
 {
-	if (zlib->library)
-		dlclose(zlib->library);
-	*zlib = (struct zlib){.library = NULL};
+	late_library_close(zlib);
 }
 
 #else

@@ -1,5 +1,5 @@
 /*
- * zlib's functions for unpacking, loaded as libzstd is (vmm/core/zstd.h): few starts unpack something.
+ * zlib's functions for unpacking, loaded when they are needed (vmm/core/late_library.h): few starts unpack something.
  *
  * Owner: whoever calls zlib_open(). Threads: immutable after that.
  */

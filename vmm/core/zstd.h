@@ -1,6 +1,5 @@
 /*
- * libzstd's functions. Few images and kernels need them, and a library that is loaded takes time and memory at every start. So it is
- * loaded when the first such file is opened, and not part of the program, unless that is static.
+ * libzstd's functions, for images and kernels that are packed with it; loaded when they are needed (vmm/core/late_library.h).
  *
  * Owner: whoever calls zstd_open(). Threads: immutable after that.
  */
