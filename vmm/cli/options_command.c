@@ -159,13 +159,12 @@ int option_env(struct options *o, char *value)
 /* What the command would find after a login, and from us the language and the kind of terminal alone: ours may hold secrets. */
 int options_begin_env(struct options *o)
 {
-	static char fixed[][72] = {
-		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root",
-		"USER=root", "LOGNAME=root", "SHELL=/bin/sh"};
+	static char fixed[] = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\0"
+			      "HOME=/root\0USER=root\0LOGNAME=root\0SHELL=/bin/sh\0";
 	int err = 0;
 
-	for (size_t i = 0; i < sizeof(fixed) / sizeof(fixed[0]) && err == 0; i++)
-		err = options_add_env(o, fixed[i]);
+	for (char *e = fixed; *e && err == 0; e += strlen(e) + 1)
+		err = options_add_env(o, e);
 	for (char **e = environ; *e && err == 0; e++) {
 		if (strncmp(*e, "LC_", 3) == 0 || strncmp(*e, "LANG=", 5) == 0 ||
 		    strncmp(*e, "TERM=", 5) == 0 || strncmp(*e, "COLORTERM=", 10) == 0)

@@ -2,7 +2,7 @@
 
 #include <dlfcn.h>
 #include <errno.h>
-#include <stddef.h>
+#include <string.h>
 
 #ifdef VMM_HAVE_IMAGES
 #include <nettle/version.h>
@@ -21,15 +21,11 @@ static const struct {
 
 _Static_assert(NETTLE_VERSION_MAJOR == 3, "the library of another ABI has another name");
 
-static const struct {
-	unsigned int library;
-	size_t at;
-	const char *name;
-} image_functions[] = {
-#define IMAGE_LIB_ENTRY(library, name) {library, offsetof(struct image_libs, name), #name},
-	IMAGE_LIB_FUNCTIONS(IMAGE_LIB_ENTRY)
+/* A digit for the library, and the name, in the order of struct image_libs. */
+static const char image_functions[] =
+#define IMAGE_LIB_ENTRY(library, name) #library #name "\0"
+	IMAGE_LIB_FUNCTIONS(IMAGE_LIB_ENTRY);
 #undef IMAGE_LIB_ENTRY
-};
 
 static int image_libs_fail(struct image_libs *libs, unsigned int i, struct image_why *why)
 {
@@ -40,19 +36,20 @@ static int image_libs_fail(struct image_libs *libs, unsigned int i, struct image
 
 int image_libs_open(struct image_libs *libs, struct image_why *why)
 {
+	void **to = (void **)(void *)((char *)libs + sizeof(libs->handles));
+
 	*libs = (struct image_libs){0};
 	for (unsigned int i = 0; i < N_LIBRARIES; i++) {
 		libs->handles[i] = dlopen(image_libraries[i].name, RTLD_NOW | RTLD_LOCAL);
 		if (!libs->handles[i])
 			return image_libs_fail(libs, i, why);
 	}
-	for (size_t i = 0; i < sizeof(image_functions) / sizeof(image_functions[0]); i++) {
-		unsigned int library = image_functions[i].library;
-		/* POSIX has dlsym() return functions as data; this is its way to write that. */
-		void **to = (void **)(void *)((char *)libs + image_functions[i].at);
+	for (const char *name = image_functions; *name; name += strlen(name) + 1) {
+		unsigned int library = (unsigned int)(name[0] - '0');
 
-		*to = dlsym(libs->handles[library], image_functions[i].name);
-		if (!*to)
+		/* POSIX has dlsym() return functions as data; this is its way to write that. */
+		*to = dlsym(libs->handles[library], name + 1);
+		if (!*to++)
 			return image_libs_fail(libs, library, why);
 	}
 	return 0;

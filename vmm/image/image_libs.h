@@ -1,6 +1,6 @@
 /*
  * The libraries that container images take: libarchive (tar, gzip, zstd), jansson (JSON), nettle (SHA-256; libarchive needs it
- * too). A start without such an image must not pay for them, so they are loaded when one is unpacked (as vmm/core/zstd.h does).
+ * too). A start without such an image must not pay for them, so they are loaded when one is unpacked (as vmm/core/late_library.h does).
  *
  * Members are called as the functions are, so that their manuals hold. Owner: whoever calls image_libs_open(). Threads: immutable
  * after that.

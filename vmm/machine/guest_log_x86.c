@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "vmm/machine/guest_walk_x86.h"
 
@@ -34,24 +35,22 @@ enum layout {
 	N_LAYOUT,
 };
 
-static const char layout_names[N_LAYOUT][44] = {
-	"OFFSET(printk_ringbuffer.desc_ring)=",
-	"OFFSET(printk_ringbuffer.text_data_ring)=",
-	"OFFSET(prb_desc_ring.count_bits)=",
-	"OFFSET(prb_desc_ring.descs)=",
-	"OFFSET(prb_desc_ring.infos)=",
-	"OFFSET(prb_desc_ring.head_id)=",
-	"SIZE(prb_desc)=",
-	"OFFSET(prb_desc.state_var)=",
-	"OFFSET(prb_desc.text_blk_lpos)=",
-	"OFFSET(prb_data_blk_lpos.begin)=",
-	"OFFSET(prb_data_blk_lpos.next)=",
-	"SIZE(printk_info)=",
-	"OFFSET(printk_info.ts_nsec)=",
-	"OFFSET(printk_info.text_len)=",
-	"OFFSET(prb_data_ring.size_bits)=",
-	"OFFSET(prb_data_ring.data)=",
-};
+static const char layout_names[] = "OFFSET(printk_ringbuffer.desc_ring)=\0"
+				   "OFFSET(printk_ringbuffer.text_data_ring)=\0"
+				   "OFFSET(prb_desc_ring.count_bits)=\0"
+				   "OFFSET(prb_desc_ring.descs)=\0"
+				   "OFFSET(prb_desc_ring.infos)=\0"
+				   "OFFSET(prb_desc_ring.head_id)=\0"
+				   "SIZE(prb_desc)=\0"
+				   "OFFSET(prb_desc.state_var)=\0"
+				   "OFFSET(prb_desc.text_blk_lpos)=\0"
+				   "OFFSET(prb_data_blk_lpos.begin)=\0"
+				   "OFFSET(prb_data_blk_lpos.next)=\0"
+				   "SIZE(printk_info)=\0"
+				   "OFFSET(printk_info.ts_nsec)=\0"
+				   "OFFSET(printk_info.text_len)=\0"
+				   "OFFSET(prb_data_ring.size_bits)=\0"
+				   "OFFSET(prb_data_ring.data)=\0";
 
 struct guest_log {
 	const struct guest_mem *mem;
@@ -134,13 +133,14 @@ char *guest_log_read(const struct guest_mem *mem, const struct kvm_sregs *sregs,
 		     const struct guest_vmcoreinfo *info, unsigned int n)
 {
 	struct guest_log log = {.mem = mem, .sregs = sregs};
+	const char *name = layout_names;
 	unsigned int found;
 	uint64_t ring;
 	char *text;
 	size_t size;
 
-	for (unsigned int i = 0; i < N_LAYOUT; i++) {
-		if (!guest_vmcoreinfo_number(info, layout_names[i], 10, &log.layout[i]))
+	for (unsigned int i = 0; i < N_LAYOUT; i++, name += strlen(name) + 1) {
+		if (!guest_vmcoreinfo_number(info, name, 10, &log.layout[i]))
 			return NULL;
 	}
 	if (!guest_vmcoreinfo_number(info, "SYMBOL(prb)=", 16, &ring))
