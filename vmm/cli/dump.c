@@ -139,7 +139,7 @@ static int dump_replace(const char *path, const struct stat *old, const void *by
 	if (asprintf(&part, "%.*s%.200s.%d.part", dir, path, path + dir, (int)getpid()) < 0)
 		return -ENOMEM;
 	err = dump_make(part, old, bytes, len);
-	if (err == 0 && rename(part, path) < 0) {
+	if (err == 0 && renameat(AT_FDCWD, part, AT_FDCWD, path) < 0) {
 		err = -errno;
 		unlink(part);
 	}

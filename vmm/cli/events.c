@@ -154,8 +154,8 @@ const char *events_quote(char *buf, size_t size, const char *text)
 		size_t n = report_character(text);
 
 		if (n == 0 || (uint8_t)*text < 0x20 || *text == 0x7f)
-			at += (size_t)sprintf(buf + at, "\\u%04x",
-					      n > 0 ? (unsigned int)*text : 0xfffd);
+			at += (size_t)snprintf(buf + at, size - at, "\\u%04x",
+					       n > 0 ? (unsigned int)*text : 0xfffd);
 		else if (*text == '"' || *text == '\\')
 			buf[at++] = '\\', buf[at++] = *text;
 		else

@@ -62,7 +62,7 @@ static int root_dir_take_link(struct root_dir_entry *entry, const char *path)
 	entry->target = malloc(size + 1);
 	if (!entry->target)
 		return -ENOMEM;
-	n = readlink(path, entry->target, size + 1);
+	n = readlinkat(AT_FDCWD, path, entry->target, size + 1);
 	if (n < 0)
 		return -errno;
 	if ((size_t)n > size)

@@ -67,7 +67,7 @@ static void list_inherited(struct sandbox *sandbox)
 	while (dir >= 0 && (n = syscall(SYS_getdents64, dir, buf, sizeof(buf))) > 0) {
 		for (const char *at = buf; at < buf + n;) {
 			const struct entry *entry = (const struct entry *)(const void *)at;
-			int fd = atoi(entry->name); /* 0 for . and .. */
+			int fd = (int)strtoull(entry->name, NULL, 10); /* 0 for . and .. */
 
 			if (fd > STDERR_FILENO && fd != dir)
 				note(sandbox, fd);

@@ -37,7 +37,7 @@ int value_number(const char *text, uint64_t min, uint64_t max, uint64_t *out)
 
 int value_size(const char *text, uint64_t *bytes)
 {
-	static const char units[] = "KMGT";
+	static const char units[] = "KMGTkmgt";
 	unsigned int shift = 20;
 	const char *end, *unit;
 	uint64_t value;
@@ -45,10 +45,10 @@ int value_size(const char *text, uint64_t *bytes)
 	if (value_digits(text, &value, &end) < 0)
 		return -EINVAL;
 	if (*end != '\0') {
-		unit = strchr(units, toupper((unsigned char)*end++));
+		unit = strchr(units, *end++);
 		if (!unit)
 			return -EINVAL;
-		shift = 10 * (unsigned int)(unit - units + 1);
+		shift = 10 * ((unsigned int)(unit - units) % 4 + 1);
 	}
 	if (*end != '\0' || value > UINT64_MAX >> shift)
 		return -EINVAL;
@@ -92,7 +92,7 @@ int value_mac(const char *text, uint8_t mac[6])
 			return -EINVAL;
 		if (text[2] != (i < 5 ? ':' : '\0'))
 			return -EINVAL;
-		mac[i] = (uint8_t)strtoul(pair, NULL, 16);
+		mac[i] = (uint8_t)strtoull(pair, NULL, 16);
 		any |= mac[i];
 	}
 	return any == 0 || (mac[0] & 1) ? -EINVAL : 0;

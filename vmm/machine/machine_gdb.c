@@ -197,7 +197,7 @@ int machine_listen_gdb(struct machine *machine)
 static bool machine_gdb_parse(struct machine_gdb *gdb)
 {
 	char *end;
-	unsigned long port = strtoul(gdb->where, &end, 10);
+	unsigned long long port = strtoull(gdb->where, &end, 10);
 
 	if (gdb->where[0] < '0' || gdb->where[0] > '9' || *end)
 		return true;
