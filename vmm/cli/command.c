@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -300,10 +301,9 @@ void command_on_pump(struct command *command)
 {
 	static const char *const what[] = {"read the command's input", "write the command's output",
 					   "write the command's errors"};
-	uint64_t n;
-	ssize_t got = read(command->pumps_over, &n, sizeof(n));
+	eventfd_t over;
 
-	(void)got;
+	eventfd_read(command->pumps_over, &over);
 	for (int i = 0; i <= 2; i++) {
 		int err = atomic_exchange(&command->pumps[i].error, 0);
 

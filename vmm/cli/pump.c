@@ -89,10 +89,7 @@ unsigned int pump_escape_look(struct pump_escape *escape, const char *bytes, siz
 
 static void pump_tell(const struct pump *pump)
 {
-	uint64_t one = 1;
-	ssize_t n = write(pump->signal, &one, sizeof(one));
-
-	(void)n;
+	eventfd_write(pump->signal, 1);
 }
 
 static void pump_watch_keys(struct pump *pump, struct pump_escape *escape, const char *bytes,
@@ -149,8 +146,7 @@ static int pump_move(struct pump *pump)
 static void *pump_thread(void *arg)
 {
 	struct pump *pump = arg;
-	uint64_t one = 1;
-	ssize_t n;
+	eventfd_t gone;
 	int err;
 
 	prctl(PR_SET_NAME, "vmm-pump");
@@ -158,8 +154,7 @@ static void *pump_thread(void *arg)
 		pump->unconfined = vmm_confine_stream_thread();
 	sem_post(&pump->begun);
 	if (pump->kind == PUMP_INPUT) {
-		n = read(pump->gate, &one, sizeof(one));
-		(void)n;
+		eventfd_read(pump->gate, &gone);
 		err = pump_move(pump);
 		atomic_store(&pump->error, -err);
 		if (err < 0)
@@ -222,10 +217,7 @@ int pump_wait_begun(struct pump *pump)
 
 void pump_let_go(const struct pump *pump)
 {
-	uint64_t one = 1;
-	ssize_t n = write(pump->gate, &one, sizeof(one));
-
-	(void)n;
+	eventfd_write(pump->gate, 1);
 }
 
 bool pump_is_over(const struct pump *pump)

@@ -25,11 +25,8 @@ uint64_t evloop_now(void)
 
 static void evloop_wake(struct evloop *loop)
 {
-	uint64_t one = 1;
-	ssize_t n = write(loop->wake_fd, &one, sizeof(one));
-
 	/* EAGAIN: the counter is full, so the loop is awake already. */
-	(void)n;
+	eventfd_write(loop->wake_fd, 1);
 }
 
 static struct evloop_task *evloop_take_task(struct evloop *loop)
@@ -59,11 +56,10 @@ static void evloop_run_tasks(struct evloop *loop)
 static void evloop_on_wake(void *arg, uint32_t events)
 {
 	struct evloop *loop = arg;
-	uint64_t count;
-	ssize_t n = read(loop->wake_fd, &count, sizeof(count));
+	eventfd_t count;
 
-	(void)n;
 	(void)events;
+	eventfd_read(loop->wake_fd, &count);
 	evloop_run_tasks(loop);
 }
 

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -81,9 +82,6 @@ void machine_on_end(void *arg)
 /* The vCPUs have left the guest for the last time. */
 static void machine_finish(struct machine *machine)
 {
-	uint64_t one = 1;
-	ssize_t n;
-
 	if (machine->ended)
 		return;
 	machine->ended = true;
@@ -92,8 +90,7 @@ static void machine_finish(struct machine *machine)
 	machine_end_balloon(machine);
 	/* The loop has nothing else to do any more, so it may wait for the console's reader. */
 	console_flush(&machine->console, MACHINE_FLUSH_MS);
-	n = write(machine->end_fd, &one, sizeof(one));
-	(void)n; /* the first write to an eventfd cannot fail */
+	eventfd_write(machine->end_fd, 1);
 }
 
 void machine_on_power_off(void *arg)

@@ -139,10 +139,9 @@ int vm_msi_route(void *arg, unsigned int vector, uint64_t address, uint32_t data
 void vm_msi_signal(void *arg, unsigned int vector)
 {
 	struct vm_msi *msi = arg;
-	uint64_t one = 1;
-	ssize_t n = write(msi->fd[vector], &one, sizeof(one));
 
-	(void)n; /* EAGAIN: KVM has not yet taken the last one, and one is enough */
+	/* EAGAIN: KVM has not yet taken the last one, and one is enough */
+	eventfd_write(msi->fd[vector], 1);
 }
 
 int vm_msi_fd(void *arg, unsigned int vector)
