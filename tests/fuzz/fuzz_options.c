@@ -148,15 +148,41 @@ static const char *const words[128] = {
 
 static unsigned int n_reports;
 
-void report(const char *fmt, ...)
+static void count_report(const char *fmt, va_list ap)
 {
 	char line[1024];
+
+	vsnprintf(line, sizeof(line), fmt, ap);
+	n_reports++;
+}
+
+void report(const char *fmt, ...)
+{
 	va_list ap;
 
 	va_start(ap, fmt);
-	vsnprintf(line, sizeof(line), fmt, ap);
+	count_report(fmt, ap);
 	va_end(ap);
-	n_reports++;
+}
+
+int report_refuse(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	count_report(fmt, ap);
+	va_end(ap);
+	return -EINVAL;
+}
+
+int report_failure(int err, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	count_report(fmt, ap);
+	va_end(ap);
+	return err;
 }
 
 /* The arguments one behind the other; returns how many. */

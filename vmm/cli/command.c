@@ -56,8 +56,7 @@ static int command_await_pumps(struct command *command, int first)
 	/* What this vmm was built without is no news of this host. */
 	if (err == 0 || (err == -ENOTSUP && !strict))
 		return 0;
-	report("sandbox: cannot filter the system calls of the command's streams: %s",
-	       strerror(-err));
+	report_failure(err, "sandbox: cannot filter the system calls of the command's streams");
 	return strict ? err : 0;
 }
 
@@ -82,8 +81,7 @@ int command_begin(struct command *command, uint64_t now, bool confined)
 				 command->pumps_over);
 	if (err == 0)
 		return command_await_pumps(command, reads ? 0 : 1);
-	report("cannot start a thread for the command's streams: %s", strerror(-err));
-	return err;
+	return report_failure(err, "cannot start a thread for the command's streams");
 }
 
 /* ---- what the guest says ---- */
@@ -147,7 +145,7 @@ static void command_on_ready(struct command *command, const struct guest_ready *
 		command->state = COMMAND_READY;
 		return;
 	}
-	report("cannot tell the guest what to run: %s", strerror(-err));
+	report_failure(err, "cannot tell the guest what to run");
 	command->state = COMMAND_FAILED;
 	command->status = EXIT_STATUS_FAILED;
 }

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -65,8 +64,7 @@ static int command_make_pair(int pair[2])
 		return 0;
 	err = -errno;
 	pair[0] = pair[1] = -1;
-	report("cannot make sockets to the guest: %s", strerror(-err));
-	return err;
+	return report_failure(err, "cannot make sockets to the guest");
 }
 
 static int command_make_sockets(struct command *command, struct options *options)
@@ -82,10 +80,8 @@ static int command_make_sockets(struct command *command, struct options *options
 	if (err == 0 && options->console == OPTIONS_CONSOLE_NONE)
 		err = command_make_pair(command->console);
 	command->pumps_over = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (err == 0 && command->pumps_over < 0) {
-		err = -errno;
-		report("cannot make an eventfd: %s", strerror(-err));
-	}
+	if (err == 0 && command->pumps_over < 0)
+		err = report_failure(-errno, "cannot make an eventfd");
 	if (!options->vsock.cid)
 		options->vsock.cid = COMMAND_CID;
 	options->vsock.ports = command->ports;

@@ -46,12 +46,8 @@ static int open_console_pty(void)
 	int far;
 
 	if (fd < 0 || grantpt(fd) < 0 || unlockpt(fd) < 0 || !(name = ptsname(fd)) ||
-	    (far = open(name, O_RDWR | O_NOCTTY | O_CLOEXEC)) < 0 || tcgetattr(far, &mode) < 0) {
-		int err = -errno;
-
-		report("cannot make a pseudo-terminal for the console: %s", strerror(-err));
-		return err;
-	}
+	    (far = open(name, O_RDWR | O_NOCTTY | O_CLOEXEC)) < 0 || tcgetattr(far, &mode) < 0)
+		return report_failure(-errno, "cannot make a pseudo-terminal for the console");
 	/* No echo before somebody connects: it would come back as the guest's input. */
 	cfmakeraw(&mode);
 	tcsetattr(far, TCSANOW, &mode);
@@ -72,7 +68,6 @@ static bool socket_name(struct sockaddr_un *name, const char *path)
 static int open_console_socket(struct host_console *host)
 {
 	struct sockaddr_un name;
-	int err;
 
 	if (!socket_name(&name, host->path)) {
 		report("the name of console socket '%s' is longer than %zu bytes", host->path,
@@ -82,9 +77,7 @@ static int open_console_socket(struct host_console *host)
 	host->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (host->fd >= 0)
 		return host->fd;
-	err = -errno;
-	report("cannot make a socket for the console: %s", strerror(-err));
-	return err;
+	return report_failure(-errno, "cannot make a socket for the console");
 }
 
 int host_console_open(struct host_console *host, struct options *options)
@@ -167,13 +160,9 @@ static int open_console_dir(struct host_console *host)
 
 	snprintf(dir, sizeof(dir), "%.*s.", (int)(console_base(host) - host->path), host->path);
 	host->dir = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (host->dir < 0) {
-		int err = -errno;
-
-		report("cannot open the directory of console socket '%s': %s", host->path,
-		       strerror(-err));
-		return err;
-	}
+	if (host->dir < 0)
+		return report_failure(-errno, "cannot open the directory of console socket '%s'",
+				      host->path);
 	return 0;
 }
 

@@ -105,11 +105,10 @@ static int image_prune(struct image_command *c)
 	struct image_why why;
 	int err;
 
-	if (c->n > 0 && strcmp(c->words[0], "0") != 0 && value_size(c->words[0], &bound) < 0) {
-		report("vmm image prune takes the size that may be left, such as 4G, not '%s'",
-		       c->words[0]);
-		return -EINVAL;
-	}
+	if (c->n > 0 && strcmp(c->words[0], "0") != 0 && value_size(c->words[0], &bound) < 0)
+		return report_refuse(
+			"vmm image prune takes the size that may be left, such as 4G, not '%s'",
+			c->words[0]);
 	err = image_cache_trim(&c->cache, bound, &size, &why);
 	if (err == 0)
 		printf("%" PRIu64 "M left\n", (size + MIB - 1) / MIB);
@@ -167,11 +166,9 @@ static int image_run(const struct image_verb *verb, struct image_command *c)
 {
 	int err = 0;
 
-	if (c->n < verb->min || c->n > verb->max) {
-		report("usage: vmm image %s%s%s", verb->name, verb->words,
-		       verb->cache ? " [--image-cache DIR[,size=SIZE]]" : "");
-		return -EINVAL;
-	}
+	if (c->n < verb->min || c->n > verb->max)
+		return report_refuse("usage: vmm image %s%s%s", verb->name, verb->words,
+				     verb->cache ? " [--image-cache DIR[,size=SIZE]]" : "");
 	c->cache.dir = -1;
 	if (verb->cache)
 		err = image_store_open(&c->cache, c->dir, c->bound);
@@ -194,8 +191,7 @@ static int image_take_option(struct image_command *c, int argc, char **argv, int
 		value = argv[++*at];
 	if (value && *value)
 		return options_image_cache(OPTION_CACHE, value, &c->dir, &c->bound);
-	report(OPTION_CACHE " needs a value");
-	return -EINVAL;
+	return report_refuse(OPTION_CACHE " needs a value");
 }
 
 /* Options go before words or behind them, but what is behind "--" is a word. words has room for all. */

@@ -47,15 +47,11 @@ static int take_over(struct run *run, const struct options *options)
 	int err = 0;
 
 	run->signal_fd = run_open_signals(run->command != NULL);
-	if (run->signal_fd < 0) {
-		err = run->signal_fd;
-		report("cannot watch for signals: %s", strerror(-err));
-	} else if (options->config.console_keys) {
+	if (run->signal_fd < 0)
+		return report_failure(run->signal_fd, "cannot watch for signals");
+	if (options->config.console_keys)
 		err = terminal_make_raw(STDIN_FILENO);
-		if (err < 0)
-			report("cannot switch the terminal to raw mode: %s", strerror(-err));
-	}
-	return err;
+	return err < 0 ? report_failure(err, "cannot switch the terminal to raw mode") : 0;
 }
 
 /* Each interrupt of a device needs a descriptor, and so do streams, files of shared directories and images that are looked at; the usual
@@ -276,8 +272,7 @@ int main(int argc, char **argv)
 	}
 	if (err == 0)
 		err = host_console_open(&console, &options);
-	if (err < 0) {
+	if (err < 0)
 		return abandon(&events, EXIT_STATUS_FAILED);
-	}
 	return run_vm(&options, &console, &sandbox, &events);
 }

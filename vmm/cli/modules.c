@@ -208,7 +208,7 @@ static int modules_find(struct modules *m, const struct module *modules, size_t 
 		       "make it with: sudo depmod %s",
 		       m->tree.dir, m->tree.release);
 	else if (err < 0)
-		report("cannot read '%s/modules.dep': %s", m->tree.dir, strerror(-err));
+		report_failure(err, "cannot read '%s/modules.dep'", m->tree.dir);
 	return err;
 }
 

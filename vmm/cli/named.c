@@ -41,13 +41,9 @@ static bool named_is_there(const char *path)
 
 static int named_look(const char *what, const char *path)
 {
-	int err;
-
 	if (!path || named_is_there(path))
 		return 0;
-	err = -errno;
-	report("cannot open %s '%s': %s", what, path, strerror(-err));
-	return err;
+	return report_failure(-errno, "cannot open %s '%s'", what, path);
 }
 
 static int named_check_root(const struct options *options)

@@ -50,5 +50,5 @@ int option_vsock(struct options *o, char *value);
 /* Whether there is no room for one more disk or network card; then it was said. */
 bool options_full(const struct options *o);
 
-/* Says that this value of the option is not supported yet. Returns -EINVAL. */
-int option_unsupported(const char *option, const char *what);
+/* Which of n words value is, or -EINVAL after a line that lists them. name: of the option, without the dashes. */
+int option_choose(const char *name, const char *value, const char *const names[], int n);

@@ -42,10 +42,9 @@ static int option_count(const char *name, const char *value, unsigned int max, u
 {
 	uint64_t n;
 
-	if (value_number(value, 1, max, &n) < 0) {
-		report("--%s takes a number from 1 to %u, not '%s'", name, max, value);
-		return -EINVAL;
-	}
+	if (value_number(value, 1, max, &n) < 0)
+		return report_refuse("--%s takes a number from 1 to %u, not '%s'", name, max,
+				     value);
 	*count = (unsigned int)n;
 	return 0;
 }
@@ -60,12 +59,38 @@ static int option_io_threads(struct options *o, char *value)
 	return option_count("io-threads", value, VMM_MAX_IO_THREADS, &o->config.io_threads);
 }
 
+int option_choose(const char *name, const char *value, const char *const names[], int n)
+{
+	char list[64] = "";
+	size_t len = 0;
+	int chosen = value_choice(value, names, n);
+
+	if (chosen >= 0)
+		return chosen;
+	for (int i = 0; i < n && len < sizeof(list); i++)
+		len += (size_t)snprintf(list + len, sizeof(list) - len, "%s%s",
+					i == 0	    ? ""
+					: i < n - 1 ? ", "
+						    : " or ",
+					names[i]);
+	return report_refuse("--%s takes %s, not '%s'", name, list, value);
+}
+
+/* Of two words, of which the one of this number sets *is. */
+static int option_either(const char *name, const char *value, const char *const names[2],
+			 int number, bool *is)
+{
+	int chosen = option_choose(name, value, names, 2);
+
+	*is = chosen == number;
+	return chosen < 0 ? chosen : 0;
+}
+
 static int option_switch(const char *name, const char *value, bool *on)
 {
-	if (value_switch(value, on) == 0)
-		return 0;
-	report("--%s takes on or off, not '%s'", name, value);
-	return -EINVAL;
+	static const char *const names[] = {"on", "off"};
+
+	return option_either(name, value, names, 0, on);
 }
 
 static int option_rng(struct options *o, char *value)
@@ -101,44 +126,24 @@ bool options_full(const struct options *o)
 	return true;
 }
 
-int option_unsupported(const char *option, const char *what)
-{
-	report("%s: '%s' is not supported by this version of vmm", option, what);
-	return -EINVAL;
-}
-
-static int option_either(const char *name, const char *value, const char *const names[2],
-			 bool *second)
-{
-	int i = value_choice(value, names, 2);
-
-	*second = i == 1;
-	if (i >= 0)
-		return 0;
-	report("--%s takes %s or %s, not '%s'", name, names[0], names[1], value);
-	return -EINVAL;
-}
-
 static int option_transport(struct options *o, char *value)
 {
 	static const char *const names[] = {"pci", "mmio"};
 
-	return option_either("transport", value, names, &o->config.mmio_transport);
+	return option_either("transport", value, names, 1, &o->config.mmio_transport);
 }
 
 static int option_tables(struct options *o, char *value)
 {
 	static const char *const names[] = {"acpi", "dtb"};
 
-	return option_either("tables", value, names, &o->config.device_tree);
+	return option_either("tables", value, names, 1, &o->config.device_tree);
 }
 
 static int option_dump(const char *name, const char *value, const char **file)
 {
-	if (!*value) {
-		report("--%s needs the name of a file", name);
-		return -EINVAL;
-	}
+	if (!*value)
+		return report_refuse("--%s needs the name of a file", name);
 	*file = value;
 	return 0;
 }
@@ -155,26 +160,21 @@ static int option_dump_guest(struct options *o, char *value)
 
 static int option_timeout(struct options *o, char *value)
 {
-	if (value_seconds(value, &o->timeout_ms) < 0) {
-		report("--timeout takes a number of seconds above 0, at most 31622400 (366 days), "
-		       "not '%s'",
-		       value);
-		return -EINVAL;
-	}
+	if (value_seconds(value, &o->timeout_ms) < 0)
+		return report_refuse(
+			"--timeout takes a number of seconds above 0, at most 31622400 (366 days), "
+			"not '%s'",
+			value);
 	return 0;
 }
 
 static int option_log_level(struct options *o, char *value)
 {
 	static const char *const names[] = {"error", "warn", "info", "debug"};
-
-	int i = value_choice(value, names, 4);
+	int i = option_choose("log-level", value, names, 4);
 
 	o->log_level = (enum vmm_log_level)i;
-	if (i >= 0)
-		return 0;
-	report("--log-level takes error, warn, info or debug, not '%s'", value);
-	return -EINVAL;
+	return i < 0 ? i : 0;
 }
 
 static int option_help(struct options *o, char *value)
@@ -310,19 +310,16 @@ static int options_parse_one(struct options *o, int argc, char **argv, int *at)
 	if (strncmp(word, "--", 2) != 0 || !opt)
 		return options_refuse_word(argv + *at, *at == 1);
 	bit = UINT64_C(1) << (opt - options_table);
-	if ((o->seen & bit) && !opt->repeats) {
-		report("--%s is given twice", opt->name);
-		return -EINVAL;
-	}
+	if ((o->seen & bit) && !opt->repeats)
+		return report_refuse("--%s is given twice", opt->name);
 	o->seen |= bit;
 	if (equals)
 		value = equals + 1;
 	else if (opt->has_value && *at + 1 < argc)
 		value = argv[++*at];
-	if (!value != !opt->has_value) {
-		report("--%s %s", opt->name, value ? "takes no value" : "needs a value");
-		return -EINVAL;
-	}
+	if (!value != !opt->has_value)
+		return report_refuse("--%s %s", opt->name,
+				     value ? "takes no value" : "needs a value");
 	return opt->fn(o, value);
 }
 
@@ -344,21 +341,18 @@ static int options_check(struct options *o)
 {
 	if (o->action != OPTIONS_RUN)
 		return 0;
-	if (o->change_user && o->config.sandbox == VMM_SANDBOX_OFF) {
-		report("--user is a part of the sandbox, and --sandbox off turns that off");
-		return -EINVAL;
-	}
-	if (o->config.cmdline && o->config.append) {
-		report("--cmdline replaces the command line and --append adds to the built-in one: "
-		       "give one of them");
-		return -EINVAL;
-	}
-	if (!o->command && options_has(o, "boot-timeout")) {
-		report("--boot-timeout goes with a command: vmm ... -- COMMAND; there is --timeout "
-		       "for "
-		       "a machine without one");
-		return -EINVAL;
-	}
+	if (o->change_user && o->config.sandbox == VMM_SANDBOX_OFF)
+		return report_refuse(
+			"--user is a part of the sandbox, and --sandbox off turns that off");
+	if (o->config.cmdline && o->config.append)
+		return report_refuse("--cmdline replaces the command line and --append adds to the "
+				     "built-in one: "
+				     "give one of them");
+	if (!o->command && options_has(o, "boot-timeout"))
+		return report_refuse("--boot-timeout goes with a command: vmm ... -- COMMAND; "
+				     "there is --timeout "
+				     "for "
+				     "a machine without one");
 	/* The standard streams are the command's. */
 	if (o->command && !options_has(o, "console"))
 		o->console = OPTIONS_CONSOLE_NONE;

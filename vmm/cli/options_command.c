@@ -23,10 +23,8 @@ int option_root(struct options *o, char *value)
 		     {"shared", &o->root_shared},
 		     {"mounts", &o->root_mounts}};
 
-	if (*path == '\0') {
-		report("--root takes a directory, an image or a container image");
-		return -EINVAL;
-	}
+	if (*path == '\0')
+		return report_refuse("--root takes a directory, an image or a container image");
 	o->root = path;
 	if (image_ref_is(path))
 		image_ref_parse(&o->root_image, path, &why);
@@ -36,13 +34,12 @@ int option_root(struct options *o, char *value)
 
 		while (i < 4 && strcmp(item, items[i].name) != 0)
 			i++;
-		if (i == 4 || *items[i].flag) {
-			report(i == 4 ? "--root has no option '%s'; there are rw, shared, packed "
-					"and mounts"
-				      : "--root: %s is given twice",
-			       item);
-			return -EINVAL;
-		}
+		if (i == 4 || *items[i].flag)
+			return report_refuse(
+				i == 4 ? "--root has no option '%s'; there are rw, shared, packed "
+					 "and mounts"
+				       : "--root: %s is given twice",
+				item);
 		*items[i].flag = true;
 	}
 	o->root_packed |= o->root_mounts;
@@ -57,18 +54,16 @@ int option_boot_timeout(struct options *o, char *value)
 	}
 	if (value_seconds(value, &o->boot_timeout_ms) == 0)
 		return 0;
-	report("--boot-timeout takes a number of seconds up to 31622400 (366 days), or 0 for none; "
-	       "not '%s'",
-	       value);
-	return -EINVAL;
+	return report_refuse("--boot-timeout takes a number of seconds up to 31622400 (366 days), "
+			     "or 0 for none; "
+			     "not '%s'",
+			     value);
 }
 
 int option_events(struct options *o, char *value)
 {
-	if (*value == '\0') {
-		report("--events takes the name of a file, or fd=N");
-		return -EINVAL;
-	}
+	if (*value == '\0')
+		return report_refuse("--events takes the name of a file, or fd=N");
 	o->events = value;
 	return 0;
 }
@@ -95,10 +90,8 @@ static int set_env(struct options *o, char *text)
 {
 	unsigned int i = find_env(o, text, name_length(text) + 1);
 
-	if (i == OPTIONS_MAX_ENV) {
-		report("a command has at most %d variables", OPTIONS_MAX_ENV);
-		return -EINVAL;
-	}
+	if (i == OPTIONS_MAX_ENV)
+		return report_refuse("a command has at most %d variables", OPTIONS_MAX_ENV);
 	o->env[i] = text;
 	o->env_is_given[i] = o->env_given;
 	if (i == o->n_env)
@@ -149,10 +142,8 @@ int option_env(struct options *o, char *value)
 	size_t len = name_length(value);
 
 	o->env_given = true;
-	if (len == 0) {
-		report("--env takes NAME=VALUE or NAME, not '%s'", value);
-		return -EINVAL;
-	}
+	if (len == 0)
+		return report_refuse("--env takes NAME=VALUE or NAME, not '%s'", value);
 	return value[len] == '=' ? set_env(o, value) : copy_env(o, value);
 }
 
@@ -182,24 +173,21 @@ int options_check_command(const struct options *o)
 			return 0;
 		if (o->root && named_hint(o))
 			return -EINVAL;
-		report("--%s goes with a command: vmm ... -- COMMAND", o->root ? "root" : "env");
-		return -EINVAL;
+		return report_refuse("--%s goes with a command: vmm ... -- COMMAND",
+				     o->root ? "root" : "env");
 	}
-	if (!o->command[0] && !(o->root && image_ref_is(o->root))) {
-		report("which command? vmm ... -- COMMAND [ARGUMENT]...");
-		return -EINVAL;
-	}
-	if (o->root_shared && o->root_packed) {
-		report("--root: a directory is 'shared' or 'packed', not both%s",
-		       o->root_mounts ? "; what is mounted below one that is shared is there anyway"
-				      : "");
-		return -EINVAL;
-	}
-	if (o->console == OPTIONS_CONSOLE_STDIO) {
-		report("--console stdio: the standard streams are those of '%s'; there are none, "
-		       "file=FILE, pty and socket=PATH",
-		       o->command[0] ? o->command[0] : o->root);
-		return -EINVAL;
-	}
+	if (!o->command[0] && !(o->root && image_ref_is(o->root)))
+		return report_refuse("which command? vmm ... -- COMMAND [ARGUMENT]...");
+	if (o->root_shared && o->root_packed)
+		return report_refuse(
+			"--root: a directory is 'shared' or 'packed', not both%s",
+			o->root_mounts
+				? "; what is mounted below one that is shared is there anyway"
+				: "");
+	if (o->console == OPTIONS_CONSOLE_STDIO)
+		return report_refuse(
+			"--console stdio: the standard streams are those of '%s'; there are none, "
+			"file=FILE, pty and socket=PATH",
+			o->command[0] ? o->command[0] : o->root);
 	return 0;
 }

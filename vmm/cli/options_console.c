@@ -1,5 +1,4 @@
 /* --console */
-#include <errno.h>
 #include <string.h>
 
 #include "vmm/cli/option.h"
@@ -44,9 +43,9 @@ int option_console(struct options *o, char *value)
 	o->config.console_virtio = strncmp(value, prefix, strlen(prefix)) == 0;
 	if (option_console_place(o, o->config.console_virtio ? value + strlen(prefix) : value))
 		return 0;
-	report("--console takes stdio, none, file=FILE, pty or socket=PATH, with 'virtio,' before "
-	       "it "
-	       "or not; not '%s'",
-	       value);
-	return -EINVAL;
+	return report_refuse(
+		"--console takes stdio, none, file=FILE, pty or socket=PATH, with 'virtio,' before "
+		"it "
+		"or not; not '%s'",
+		value);
 }

@@ -16,11 +16,10 @@ int options_image_cache(const char *whose, char *value, const char **dir, uint64
 	while (value) {
 		char *item = value_next_item(&value), *bytes = value_of(item, "size");
 
-		if (!bytes || value_size(bytes, size) < 0) {
-			report("%s takes DIR[,size=SIZE], not '%s' behind the directory", whose,
-			       item);
-			return -EINVAL;
-		}
+		if (!bytes || value_size(bytes, size) < 0)
+			return report_refuse(
+				"%s takes DIR[,size=SIZE], not '%s' behind the directory", whose,
+				item);
 	}
 	return 0;
 }

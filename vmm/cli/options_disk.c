@@ -24,11 +24,10 @@ static int option_disk_limit(struct vmm_disk *disk, char *item)
 		if (!value)
 			continue;
 		if (*limits[i].limit ||
-		    value_number(value, 1, UINT64_C(1) << 40, limits[i].limit) < 0) {
-			report("--disk '%s': %s= takes a number from 1 to 2^40, once; not '%s'",
-			       disk->path, limits[i].name, value);
-			return -EINVAL;
-		}
+		    value_number(value, 1, UINT64_C(1) << 40, limits[i].limit) < 0)
+			return report_refuse(
+				"--disk '%s': %s= takes a number from 1 to 2^40, once; not '%s'",
+				disk->path, limits[i].name, value);
 		return 1;
 	}
 	return 0;
@@ -43,27 +42,22 @@ static int option_disk_item(struct vmm_disk *disk, char *item)
 		return image < 0 ? image : 0;
 
 	if (strcmp(item, "readonly") == 0) {
-		if (disk->readonly) {
-			report("--disk '%s': readonly is given twice", disk->path);
-			return -EINVAL;
-		}
+		if (disk->readonly)
+			return report_refuse("--disk '%s': readonly is given twice", disk->path);
 		disk->readonly = true;
 		return 0;
 	}
 	value = value_of(item, "serial");
 	if (value) {
-		if (disk->serial || *value == '\0' || strlen(value) > 20) {
-			report("--disk '%s': serial= takes 1 to 20 bytes, once", disk->path);
-			return -EINVAL;
-		}
+		if (disk->serial || *value == '\0' || strlen(value) > 20)
+			return report_refuse("--disk '%s': serial= takes 1 to 20 bytes, once",
+					     disk->path);
 		disk->serial = value;
 		return 0;
 	}
 	if (strcmp(item, "direct") == 0) {
-		if (disk->direct) {
-			report("--disk '%s': direct is given twice", disk->path);
-			return -EINVAL;
-		}
+		if (disk->direct)
+			return report_refuse("--disk '%s': direct is given twice", disk->path);
 		disk->direct = true;
 		return 0;
 	}
@@ -71,22 +65,21 @@ static int option_disk_item(struct vmm_disk *disk, char *item)
 	if (value) {
 		uint64_t n;
 
-		if (disk->queues || value_number(value, 1, 32, &n) < 0) {
-			report("--disk '%s': queues= takes a number from 1 to 32, once; not '%s'",
-			       disk->path, value);
-			return -EINVAL;
-		}
+		if (disk->queues || value_number(value, 1, 32, &n) < 0)
+			return report_refuse(
+				"--disk '%s': queues= takes a number from 1 to 32, once; not '%s'",
+				disk->path, value);
 		disk->queues = (uint16_t)n;
 		return 0;
 	}
 	limit = option_disk_limit(disk, item);
 	if (limit != 0)
 		return limit < 0 ? limit : 0;
-	report("--disk '%s' has no option '%s'; there are readonly, overlay[=FILE], "
-	       "format=raw|qcow2, backing=FILE, backing-format=raw|qcow2, serial=ID, direct, "
-	       "queues=N, iops=N, iops-burst=N, bps=N and bps-burst=N",
-	       disk->path, item);
-	return -EINVAL;
+	return report_refuse(
+		"--disk '%s' has no option '%s'; there are readonly, overlay[=FILE], "
+		"format=raw|qcow2, backing=FILE, backing-format=raw|qcow2, serial=ID, direct, "
+		"queues=N, iops=N, iops-burst=N, bps=N and bps-burst=N",
+		disk->path, item);
 }
 
 /* tells: of a backing file's format, be it the default. */
@@ -111,10 +104,8 @@ int option_disk(struct options *o, char *value)
 	if (options_full(o))
 		return -EINVAL;
 	disk->path = value_next_item(&value);
-	if (*disk->path == '\0') {
-		report("--disk needs the name of a file");
-		return -EINVAL;
-	}
+	if (*disk->path == '\0')
+		return report_refuse("--disk needs the name of a file");
 	while (value) {
 		char *item = value_next_item(&value);
 		int err = option_disk_item(disk, item);

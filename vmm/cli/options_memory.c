@@ -1,7 +1,6 @@
 /* --memory */
 #include "vmm/cli/option.h"
 
-#include <errno.h>
 #include <string.h>
 
 #include "vmm/cli/report.h"
@@ -13,13 +12,10 @@ static int option_memory_hugepages(struct vmm_config *config, const char *value)
 					    [VMM_HUGEPAGES_OFF] = "off",
 					    [VMM_HUGEPAGES_2M] = "2M",
 					    [VMM_HUGEPAGES_1G] = "1G"};
-	int i = value_choice(value, names, 4);
+	int i = option_choose("memory: hugepages=", value, names, 4);
 
 	config->hugepages = (enum vmm_hugepages)i;
-	if (i >= 0)
-		return 0;
-	report("--memory: hugepages= takes thp, off, 2M or 1G, not '%s'", value);
-	return -EINVAL;
+	return i < 0 ? i : 0;
 }
 
 /* The items that were seen, so that none is given twice. */
@@ -41,17 +37,14 @@ static int option_memory_item(struct vmm_config *config, struct option_memory_se
 		once = &seen->prefault;
 	else if (strcmp(item, "shared") == 0)
 		once = &seen->shared;
-	if (!once) {
-		report("--memory has no option '%s'; there are hugepages=thp|off|2M|1G, prefault "
-		       "and "
-		       "shared",
-		       item);
-		return -EINVAL;
-	}
-	if (*once) {
-		report("--memory: %s is given twice", hugepages ? "hugepages" : item);
-		return -EINVAL;
-	}
+	if (!once)
+		return report_refuse(
+			"--memory has no option '%s'; there are hugepages=thp|off|2M|1G, prefault "
+			"and "
+			"shared",
+			item);
+	if (*once)
+		return report_refuse("--memory: %s is given twice", hugepages ? "hugepages" : item);
 	*once = true;
 	config->prefault = seen->prefault;
 	config->shared_memory = seen->shared;
@@ -64,17 +57,15 @@ int option_memory(struct options *o, char *value)
 	char *size = value_next_item(&value);
 	int err = 0;
 
-	if (value_size(size, &o->config.memory) < 0) {
-		report("--memory takes a size such as 512M or 4G (a bare number counts MiB), not "
-		       "'%s'",
-		       size);
-		return -EINVAL;
-	}
-	if (o->config.memory < VMM_MIN_MEMORY) {
-		report("--memory '%s' is too small: a machine needs at least %llu MiB", size,
-		       (unsigned long long)(VMM_MIN_MEMORY >> 20));
-		return -EINVAL;
-	}
+	if (value_size(size, &o->config.memory) < 0)
+		return report_refuse(
+			"--memory takes a size such as 512M or 4G (a bare number counts MiB), not "
+			"'%s'",
+			size);
+	if (o->config.memory < VMM_MIN_MEMORY)
+		return report_refuse(
+			"--memory '%s' is too small: a machine needs at least %llu MiB", size,
+			(unsigned long long)(VMM_MIN_MEMORY >> 20));
 	while (value && err == 0)
 		err = option_memory_item(&o->config, &seen, value_next_item(&value));
 	return err;

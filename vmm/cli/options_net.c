@@ -24,33 +24,26 @@ static int option_net_tap(struct vmm_net *net, const char *tap, const char *fd)
 {
 	uint64_t n;
 
-	if (net->tap || net->tap_fd >= 0 || net->user) {
-		report("--net: one tap=, tap-fd= or user for each card");
-		return -EINVAL;
-	}
-	if (tap && *tap == '\0') {
-		report("--net tap= needs the name of a TAP interface");
-		return -EINVAL;
-	}
+	if (net->tap || net->tap_fd >= 0 || net->user)
+		return report_refuse("--net: one tap=, tap-fd= or user for each card");
+	if (tap && *tap == '\0')
+		return report_refuse("--net tap= needs the name of a TAP interface");
 	net->tap = tap;
 	if (!fd)
 		return 0;
-	if (value_number(fd, 3, INT_MAX, &n) < 0) {
-		report("--net tap-fd= takes the number of an open file descriptor above 2, not "
-		       "'%s'",
-		       fd);
-		return -EINVAL;
-	}
+	if (value_number(fd, 3, INT_MAX, &n) < 0)
+		return report_refuse(
+			"--net tap-fd= takes the number of an open file descriptor above 2, not "
+			"'%s'",
+			fd);
 	net->tap_fd = (int)n;
 	return 0;
 }
 
 static int option_net_user(struct vmm_net *net)
 {
-	if (net->tap || net->tap_fd >= 0 || net->user) {
-		report("--net: one tap=, tap-fd= or user for each card");
-		return -EINVAL;
-	}
+	if (net->tap || net->tap_fd >= 0 || net->user)
+		return report_refuse("--net: one tap=, tap-fd= or user for each card");
 	net->user = true;
 	return 0;
 }
@@ -63,10 +56,8 @@ static int option_net_forward(struct options *o, struct vmm_net *net, char *valu
 	     *guest = host ? strchr(host + 1, ':') : NULL;
 	uint64_t host_port, guest_port;
 
-	if (net->n_forwards == VMM_MAX_FORWARDS) {
-		report("--net user has room for %d forwards", VMM_MAX_FORWARDS);
-		return -EINVAL;
-	}
+	if (net->n_forwards == VMM_MAX_FORWARDS)
+		return report_refuse("--net user has room for %d forwards", VMM_MAX_FORWARDS);
 	if (guest) {
 		*host++ = *guest++ = '\0';
 		if ((strcmp(protocol, "tcp") == 0 || strcmp(protocol, "udp") == 0) &&
@@ -80,20 +71,19 @@ static int option_net_forward(struct options *o, struct vmm_net *net, char *valu
 			return 0;
 		}
 	}
-	report("--net forward= takes tcp:HOST:GUEST or udp:HOST:GUEST with two ports, not "
-	       "'%s%s%s%s%s'",
-	       protocol, guest ? ":" : "", guest ? host : "", guest ? ":" : "", guest ? guest : "");
-	return -EINVAL;
+	return report_refuse(
+		"--net forward= takes tcp:HOST:GUEST or udp:HOST:GUEST with two ports, not "
+		"'%s%s%s%s%s'",
+		protocol, guest ? ":" : "", guest ? host : "", guest ? ":" : "",
+		guest ? guest : "");
 }
 
 static int option_net_mac(struct vmm_net *net, const char *mac, uint8_t *bytes)
 {
-	if (net->mac || value_mac(mac, bytes) < 0) {
-		report("--net mac= takes six pairs of hex digits such as "
-		       "52:54:00:12:34:56, no group address, once; not '%s'",
-		       mac);
-		return -EINVAL;
-	}
+	if (net->mac || value_mac(mac, bytes) < 0)
+		return report_refuse("--net mac= takes six pairs of hex digits such as "
+				     "52:54:00:12:34:56, no group address, once; not '%s'",
+				     mac);
 	net->mac = bytes;
 	return 0;
 }
@@ -103,11 +93,9 @@ static int option_net_number(const char *name, const char *text, uint64_t min, u
 {
 	uint64_t n;
 
-	if (*out || value_number(text, min, max, &n) < 0) {
-		report("--net %s= takes a number from %u to %u, once; not '%s'", name,
-		       (unsigned int)min, (unsigned int)max, text);
-		return -EINVAL;
-	}
+	if (*out || value_number(text, min, max, &n) < 0)
+		return report_refuse("--net %s= takes a number from %u to %u, once; not '%s'", name,
+				     (unsigned int)min, (unsigned int)max, text);
 	*out = (uint16_t)n;
 	return 0;
 }
@@ -144,11 +132,10 @@ static int option_net_limit(struct vmm_net *net, char *item)
 		if (!value)
 			continue;
 		if (*names[i].limit ||
-		    value_number(value, 1, UINT64_C(1) << 40, names[i].limit) < 0) {
-			report("--net %s= takes a number from 1 to 2^40, once; not '%s'",
-			       names[i].name, value);
-			return -EINVAL;
-		}
+		    value_number(value, 1, UINT64_C(1) << 40, names[i].limit) < 0)
+			return report_refuse(
+				"--net %s= takes a number from 1 to 2^40, once; not '%s'",
+				names[i].name, value);
 		return 1;
 	}
 	return 0;
@@ -160,10 +147,9 @@ static int option_net_check_limits(struct vmm_net *net)
 
 	option_net_limits(net, names);
 	for (unsigned int i = 0; i < NET_LIMITS; i += 2) {
-		if (*names[i + 1].limit && !*names[i].limit) {
-			report("--net %s= goes with %s= alone", names[i + 1].name, names[i].name);
-			return -EINVAL;
-		}
+		if (*names[i + 1].limit && !*names[i].limit)
+			return report_refuse("--net %s= goes with %s= alone", names[i + 1].name,
+					     names[i].name);
 	}
 	return 0;
 }
@@ -174,10 +160,8 @@ static int option_net_vhost(struct vmm_net *net, const char *text)
 		net->vhost = VMM_VHOST_ON;
 	else if (net->vhost == VMM_VHOST_AUTO && strcmp(text, "off") == 0)
 		net->vhost = VMM_VHOST_OFF;
-	else {
-		report("--net vhost= takes on or off, once; not '%s'", text);
-		return -EINVAL;
-	}
+	else
+		return report_refuse("--net vhost= takes on or off, once; not '%s'", text);
 	return 0;
 }
 
@@ -205,12 +189,12 @@ static int option_net_item(struct options *o, struct vmm_net *net, char *item)
 		return option_net_forward(o, net, forward);
 	if (strcmp(item, "user") == 0)
 		return option_net_user(net);
-	report("--net has no option '%s'; there are tap=NAME, tap-fd=N, user, mac=M, mtu=N, "
-	       "queues=N, vhost=on|off, forward=tcp:HOST:GUEST, rx-bps=N, tx-bps=N, rx-pps=N, "
-	       "tx-pps=N, and a "
-	       "burst for each of the last four, such as rx-bps-burst=N",
-	       item);
-	return -EINVAL;
+	return report_refuse(
+		"--net has no option '%s'; there are tap=NAME, tap-fd=N, user, mac=M, mtu=N, "
+		"queues=N, vhost=on|off, forward=tcp:HOST:GUEST, rx-bps=N, tx-bps=N, rx-pps=N, "
+		"tx-pps=N, and a "
+		"burst for each of the last four, such as rx-bps-burst=N",
+		item);
 }
 
 static int option_net_check(const struct options *o, const struct vmm_net *net)

@@ -20,14 +20,10 @@ int option_sandbox(struct options *o, char *value)
 	static const char *const names[] = {[VMM_SANDBOX_ON] = "on",
 					    [VMM_SANDBOX_OFF] = "off",
 					    [VMM_SANDBOX_STRICT] = "strict"};
-
-	int i = value_choice(value, names, sizeof(names) / sizeof(names[0]));
+	int i = option_choose("sandbox", value, names, 3);
 
 	o->config.sandbox = (enum vmm_sandbox)i;
-	if (i >= 0)
-		return 0;
-	report("--sandbox takes on, off or strict, not '%s'", value);
-	return -EINVAL;
+	return i < 0 ? i : 0;
 }
 
 /* Read from the file, so that a static program needs no other libraries of the host. Returns 0, -ENOENT, or why it cannot be opened. */
@@ -55,10 +51,8 @@ int option_user(struct options *o, char *value)
 	int err = -ENOENT;
 
 	o->change_user = true;
-	if (geteuid() != 0) {
-		report("--user needs root rights");
-		return -EINVAL;
-	}
+	if (geteuid() != 0)
+		return report_refuse("--user needs root rights");
 	if (colon)
 		*colon = '\0';
 	else
@@ -70,7 +64,7 @@ int option_user(struct options *o, char *value)
 		if (colon)
 			*colon = ':'; /* all of it is shown */
 		if (err != -ENOENT)
-			report("cannot open '" USERS "': %s", strerror(-err));
+			report_failure(err, "cannot open '" USERS "'");
 		else
 			report("--user takes the name of a user in " USERS
 			       ", or numbers as UID[:GID]; not '%s'",

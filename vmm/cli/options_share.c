@@ -13,8 +13,7 @@
 
 static int option_share_refuse(const char *value, const char *why)
 {
-	report("--share takes DIRECTORY:PATH[:ro|:rw]: '%s' %s", value, why);
-	return -EINVAL;
+	return report_refuse("--share takes DIRECTORY:PATH[:ro|:rw]: '%s' %s", value, why);
 }
 
 /* What is mounted there shall be there, and not elsewhere. */
@@ -65,14 +64,10 @@ static int option_share_cache(struct vmm_share *share, const char *cache)
 	static const char *const names[] = {[VMM_SHARE_CACHE_AUTO] = "auto",
 					    [VMM_SHARE_CACHE_ALWAYS] = "always",
 					    [VMM_SHARE_CACHE_NEVER] = "never"};
-
-	int i = value_choice(cache, names, 3);
+	int i = option_choose("share cache=", cache, names, 3);
 
 	share->cache = (enum vmm_share_cache)i;
-	if (i >= 0)
-		return 0;
-	report("--share cache= takes auto, always or never, not '%s'", cache);
-	return -EINVAL;
+	return i < 0 ? i : 0;
 }
 
 int option_share(struct options *o, char *value)
@@ -81,10 +76,8 @@ int option_share(struct options *o, char *value)
 	struct vmm_share *share = &o->shares[n];
 	int err;
 
-	if (n == VMM_MAX_SHARES) {
-		report("a machine has at most %d shared directories", VMM_MAX_SHARES);
-		return -EINVAL;
-	}
+	if (n == VMM_MAX_SHARES)
+		return report_refuse("a machine has at most %d shared directories", VMM_MAX_SHARES);
 	*share = (struct vmm_share){.path = NULL};
 	err = option_share_place(share, value_next_item(&value), &o->share_places[n]);
 	while (value && err == 0) {

@@ -158,16 +158,46 @@ static void report_line(const char *line, bool wait)
 	pthread_mutex_unlock(&report_terminal.lock);
 }
 
-void report(const char *fmt, ...)
+/* err: 0, or a negative errno of which the line tells at its end. */
+__attribute__((format(printf, 2, 0))) static void report_format(int err, const char *fmt,
+								va_list ap)
 {
 	char line[REPORT_LINE];
+	int len = vsnprintf(line, sizeof(line), fmt, ap);
+
+	if (err < 0 && len >= 0 && (size_t)len < sizeof(line))
+		snprintf(&line[len], sizeof(line) - (size_t)len, ": %s", strerror(-err));
+	report_clean(line);
+	report_line(line, true);
+}
+
+void report(const char *fmt, ...)
+{
 	va_list ap;
 
 	va_start(ap, fmt);
-	vsnprintf(line, sizeof(line), fmt, ap);
+	report_format(0, fmt, ap);
 	va_end(ap);
-	report_clean(line);
-	report_line(line, true);
+}
+
+int report_refuse(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	report_format(0, fmt, ap);
+	va_end(ap);
+	return -EINVAL;
+}
+
+int report_failure(int err, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	report_format(err, fmt, ap);
+	va_end(ap);
+	return err;
 }
 
 void report_log(void *arg, int level, const char *line)

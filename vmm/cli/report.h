@@ -11,6 +11,10 @@
 #include <stddef.h>
 
 void report(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* The same of what was asked for and cannot be had. Returns -EINVAL. */
+int report_refuse(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* And after a colon what err, a negative errno, says. Returns err. */
+int report_failure(int err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* The same for a line of the library's log, which is lost when nobody takes it: who serves a guest does not wait. */
 void report_log(void *arg, int level, const char *line);

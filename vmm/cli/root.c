@@ -48,11 +48,10 @@ static int root_share(struct root *root, struct options *options, const char *pa
 {
 	unsigned int n = options->config.n_shares;
 
-	if (n == VMM_MAX_SHARES) {
-		report("a machine has at most %d shared directories, of which the root is one",
-		       VMM_MAX_SHARES);
-		return -EINVAL;
-	}
+	if (n == VMM_MAX_SHARES)
+		return report_refuse(
+			"a machine has at most %d shared directories, of which the root is one",
+			VMM_MAX_SHARES);
 	options->shares[n] = (struct vmm_share){
 		.path = path,
 		.tag = GUEST_SHARED_TAG,
@@ -69,12 +68,11 @@ static int root_open_dir(struct root *root, struct options *options)
 {
 	int err;
 
-	if (options->root_keep && options->root_packed) {
-		report("--root '%s': what is written to a copy is not kept: 'rw' and '%s' exclude "
-		       "each other",
-		       options->root, options->root_mounts ? "mounts" : "packed");
-		return -EINVAL;
-	}
+	if (options->root_keep && options->root_packed)
+		return report_refuse(
+			"--root '%s': what is written to a copy is not kept: 'rw' and '%s' exclude "
+			"each other",
+			options->root, options->root_mounts ? "mounts" : "packed");
 	if (!options->root_packed &&
 	    (options->root_keep || options->root_shared || !root_dir_is_small(options->root)))
 		return root_share(root, options, options->root);
@@ -141,31 +139,27 @@ void root_look_at_squashfs(struct root *root, int fd)
 
 static int root_open_image(struct root *root, struct options *options, int fd)
 {
-	if (options->root_packed || options->root_shared) {
-		report("--root '%s': '%s' goes with a directory", options->root,
-		       options->root_mounts   ? "mounts"
-		       : options->root_packed ? "packed"
-					      : "shared");
-		return -EINVAL;
-	}
+	if (options->root_packed || options->root_shared)
+		return report_refuse("--root '%s': '%s' goes with a directory", options->root,
+				     options->root_mounts   ? "mounts"
+				     : options->root_packed ? "packed"
+							    : "shared");
 	root->type = root_find_type(fd, &root->readonly);
 	if (!root->type) {
 		root->type = "";
 		if (named_hint(options))
 			return -EINVAL;
-		report("--root '%s' is no directory, and no image of an ext4, squashfs or erofs "
-		       "file system (nor may it have partitions)",
-		       options->root);
-		return -EINVAL;
+		return report_refuse(
+			"--root '%s' is no directory, and no image of an ext4, squashfs or erofs "
+			"file system (nor may it have partitions)",
+			options->root);
 	}
 	if (strcmp(root->type, "squashfs") == 0)
 		root_look_at_squashfs(root, fd);
 	/* A disk that may not be written would be told to be read-only, which no root's item says. */
-	if (options->root_keep && (root->readonly || access(options->root, W_OK) < 0)) {
-		report("--root '%s': nothing can be written to %s", options->root,
-		       root->readonly ? root->type : "it; leave 'rw' out");
-		return -EINVAL;
-	}
+	if (options->root_keep && (root->readonly || access(options->root, W_OK) < 0))
+		return report_refuse("--root '%s': nothing can be written to %s", options->root,
+				     root->readonly ? root->type : "it; leave 'rw' out");
 	return root_add_disk(root, options);
 }
 
@@ -188,8 +182,7 @@ int root_open(struct root *root, struct options *options)
 	}
 	fd = open(options->root, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	if (fd < 0 || fstat(fd, &st) < 0) {
-		err = -errno;
-		report("cannot open root '%s': %s", options->root, strerror(-err));
+		err = report_failure(-errno, "cannot open root '%s'", options->root);
 	} else if (S_ISDIR(st.st_mode)) {
 		/* Who says how it is to be shared means the directory. */
 		bool plain = !options->root_keep && !options->root_shared && !options->root_packed;

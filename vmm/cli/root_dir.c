@@ -34,8 +34,7 @@ struct root_dir_entry {
 
 static int root_dir_fail(const struct root_dir *root, const char *name, int err)
 {
-	report("cannot pack '%s/%s' for the guest: %s", root->path, name, strerror(-err));
-	return err;
+	return report_failure(err, "cannot pack '%s/%s' for the guest", root->path, name);
 }
 
 /* ---- looking ---- */

@@ -59,9 +59,8 @@ static int root_image_choose_command(const struct root *root, struct options *op
 	options->command = args;
 	if (n > 0 && *args[0])
 		return 0;
-	report("image '%s' says of no command that it shall run: vmm ... -- COMMAND",
-	       options->root);
-	return -EINVAL;
+	return report_refuse("image '%s' says of no command that it shall run: vmm ... -- COMMAND",
+			     options->root);
 }
 
 static int root_image_choose_env(const struct root *root, struct options *options)
@@ -99,8 +98,7 @@ static int root_image_check_user(const struct root *root, const struct options *
 	answer = passwd_find(root->user, passwd, image_config_string(config, end + 1), &user);
 	if (answer == PASSWD_OK)
 		return 0;
-	report("'%s': %s%s", options->root, passwd_problem(answer), root->user);
-	return -EINVAL;
+	return report_refuse("'%s': %s%s", options->root, passwd_problem(answer), root->user);
 }
 
 static int root_image_use(struct root *root, struct options *options)
@@ -134,11 +132,10 @@ int root_open_container(struct root *root, struct options *options)
 	struct image_why why;
 	int err;
 
-	if (options->root_keep || options->root_packed || options->root_shared) {
-		report("--root '%s': a container image is never changed, and takes no items",
-		       options->root);
-		return -EINVAL;
-	}
+	if (options->root_keep || options->root_packed || options->root_shared)
+		return report_refuse(
+			"--root '%s': a container image is never changed, and takes no items",
+			options->root);
 	err = image_ref_parse(&ref, options->root, &why);
 	if (err < 0) {
 		report("--root %s", why.text);

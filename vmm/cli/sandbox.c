@@ -139,12 +139,8 @@ static int watch_refusals(struct sandbox *sandbox)
 	struct sigaction action = {.sa_sigaction = on_refusal, .sa_flags = SA_SIGINFO};
 
 	sandbox->violation_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (sandbox->violation_fd < 0) {
-		int err = -errno;
-
-		report("cannot watch the sandbox: %s", strerror(-err));
-		return err;
-	}
+	if (sandbox->violation_fd < 0)
+		return report_failure(-errno, "cannot watch the sandbox");
 	violation_fd = sandbox->violation_fd;
 	violation_events = sandbox->events;
 	sigaction(SIGSYS, &action, NULL);

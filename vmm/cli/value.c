@@ -98,12 +98,6 @@ int value_mac(const char *text, uint8_t mac[6])
 	return any == 0 || (mac[0] & 1) ? -EINVAL : 0;
 }
 
-int value_switch(const char *text, bool *on)
-{
-	*on = strcmp(text, "on") == 0;
-	return *on || strcmp(text, "off") == 0 ? 0 : -EINVAL;
-}
-
 char *value_next_item(char **list)
 {
 	char *item = *list, *to = item;

@@ -3,7 +3,6 @@
  */
 #pragma once
 
-#include <stdbool.h>
 #include <stdint.h>
 
 /* A decimal number from min to max and nothing else. Returns 0 or -EINVAL. */
@@ -20,9 +19,6 @@ int value_seconds(const char *text, uint64_t *ms);
 
 /* Six pairs of hex digits with colons; no group address, not all zero. Returns 0 or -EINVAL. */
 int value_mac(const char *text, uint8_t mac[6]);
-
-/* "on" or "off". Returns 0 or -EINVAL. */
-int value_switch(const char *text, bool *on);
 
 /*
  * Cuts the next item off a list with commas: returns it, and moves *list behind it (NULL at the end). Two commas
