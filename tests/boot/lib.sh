@@ -142,34 +142,35 @@ emulator_failed() {
 }
 
 begin() {
-	local applet place=/tmp
+	local busybox place=/tmp
+	busybox=$(type -P busybox)
 	emulated=
 	if [ -e /run/lab/settings ]; then
 		emulated=yes place=/dev/shm
 	fi
 	began=$EPOCHREALTIME
-	tmp=$(mktemp -d "$place/boot-XXXXXX")
+	tmp=$("$busybox" mktemp -d "$place/boot-XXXXXX")
 	export XDG_CACHE_HOME=$tmp/cache
 	trap cleanup EXIT
 	trap 'exit 130' INT
 	trap 'exit 143' TERM
-	mkdir "$tmp/bin"
-	for applet in awk base64 cat dd grep head mkfifo mv od rm sed sha256sum sleep sort tail tr truncate wc; do
-		ln -s "$(type -P busybox)" "$tmp/bin/$applet"
-	done
+	"$busybox" mkdir "$tmp/bin" "$tmp/vmm.d"
+	# Its shell has its own ln: one start instead of one for each.
+	# shellcheck disable=SC2016
+	"$busybox" sh -c 'cd "$1" && shift && for applet; do ln -s "$0" "$applet"; done' "$busybox" "$tmp/bin" \
+		awk base64 cat dd grep head mkfifo mv od rm sed sha256sum sleep sort tail tr truncate wc
 	PATH=$tmp/bin:$PATH
 	hash -r
-	mkdir "$tmp/vmm.d"
-	cp "$build/bin/vmm" "$tmp/vmm.d/vmm"
+	"$busybox" cp "$build/bin/vmm" "$tmp/vmm.d/vmm"
 	vmm=$tmp/vmm.d/vmm
 	tar -C "$tmp" -xf "$stage/root.tar"
 	root=$tmp/root.ext4
-	root_sectors=$(($(stat -c %s "$root") / 512))
+	root_sectors=$(($("$busybox" stat -c %s "$root") / 512))
 	export TMPDIR=$tmp/vmm.d
 	traces_before=$(traces)
 	while [ $# -gt 0 ] && [ "$1" != -- ]; do
-		cp "$VMM_IMAGES/kernel-$1/vmlinuz" "$tmp/kernel-$1"
-		cp "$VMM_IMAGES/initramfs-$1.cpio" "$tmp/initramfs-$1"
+		"$busybox" cp "$VMM_IMAGES/kernel-$1/vmlinuz" "$tmp/kernel-$1"
+		"$busybox" cp "$VMM_IMAGES/initramfs-$1.cpio" "$tmp/initramfs-$1"
 		shift
 	done
 }
