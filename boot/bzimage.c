@@ -13,6 +13,7 @@
 #define HEADER	     0x202
 
 #define SECTOR	       512
+#define PARAGRAPH      16 /* what syssize counts */
 #define JUMP_OPCODE    0xeb
 #define ENTRY64_OFFSET 0x200
 
@@ -70,6 +71,7 @@ static int bzimage_measure(const struct boot_config *cfg, const struct image_fil
 			   struct bzimage *bz)
 {
 	const struct setup_header *hdr = bz->hdr;
+	uint64_t end;
 
 	if (hdr->boot_flag != IMAGE_BOOT_FLAG)
 		return image_refuse(cfg, ENOEXEC,
@@ -82,15 +84,19 @@ static int bzimage_measure(const struct boot_config *cfg, const struct image_fil
 
 	/* 0 means 4: boot.rst, "setup_sects" */
 	bz->offset = SECTOR * (UINT64_C(1) + (hdr->setup_sects ? hdr->setup_sects : 4));
-	bz->size = UINT64_C(16) * hdr->syssize;
+	bz->size = UINT64_C(1) * PARAGRAPH * hdr->syssize;
 	if (bz->size <= ENTRY64_OFFSET)
 		return image_refuse(
 			cfg, ENOEXEC,
 			"its setup header is broken: syssize tells of %" PRIu64 " bytes", bz->size);
-	if (bz->offset + bz->size > file->size)
+	end = bz->offset + bz->size;
+	if (end > file->size + PARAGRAPH - 1)
 		return image_refuse(cfg, ENOEXEC,
 				    "the bzImage is cut off: %" PRIu64 " bytes of %" PRIu64,
-				    file->size, bz->offset + bz->size);
+				    file->size, end);
+	/* Linux fills its last paragraph, memtest86+ and iPXE do not. */
+	if (end > file->size)
+		bz->size -= end - file->size;
 	return 0;
 }
 

@@ -203,6 +203,7 @@ static const struct absurd absurds[] = {
 	{FIELD(syssize), 0x20, ENOEXEC, "syssize tells of 512 bytes"},
 	{FIELD(syssize), 0x30, ENOEXEC, "of payload at"},
 	{FIELD(syssize), BZ_SIZE / 16 + 1, ENOEXEC, "cut off: 10240 bytes of 10256"},
+	{FIELD(syssize), BZ_SIZE / 16 + 2, ENOEXEC, "cut off: 10240 bytes of 10272"},
 	{FIELD(syssize), 0xffffffff, ENOEXEC, "cut off"},
 	{FIELD(boot_flag), 0, ENOEXEC, "boot_flag is 0x0000"},
 	{FIELD(boot_flag), 0x55aa, ENOEXEC, "boot_flag is 0x55aa"},
@@ -333,8 +334,8 @@ static const size_t cuts[] = {
 	2049,
 	4096,
 	BZ_OFFSET + 0x200,
+	BZ_FILE - 17,
 	BZ_FILE - 16,
-	BZ_FILE - 1,
 };
 
 START_TEST(refuses_files_cut_off)
@@ -348,6 +349,25 @@ START_TEST(refuses_files_cut_off)
 	if (cuts[_i] > 0x1f1 && cuts[_i] < 0x206)
 		words = "the file is too short for a kernel; it may have been cut off";
 	fixture_expect_refused(fixture_boot(bz_file, cuts[_i]), ENOEXEC, words);
+}
+END_TEST
+
+/* syssize counts paragraphs of 16 bytes, and not all who write it fill the last one: memtest86+, iPXE. */
+START_TEST(takes_a_last_paragraph_that_is_not_full)
+{
+	for (size_t lack = 0; lack < 16; lack++) {
+		fixture_clear_ram();
+		fixture_expect_booted(fixture_boot(bz_file, BZ_FILE - lack));
+		ck_assert_mem_eq(guest_bytes(BZ_PREF, BZ_SIZE - lack), bz_file + BZ_OFFSET,
+				 BZ_SIZE - lack);
+		for (size_t i = BZ_SIZE - lack; i < BZ_SIZE; i++)
+			ck_assert_uint_eq(*guest_bytes(BZ_PREF + i, 1), 0);
+	}
+	/* not where that takes a part of the packed kernel */
+	bz_hdr->payload_length = BZ_SIZE - BZ_PAYLOAD;
+	fixture_expect_booted(fixture_boot_bzimage());
+	memset(&entry, 0xee, sizeof(entry));
+	fixture_expect_refused(fixture_boot(bz_file, BZ_FILE - 1), ENOEXEC, "of payload at");
 }
 END_TEST
 
@@ -409,6 +429,7 @@ int main(void)
 	tcase_add_test(tc, says_where_memory_is_missing);
 	tcase_add_loop_test(tc, refuses_files_cut_off, 0, N(cuts));
 	tcase_add_loop_test(tc, refuses_efi_stub_files_cut_off, 0, N(cuts));
+	tcase_add_test(tc, takes_a_last_paragraph_that_is_not_full);
 	tcase_add_test(tc, knows_every_payload_format);
 	return fixture_run(suite);
 }
