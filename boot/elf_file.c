@@ -8,24 +8,21 @@
 #define EM_LOONGARCH 258 /* in <elf.h> since glibc 2.36 */
 #endif
 
+static const struct {
+	uint16_t machine;
+	char name[10];
+} elf_file_machines[] = {
+	{EM_AARCH64, "arm64"}, {EM_ARM, "ARM"},	  {EM_RISCV, "RISC-V"}, {EM_PPC64, "POWER"},
+	{EM_PPC, "PowerPC"},   {EM_S390, "s390"}, {EM_MIPS, "MIPS"},	{EM_LOONGARCH, "LoongArch"},
+};
+
 static const char *elf_file_machine_name(uint16_t machine)
 {
-	switch (machine) {
-	case EM_AARCH64:
-		return "arm64";
-	case EM_ARM:
-		return "ARM";
-	case EM_RISCV:
-		return "RISC-V";
-	case EM_PPC64:
-		return "POWER";
-	case EM_S390:
-		return "s390";
-	case EM_LOONGARCH:
-		return "LoongArch";
-	default:
-		return "other";
+	for (size_t i = 0; i < sizeof(elf_file_machines) / sizeof(elf_file_machines[0]); i++) {
+		if (elf_file_machines[i].machine == machine)
+			return elf_file_machines[i].name;
 	}
+	return "other";
 }
 
 static const char *elf_file_type_name(uint16_t type)
@@ -85,17 +82,19 @@ static int elf_file_check_ehdr(const struct boot_config *cfg, const struct elf_f
 {
 	const Elf64_Ehdr *ehdr = &elf->ehdr;
 	size_t entsize = elf->is32 ? sizeof(Elf32_Phdr) : sizeof(Elf64_Phdr);
+	uint16_t machine = ehdr->e_machine;
 
 	if (ehdr->e_ident[EI_CLASS] != ELFCLASS32 && ehdr->e_ident[EI_CLASS] != ELFCLASS64)
 		return image_refuse(cfg, ENOEXEC, "it is an ELF file of unknown class %u",
 				    ehdr->e_ident[EI_CLASS]);
-	if (ehdr->e_ident[EI_DATA] != ELFDATA2LSB ||
-	    ehdr->e_machine != (elf->is32 ? EM_386 : EM_X86_64))
+	if (ehdr->e_ident[EI_DATA] == ELFDATA2MSB)
+		machine = __builtin_bswap16(machine);
+	if (ehdr->e_ident[EI_DATA] != ELFDATA2LSB || machine != (elf->is32 ? EM_386 : EM_X86_64))
 		return image_refuse(
 			cfg, ENOEXEC,
 			"this is an ELF file for %s CPUs (machine %u); vmm needs an x86-64"
 			" bzImage or vmlinux",
-			elf_file_machine_name(ehdr->e_machine), ehdr->e_machine);
+			elf_file_machine_name(machine), machine);
 	if (ehdr->e_ident[EI_VERSION] != EV_CURRENT)
 		return image_refuse(cfg, ENOEXEC, "it is an ELF file of unknown version %u",
 				    ehdr->e_ident[EI_VERSION]);

@@ -107,13 +107,14 @@ const char *kernel_kind_describe(const uint8_t *head, size_t len, uint64_t size)
 	if (size == 0)
 		return "the file is empty";
 	if (len >= 2 && head[0] == 'M' && head[1] == 'Z')
-		return size < HEADER_OFFSET + 4
-			       ? TOO_SHORT
-			       : "this is an EFI program, perhaps a unified kernel image" WANTED;
+		return size < HEADER_OFFSET + 4 ? TOO_SHORT
+						: "this is an EFI program; if it is a unified "
+						  "kernel image, 'objcopy -O "
+						  "binary -j .linux' takes the kernel out" WANTED;
 	if (is_text(head, len))
 		return "this is a text file" WANTED;
 	if (is_zeros(head, len))
-		return "the file holds only zeros" WANTED;
+		return "the file begins with zeros alone" WANTED;
 	if (size < HEADER_OFFSET + 4)
 		return TOO_SHORT;
 	if (head[BOOT_FLAG_OFFSET] == 0x55 && head[BOOT_FLAG_OFFSET + 1] == 0xaa)

@@ -346,7 +346,8 @@ static const struct absurd absurds[] = {
 	{EI_CLASS, 1, ELFCLASS32, ENOEXEC, "CPU"},
 	{EI_CLASS, 1, 0, ENOEXEC, "unknown class 0"},
 	{EI_CLASS, 1, 0xff, ENOEXEC, "unknown class 255"},
-	{EI_DATA, 1, ELFDATA2MSB, ENOEXEC, "CPU"},
+	/* the machine's two bytes change their places, too: 62 is 0x003e */
+	{EI_DATA, 1, ELFDATA2MSB, ENOEXEC, "for other CPUs (machine 15872)"},
 	{EI_VERSION, 1, 0, ENOEXEC, "unknown version 0"},
 	{EHDR(e_type), ET_REL, ENOEXEC, "object file or kernel module"},
 	{EHDR(e_type), ET_CORE, ENOEXEC, "core dump"},
@@ -356,6 +357,8 @@ static const struct absurd absurds[] = {
 	{EHDR(e_machine), EM_PPC64, ENOEXEC, "POWER"},
 	{EHDR(e_machine), EM_S390, ENOEXEC, "s390"},
 	{EHDR(e_machine), 258, ENOEXEC, "LoongArch"},
+	{EHDR(e_machine), EM_MIPS, ENOEXEC, "for MIPS CPUs (machine 8)"},
+	{EHDR(e_machine), EM_PPC, ENOEXEC, "for PowerPC CPUs (machine 20)"},
 	{EHDR(e_machine), EM_386, ENOEXEC, "machine 3"},
 	{EHDR(e_machine), 0xffff, ENOEXEC, "machine 65535"},
 	{EHDR(e_entry), 0, ENOEXEC, "no usable entry point: 0x0 "},

@@ -47,10 +47,11 @@ static const struct sample samples[] = {
 	{0, MAGIC("QFI\xfb"), "qcow2 disk image; give disks with --disk"},
 	{0, MAGIC("!<arch>\n"), "Debian package"},
 	{0, MAGIC("\xed\xab\xee\xdb"), "RPM package"},
-	{0, MAGIC("MZ"), "EFI program"},
+	{0, MAGIC("MZ"),
+	 "EFI program; if it is a unified kernel image, 'objcopy -O binary -j .linux' takes"},
 	{0x1fe, MAGIC("\x55\xaa"), "boot sector or disk image"},
 	{0, MAGIC("\x01"), "no kernel image that vmm knows"},
-	{0, MAGIC(""), "holds only zeros"},
+	{0, MAGIC(""), "begins with zeros alone"},
 };
 
 START_TEST(says_what_a_file_is)
