@@ -95,9 +95,13 @@ static int boot_load_kernel(const struct guest_mem *mem, const struct boot_confi
 	}
 }
 
-/* A kernel that unpacks itself has been told nothing of our offsets, and chooses its own. */
-static void boot_warn_of_kaslr(const struct boot_config *cfg, const struct image *image)
+/* unpacked is the error of the job that should have: what is damaged may say nothing of it when it unpacks itself. */
+static void boot_warn(const struct boot_config *cfg, const struct image *image, int unpacked)
 {
+	if (unpacked == -EBADMSG)
+		log_warn("kernel '%s' may be damaged: vmm cannot unpack it, and leaves that to it",
+			 cfg->kernel_name);
+	/* A kernel that unpacks itself has been told nothing of our offsets, and chooses its own. */
 	if (!cfg->kaslr && image->params.hdr.relocatable_kernel && kaslr_is_wanted(cfg->cmdline))
 		log_warn("kernel '%s' unpacks itself and may choose its addresses itself; only "
 			 "'nokaslr' on its command line keeps it from that",
@@ -168,14 +172,14 @@ int boot_finish(struct boot_job *job, const struct guest_mem *mem, const struct 
 {
 	const struct boot_layout *layout = cfg->layout;
 	struct image image = {.initrd_size = 0};
-	int ret;
+	int unpacked, ret = 0;
 
 	boot_assert_config(cfg);
-	ret = boot_job_end(job, &image);
-	if (ret < 0) {
+	unpacked = boot_job_end(job, &image);
+	if (unpacked < 0) {
 		ret = boot_load_kernel(mem, cfg, &image);
 		if (ret == 0)
-			boot_warn_of_kaslr(cfg, &image);
+			boot_warn(cfg, &image, unpacked);
 	}
 	if (ret == 0)
 		ret = boot_get_seed(cfg, &image);
