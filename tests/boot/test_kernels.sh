@@ -76,7 +76,7 @@ check_machine() {
 	equal "$flavour: release" "$(<"$VMM_IMAGES/kernel-$flavour/version")" "$(value release)"
 	line=$(value 'command line')
 	check "$flavour: command line" "${line%vmm.run=*}" \
-		matches "$line" 'console=ttyS0 panic=-1 reboot=panic_warm random.trust_cpu=on cryptomgr.notests pci=noearly quiet root=/dev/vda ro *'
+		matches "$line" 'console=ttyS0 panic=-1 reboot=panic_warm random.trust_cpu=on tsc_early_khz=[1-9]* cryptomgr.notests pci=noearly quiet root=/dev/vda ro *'
 	check_devices
 	lines=$(wc -l <"$tmp/dmesg")
 	bad=$(without_known "$tmp/dmesg" | grep -nE "$complaints" | grep -v 'WARNING: See https' || true)

@@ -37,6 +37,22 @@ equal 'disk, entropy source and balloon' '0x0002 0x0004 0x0005 ' "$(value device
 boot without 'echo "devices: $(cat /sys/bus/virtio/devices/*/device | tr "\n" " ")"' --rng off --balloon off
 equal '--rng off --balloon off' '0x0002 ' "$(value devices) "
 
+# ---- time ----
+
+# A kernel that has no clock of KVM's, as one without CONFIG_KVM_GUEST: the frequency of the TSC is on its command line.
+words=no-kvmclock
+# shellcheck disable=SC2016
+boot clock '
+	echo "clock: $(cat /sys/devices/system/clocksource/clocksource0/current_clocksource)"
+	before=$(cut -d " " -f 1 /proc/uptime); sleep 2; echo "slept: $before $(cut -d " " -f 1 /proc/uptime)"
+' --cpus 2
+words=''
+# Where CPUs do not agree about it, as in the lab, its ticks are counted by the local APIC's timer, which was measured by it.
+check "without KVM's clock: there is another" "$(value clock)" matches "$(value clock)" '[tr]*'
+read -r before after < <(value slept) || true
+check "without KVM's clock: a sleep of 2 s" "$before to $after" \
+	awk "BEGIN { s = ${after:-0} - ${before:-0}; exit !(s >= 1.9 && s < 4) }"
+
 # ---- memory ----
 
 mkfifo "$tmp/in"

@@ -69,11 +69,13 @@ static void load(const struct machine_config *config, unsigned int n_cpus, unsig
 {
 	struct guest_mem_region region = {.base = 0, .size = RAM};
 	static struct machine machine;
+	static struct vcpu vcpu = {.tsc_khz = UINT32_MAX}; /* as long as it gets */
 	struct boot_entry entry;
 
 	memset(&machine, 0, sizeof(machine));
 	must(guest_mem_init(&machine.mem, &region, 1) == 0);
 	machine.n_vcpus = n_cpus;
+	machine.vcpus = &vcpu;
 	machine.n_cards = n_cards;
 	machine.mmio_transport = config->mmio_transport;
 	machine.ioapic.n_pins = 24;

@@ -42,7 +42,9 @@ children() {
 
 dumps 'the smallest machine' --memory 20M --rng off --balloon off --transport mmio
 has '0 0 0 9fc00 0 100000 0 1300000' /memory@0 reg
-has 'console=ttyS0 panic=-1 reboot=panic_warm random.trust_cpu=on cryptomgr.notests' /chosen bootargs s
+# In kHz; what KVM does not know is 0.
+tsc=$(fdtget -t s tree.dtb /chosen bootargs | grep -oE 'tsc_early_khz=(0|[1-9][0-9]{5,7})\b') || fail 'the frequency of the TSC'
+has 'console=ttyS0 panic=-1 reboot=panic_warm random.trust_cpu=on '"$tsc"' cryptomgr.notests' /chosen bootargs s
 children 1 /cpus cpu@
 children 0 /soc virtio@
 children 0 / pci@
@@ -53,7 +55,7 @@ for _ in {1..32}; do
 done
 dumps 'a large machine' --memory 6G --cpus 64 --transport mmio "${many[@]}" --initrd initrd
 has '0 0 0 9fc00 0 100000 0 bff00000 1 0 0 c0000000' /memory@0 reg
-has 'console=ttyS0 panic=-1 reboot=panic_warm random.trust_cpu=on cryptomgr.notests swiotlb=128' /chosen bootargs s
+has 'console=ttyS0 panic=-1 reboot=panic_warm random.trust_cpu=on '"$tsc"' cryptomgr.notests swiotlb=128' /chosen bootargs s
 children 64 /cpus cpu@
 has 3f /cpus/cpu@3f reg
 children 34 /soc virtio@
@@ -68,9 +70,9 @@ children 1 / chosen
 dumps 'a PCI machine' --disk disk.img
 children 0 /soc virtio@
 has '2000000 0 c0000000 0 c0000000 0 10000000' /pci@c0000000 ranges
-has 'console=ttyS0 panic=-1 reboot=panic_warm random.trust_cpu=on cryptomgr.notests pci=noearly root=/dev/vda rw' /chosen bootargs s
+has 'console=ttyS0 panic=-1 reboot=panic_warm random.trust_cpu=on '"$tsc"' cryptomgr.notests pci=noearly root=/dev/vda rw' /chosen bootargs s
 dumps 'a kernel in FIPS mode' --append 'quiet fips=1'
-has 'console=ttyS0 panic=-1 reboot=panic_warm random.trust_cpu=on pci=noearly quiet fips=1' /chosen bootargs s
+has 'console=ttyS0 panic=-1 reboot=panic_warm random.trust_cpu=on '"$tsc"' pci=noearly quiet fips=1' /chosen bootargs s
 
 long=$(printf 'x%.0s' {1..2047})
 dumps 'a long command line' --cmdline "$long"

@@ -144,7 +144,7 @@ struct cpuid_topology {
 	uint32_t apic_id;
 	uint32_t n_vcpus;
 	uint32_t core_bits; /* bits of the APIC id that tell cores apart */
-	uint32_t tsc_khz;   /* 0: not known */
+	uint32_t tsc_khz;
 };
 
 static uint32_t cpuid_bits_for(uint32_t n)
@@ -271,6 +271,7 @@ int vcpu_x86_set_cpuid(struct vcpu *vcpu, unsigned int n_vcpus, const struct kvm
 
 	if (!cpuid)
 		return -ENOMEM;
+	vcpu->tsc_khz = t.tsc_khz;
 	memcpy(cpuid, supported, size);
 	cpuid_add_core_level(cpuid);
 	if (!cpuid_find(cpuid, CPUID_HV_TIMING, 0))

@@ -14,13 +14,14 @@
 #include "vmm/machine/layout_x86.h"
 
 /*
- * The built-in command line. A panic restarts at once (panic=-1), and a restart ends the VM. To tell the two apart, a
+ * The built-in command line. Linux without KVM's clock has nothing else here to tell it how fast the TSC is, and would stand
+ * still; it takes 0 for not known. A panic restarts at once (panic=-1), and a restart ends the VM. To tell the two apart, a
  * panic asks the firmware for a warm reset (reboot=panic_warm), which Linux writes to the BIOS data area just
  * before it resets the machine by whatever means: 0x1234 there is a panic, 0 an ordinary reboot. What we put
  * there at first is neither, so that a triple fault out of the blue is told from one that restarts.
  * What each word costs and saves is in docs/boot.md.
  */
-#define BOOT_CMDLINE	   "panic=-1 reboot=panic_warm random.trust_cpu=on"
+#define BOOT_CMDLINE	   "panic=-1 reboot=panic_warm random.trust_cpu=on tsc_early_khz=%u"
 #define BOOT_FAST	   " cryptomgr.notests"
 #define BOOT_BOUNCE	   " swiotlb=128"
 #define BOOT_PCI	   " pci=noearly"
@@ -91,7 +92,7 @@ static char *machine_make_cmdline(const struct machine *machine,
 	line = open_memstream(&text, &len);
 	if (!line)
 		return NULL;
-	fprintf(line, "%s %s", machine_console_words(config), BOOT_CMDLINE);
+	fprintf(line, "%s " BOOT_CMDLINE, machine_console_words(config), machine->vcpus[0].tsc_khz);
 	/* In FIPS mode a kernel must test itself, and would anyway. */
 	if (!config->append || !boot_has_word(config->append, "fips=1", true))
 		fputs(BOOT_FAST, line);

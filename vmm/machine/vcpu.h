@@ -49,6 +49,7 @@ struct vcpu {
 	struct vm *vm;
 	unsigned int index; /* also the APIC id */
 	int fd;
+	uint32_t tsc_khz;    /* of the guest's TSC; 0: not known */
 	struct kvm_run *run; /* owned by the vCPU's thread while it runs */
 	struct vcpu_host host;
 	/* immutable between start and join */
