@@ -163,7 +163,8 @@ vmlinux_check_moves(const struct vmlinux_file *file, const struct vmlinux *v)
 }
 
 /* The table goes to where the guest does not write, and out of the way of what is moved. */
-static int vmlinux_take_tail(const struct vmlinux_file *file, struct vmlinux *v)
+static int __attribute__((cold))
+vmlinux_take_tail(const struct vmlinux_file *file, struct vmlinux *v)
 {
 	uint64_t len = file->size - file->elf_end;
 
@@ -208,8 +209,9 @@ static void vmlinux_clear_rest(const struct guest_mem *mem, const struct vmlinux
 }
 
 /* Where the file goes: 2 MiB before the kernel, if there is RAM, and nothing behind what the kernel itself needs. */
-static int vmlinux_place_file(const struct guest_mem *mem, const struct vmlinux_place *place,
-			      struct vmlinux_file *file)
+static int __attribute__((cold))
+vmlinux_place_file(const struct guest_mem *mem, const struct vmlinux_place *place,
+		   struct vmlinux_file *file)
 {
 	file->at = place->load - place->lowest < ELF_AHEAD ? place->lowest
 							   : place->load - ELF_AHEAD;
@@ -251,7 +253,7 @@ int vmlinux_unpack(const struct guest_mem *mem, const struct vmlinux_place *plac
 	return 0;
 }
 
-void vmlinux_fini(struct vmlinux *vmlinux)
+void __attribute__((cold)) vmlinux_fini(struct vmlinux *vmlinux)
 {
 	scratch_free(vmlinux->tail, vmlinux->tail_len);
 	vmlinux->tail = NULL;

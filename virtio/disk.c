@@ -108,7 +108,7 @@ struct disk_move {
 };
 
 /* Direct I/O on memory that is not aligned as it must be. cur is not moved. */
-static ssize_t disk_call_bounced(const struct disk_move *move, size_t len)
+static ssize_t __attribute__((cold)) disk_call_bounced(const struct disk_move *move, size_t len)
 {
 	struct iov_cursor cur = move->cur;
 	struct iovec one = {.iov_len = len};
@@ -177,7 +177,8 @@ static int disk_move_file(struct disk_move *move, uint64_t len)
 }
 
 /* What only the image can read, cut to what fits in the array; *len becomes what was read. */
-static int disk_read_self(struct disk *disk, struct disk_move *move, uint64_t offset, uint64_t *len)
+static int __attribute__((cold))
+disk_read_self(struct disk *disk, struct disk_move *move, uint64_t offset, uint64_t *len)
 {
 	UNSET struct iovec pieces[DISK_PIECES];
 	size_t taken;
@@ -322,7 +323,8 @@ disk_write_zeros(struct disk *disk, uint64_t offset, uint64_t len, const _Atomic
 	return err;
 }
 
-static int disk_clear(struct disk *disk, const struct disk_io *io, uint64_t offset, uint64_t len)
+static int __attribute__((cold))
+disk_clear(struct disk *disk, const struct disk_io *io, uint64_t offset, uint64_t len)
 {
 	const struct image_ops *ops = disk->image->ops;
 
@@ -332,8 +334,9 @@ static int disk_clear(struct disk *disk, const struct disk_io *io, uint64_t offs
 			 : -EOPNOTSUPP;
 }
 
-static int disk_zero_range(struct disk *disk, const struct disk_io *io, struct disk_range range,
-			   const _Atomic bool *cancel)
+static int __attribute__((cold))
+disk_zero_range(struct disk *disk, const struct disk_io *io, struct disk_range range,
+		const _Atomic bool *cancel)
 {
 	while (range.len > 0) {
 		uint64_t len = disk_min(range.len, DISK_ZERO_BYTES);

@@ -28,7 +28,7 @@ static void disk_queue_jobs_done(void *arg)
 	queue->batch_done(queue->arg);
 }
 
-int disk_queue_init(struct disk_queue *queue)
+int __attribute__((cold)) disk_queue_init(struct disk_queue *queue)
 {
 	enum disk_engine engine = queue->disk->engine;
 
@@ -95,7 +95,7 @@ void disk_queue_run(struct disk_queue *queue)
 	disk_pool_submit(&queue->pool, &queue->batch);
 }
 
-void disk_queue_cancel(struct disk_queue *queue)
+void __attribute__((cold)) disk_queue_cancel(struct disk_queue *queue)
 {
 	assert(!queue->cancelling);
 	if (queue->in_flight == 0) {
@@ -107,7 +107,7 @@ void disk_queue_cancel(struct disk_queue *queue)
 	disk_queue_run(queue);
 }
 
-void disk_queue_fini(struct disk_queue *queue)
+void __attribute__((cold)) disk_queue_fini(struct disk_queue *queue)
 {
 	atomic_store(&queue->cancel, true);
 	disk_uring_free(queue->uring);

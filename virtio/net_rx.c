@@ -23,9 +23,9 @@ static void net_rx_on_gate(void *arg)
 	net_rx_serve(arg);
 }
 
-void net_rx_init(struct net_rx *rx, struct virtio_device *dev, struct net_backend *backend,
-		 unsigned int pair, struct net_limit *limit, void (*gone)(void *arg, int err),
-		 void *arg)
+void __attribute__((cold))
+net_rx_init(struct net_rx *rx, struct virtio_device *dev, struct net_backend *backend,
+	    unsigned int pair, struct net_limit *limit, void (*gone)(void *arg, int err), void *arg)
 {
 	rx->dev = dev;
 	rx->backend = backend;
@@ -59,7 +59,7 @@ static bool net_rx_has(const struct net_rx *rx, unsigned int feature)
 	return rx->dev->negotiated & UINT64_C(1) << feature;
 }
 
-void net_rx_start(struct net_rx *rx)
+void __attribute__((cold)) net_rx_start(struct net_rx *rx)
 {
 	bool merge = net_rx_has(rx, VIRTIO_NET_F_MRG_RXBUF);
 	size_t mtu = rx->backend->mtu ? rx->backend->mtu : ETH_DATA_LEN;
@@ -254,7 +254,7 @@ void net_rx_serve(struct net_rx *rx)
 	net_rx_watch(rx, r >= 0 && pass && !rx->dead && !rx->held);
 }
 
-void net_rx_stop(struct net_rx *rx)
+void __attribute__((cold)) net_rx_stop(struct net_rx *rx)
 {
 	net_rx_unwatch(rx);
 	rx->unpublished = 0;

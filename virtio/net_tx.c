@@ -21,8 +21,9 @@ static void net_tx_on_gate(void *arg)
 	net_tx_serve(arg);
 }
 
-void net_tx_init(struct net_tx *tx, struct virtio_device *dev, struct net_backend *backend,
-		 unsigned int pair, struct net_limit *limit)
+void __attribute__((cold))
+net_tx_init(struct net_tx *tx, struct virtio_device *dev, struct net_backend *backend,
+	    unsigned int pair, struct net_limit *limit)
 {
 	tx->dev = dev;
 	tx->backend = backend;
@@ -120,7 +121,7 @@ void net_tx_serve(struct net_tx *tx)
 							    : "the transmit ring is malformed");
 }
 
-void net_tx_stop(struct net_tx *tx)
+void __attribute__((cold)) net_tx_stop(struct net_tx *tx)
 {
 	struct evloop *loop = tx->dev->queue_loop[tx->queue];
 

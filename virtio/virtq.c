@@ -26,8 +26,8 @@ static uint16_t *virtq_avail_event(const struct virtq *vq)
 	return (uint16_t *)(void *)&vq->used->ring[vq->size];
 }
 
-int virtq_init(struct virtq *vq, const struct guest_mem *mem, const struct virtq_config *config,
-	       uint64_t features)
+int __attribute__((cold)) virtq_init(struct virtq *vq, const struct guest_mem *mem,
+				     const struct virtq_config *config, uint64_t features)
 {
 	uint16_t size = config->size;
 

@@ -6,12 +6,12 @@
 
 #include "vmm/core/assert.h"
 
-void bus_init(struct bus *bus)
+void __attribute__((cold)) bus_init(struct bus *bus)
 {
 	memset(bus, 0, sizeof(*bus));
 }
 
-int bus_add(struct bus *bus, const struct bus_region *region)
+int __attribute__((cold)) bus_add(struct bus *bus, const struct bus_region *region)
 {
 	uint64_t last;
 	unsigned int at = 0;

@@ -101,7 +101,7 @@ static int image_tool_spawn(struct image_tool *tool, char *const argv[], int in,
 	/* Linux 5.11; before it, what our parent left open stays open there too. */
 	syscall(SYS_close_range, 3, ~0U, CLOSE_RANGE_CLOEXEC);
 	err = image_tool_find(tool->name, path)
-		      ? posix_spawn(&tool->pid, path, &actions, &attr, argv, env)
+		      ? posix_spawnp(&tool->pid, path, &actions, &attr, argv, env)
 		      : ENOENT;
 	posix_spawn_file_actions_destroy(&actions);
 	posix_spawnattr_destroy(&attr);
