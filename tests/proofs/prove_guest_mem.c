@@ -4,7 +4,7 @@
  *
  * Unwind: 6
  * Mutant: prove_ptr vmm/core/guest_mem.h s/return r->host + offset/return r->host + offset + 1/
- * Mutant: prove_ptr vmm/core/guest_mem.h s/ || offset >= r->size//
+ * Mutant: prove_ptr vmm/core/guest_mem.h s/if (offset >= r->size)/if (false)/
  * Mutant: prove_ptr vmm/core/guest_mem.h s/len == 0 || //
  * Mutant: prove_ptr vmm/core/guest_mem.h s/len > r->size - offset/offset + len > r->size/
  * Mutant: prove_ptr vmm/core/guest_mem.h s/len > r->size - offset/len >= r->size - offset/

@@ -6,7 +6,7 @@
  *
  * Flags: --unsigned-overflow-check
  * Unwind: 4
- * Mutant: prove_read vmm/core/iov.c s/while (cur->n > 0 && /while (/
+ * Mutant: prove_read vmm/core/iov.h s/while (cur->n > 0 && /while (/
  * Mutant: prove_read vmm/core/iov.c s/len < room ? len : room/room/
  * Mutant: prove_read vmm/core/iov.c s/cur->left -= piece.iov_len/cur->left -= len/
  * Mutant: prove_take vmm/core/iov.c s/ && n < max)/)/
@@ -16,7 +16,7 @@
  * Mutant: prove_read vmm/core/iov.c s/(char .)dst + done/(char *)dst/
  * Mutant: prove_write vmm/core/iov.c s/memcpy(piece.iov_base, (const char .)src + done/memcpy(piece.iov_base, (const char *)src/
  * Mutant: prove_zero vmm/core/iov.c s/memset(piece.iov_base, 0/memset(piece.iov_base, 1/
- * Mutant: prove_read vmm/core/iov.c s/cur->off = 0;/;/
+ * Mutant: prove_read vmm/core/iov.h s/cur->off = 0;/;/
  * Mutant: prove_init vmm/core/iov.c s/&cur->left);/\&(size_t){0});/
  */
 #include "tests/proofs/proof.h"

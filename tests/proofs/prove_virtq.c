@@ -14,10 +14,12 @@
  * Mutant: prove_init virtio/virtq.c s/config->used % 4 != 0/false/
  * Mutant: prove_init virtio/virtq.c s/!vq->desc || //
  * Mutant: prove_loads virtio/virtq.c s/&table\[i\]/\&table[i + 1]/
- * Mutant: prove_buffer virtio/virtq.c s/!writable && chain->n_writable > 0/false/
- * Mutant: prove_buffer virtio/virtq.c s/ + d->len > UINT32_MAX/ > UINT32_MAX/
- * Mutant: prove_buffer virtio/virtq.c s/.bytes += d->len/*bytes += d->len + 1/
+ * Mutant: prove_buffer virtio/virtq.c s/!writable && walk->writable/false/
+ * Mutant: prove_buffer virtio/virtq.c s/walk->bytes > UINT32_MAX/false/
+ * Mutant: prove_buffer virtio/virtq.c s/walk->bytes += d->len/walk->bytes += d->len + 1/
  * Mutant: prove_buffer virtio/virtq.c s/if (walk->n_iov == walk->max_iov)/if (false)/
+ * Mutant: prove_buffer virtio/virtq.c s/walk->n_readable = walk->n_iov;/walk->n_readable = walk->n_iov + 1;/
+ * Mutant: prove_buffer virtio/virtq.c s/writable && !walk->writable/writable/
  * Mutant: prove_buffer virtio/virtq.c s/if (d->len == 0)/if (d->addr == 0)/
  */
 #include "tests/proofs/proof.h"
@@ -109,33 +111,33 @@ void prove_buffer(void)
 {
 	struct vring_desc d = nondet_desc();
 	struct iovec iov[MAX_SIZE];
-	struct virtq_walk walk = {
-		.mem = &mem, .iov = iov, .max_iov = nondet_u32(), .n_iov = nondet_u32()};
-	struct virtq_chain chain = {.n_readable = nondet_u32(),
-				    .n_writable = nondet_u32(),
-				    .readable_bytes = nondet_size(),
-				    .writable_bytes = nondet_size()};
-	const struct virtq_chain before = chain;
+	struct virtq_walk walk = {.mem = &mem,
+				  .iov = iov,
+				  .max_iov = nondet_u32(),
+				  .n_iov = nondet_u32(),
+				  .n_readable = nondet_u32(),
+				  .bytes = nondet_size(),
+				  .readable_bytes = nondet_size(),
+				  .writable = nondet_bool()};
+	const struct virtq_walk before = walk;
 	unsigned int n = walk.n_iov;
 	bool writable = d.flags & VRING_DESC_F_WRITE;
 
 	setup_mem(LARGE);
 	assume(walk.max_iov <= MAX_SIZE && n <= walk.max_iov);
-	assume(chain.n_readable <= n && chain.n_writable == n - chain.n_readable);
-	assume(chain.readable_bytes <= UINT32_MAX);
-	assume(chain.writable_bytes <= UINT32_MAX - chain.readable_bytes);
-	if (virtq_add_buffer(&walk, &chain, &d) < 0)
+	assume(walk.bytes <= UINT32_MAX);
+	assume(!walk.writable || (walk.n_readable < n && walk.readable_bytes <= walk.bytes));
+	if (virtq_add_buffer(&walk, &d) < 0)
 		return;
 	prove(walk.n_iov == n + (d.len > 0) && walk.n_iov <= walk.max_iov);
 	prove(d.len == 0 || (iov[n].iov_len == d.len && __CPROVER_w_ok(iov[n].iov_base, d.len)));
-	prove(chain.n_writable == before.n_writable + (d.len > 0 && writable));
-	prove(chain.n_readable == before.n_readable + (d.len > 0 && !writable));
-	prove(chain.writable_bytes == before.writable_bytes + (writable ? d.len : 0));
-	prove(chain.readable_bytes == before.readable_bytes + (writable ? 0 : d.len));
-	prove(chain.readable_bytes <= UINT32_MAX);
-	prove(chain.writable_bytes <= UINT32_MAX - chain.readable_bytes);
-	/* readable ones first */
-	prove(writable || chain.n_writable == 0);
+	prove(walk.bytes == before.bytes + d.len && walk.bytes <= UINT32_MAX);
+	prove(walk.writable == (before.writable || (d.len > 0 && writable)));
+	/* The readable ones come first, and are what there was when the first writable one came. */
+	prove(writable || !before.writable);
+	prove(!walk.writable || walk.n_readable == (before.writable ? before.n_readable : n));
+	prove(!walk.writable ||
+	      walk.readable_bytes == (before.writable ? before.readable_bytes : before.bytes));
 }
 
 /* What is accepted is what the rest relies on. */

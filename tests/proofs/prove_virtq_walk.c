@@ -14,14 +14,14 @@
  * Mutant: prove_pop virtio/virtq.c s/ || walk->left-- == 0//
  * Mutant: prove_pop virtio/virtq.c s/ || walk->indirect//
  * Mutant: prove_pop virtio/virtq.c s/if (walk->n_iov == walk->max_iov)/if (false)/
- * Mutant: prove_pop virtio/virtq.c s/virtq_add_buffer(walk, chain, &d)/virtq_add_buffer(walk, chain, \&walk->table[i])/
+ * Mutant: prove_pop virtio/virtq.c s/virtq_add_buffer(walk, &d)/virtq_add_buffer(walk, \&walk->table[i])/
  * Mutant: prove_pop virtio/virtq.c s/next_avail & (vq->size - 1)/next_avail/
  * Mutant: prove_pop virtio/virtq.c s/return walk->table ? 0 : -EPROTO/return 0/
  * Mutant: prove_pop virtio/virtq.c s/vq->broken = true/vq->broken = false/
- * Mutant: prove_pop virtio/virtq.c s/chain->readable = iov;/chain->readable = iov + 1;/
+ * Mutant: prove_pop virtio/virtq.c s/.readable = iov,/.readable = iov + 1,/
  * Mutant: prove_pop virtio/virtq.c s/walk->table_size = n;/walk->table_size = n + 1;/
  * Mutant: prove_pop vmm/core/guest_mem.h s/len > r->size - offset/gpa + len > r->base + r->size/
- * Mutant: prove_pop vmm/core/guest_mem.h s/ || offset >= r->size//
+ * Mutant: prove_pop vmm/core/guest_mem.h s/if (offset >= r->size)/if (false)/
  */
 #include "tests/proofs/proof.h"
 
