@@ -168,13 +168,25 @@ static int dump_replace_real(const char *path, const struct stat *old, const voi
 }
 
 /* Or to a file that has no name any more, as the one that a script has for what it reads. */
-static int dump_to_device(const char *path, const void *bytes, size_t len)
+static int dump_to_device(const char *path, const void *bytes, size_t len, const char **why)
 {
 	/* O_NONBLOCK: a pipe that nobody reads is an error, not something to wait for. */
-	int fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	int fd = open(path, O_WRONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 
 	if (fd < 0)
 		return -errno;
+	*why = made_lock(fd, path);
+	if (*why) {
+		close(fd);
+		return -EBUSY;
+	}
+	/* What is no file has no length. */
+	if (ftruncate(fd, 0) < 0 && errno != EINVAL) {
+		int err = -errno;
+
+		close(fd);
+		return err;
+	}
 	fcntl(fd, F_SETFL, 0);
 	return dump_write(fd, bytes, len);
 }
@@ -196,7 +208,7 @@ static int dump_bytes(const struct options *options, const void *bytes, size_t l
 	else if (S_ISREG(st.st_mode) && st.st_nlink > 0)
 		err = dump_replace_real(path, &st, bytes, len, &why);
 	else
-		err = dump_to_device(path, bytes, len);
+		err = dump_to_device(path, bytes, len, &why);
 	if (why)
 		return dump_refuse(path, EBUSY, why);
 	return err < 0 ? dump_refuse(path, -err, named_why(path, err)) : 0;
