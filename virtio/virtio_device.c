@@ -263,10 +263,7 @@ int virtio_device_interrupt_fd(struct virtio_device *dev, unsigned int queue)
 
 void virtio_device_rekick(struct virtio_device *dev, unsigned int queue)
 {
-	uint64_t one = 1;
-	ssize_t n = write(dev->kick_fd[queue], &one, sizeof(one));
-
-	(void)n; /* EAGAIN: a kick is pending anyway */
+	eventfd_write(dev->kick_fd[queue], 1); /* EAGAIN: a kick is pending anyway */
 }
 
 void virtio_device_kick(struct virtio_device *dev, unsigned int queue)
