@@ -157,7 +157,7 @@ begin() {
 	"$busybox" mkdir "$tmp/bin" "$tmp/vmm.d"
 	# Its shell has its own ln: one start instead of one for each.
 	# shellcheck disable=SC2016
-	"$busybox" sh -c 'cd "$1" && shift && for applet; do ln -s "$0" "$applet"; done' "$busybox" "$tmp/bin" \
+	"$busybox" sh -ec 'cd "$1" && shift && for applet; do ln -s "$0" "$applet"; done' "$busybox" "$tmp/bin" \
 		awk base64 cat dd grep head mkfifo mv od rm sed sha256sum sleep sort tail tr truncate wc
 	PATH=$tmp/bin:$PATH
 	hash -r

@@ -102,7 +102,10 @@ for ((i = 0; i < 600 * slower; i++)); do
 	sleep 0.1
 done
 sleep 3
-pid=$(pgrep -x vmm)
+pid=''
+for process in /proc/[0-9]*; do
+	[ ! "$process/exe" -ef "$vmm" ] || pid=${process##*/}
+done
 kill -STOP "$pid"
 sleep 12
 kill -CONT "$pid"

@@ -230,7 +230,7 @@ refused 'an empty kernel' "'empty': the file is empty" --kernel empty
 refused 'a text file as kernel' "'text': this is a text file" --kernel text
 refused 'a pipe as kernel' "'fifo': it is not a regular file" --kernel fifo
 refused '/dev/null as kernel' 'it is not a regular file' --kernel /dev/null
-refused 'zeros as kernel' 'only zeros' --kernel disk.img
+refused 'zeros as kernel' 'begins with zeros alone' --kernel disk.img
 refused 'an empty name' "cannot open kernel ''" --kernel ''
 
 # number FILE OFFSET SIZE - a little-endian number in a file
@@ -238,13 +238,13 @@ number() {
 	od -An -v -t "u$3" -j "$((16#$2))" -N "$3" "$1" | tr -d ' '
 }
 
-# cut_in_pieces FILE - a bzImage cut at each of 20 places, after the first byte and before the last among them. (What is
-# behind the length in its header is a signature for firmware.)
+# cut_in_pieces FILE - a bzImage cut at each of 20 places, after the first byte and before the last paragraph among them, which need not be
+# full. (What is behind the length in its header is a signature for firmware.)
 cut_in_pieces() {
 	local size at i
 	size=$((($(number "$1" 1f1 1) + 1) * 512 + $(number "$1" 1f4 4) * 16))
 	for i in {0..19}; do
-		at=$((1 + (size - 2) * i / 19))
+		at=$((1 + (size - 17) * i / 19))
 		head -c "$at" "$1" >"$tmp/cut"
 		refused "${1##*/}, $at of $size bytes" "cannot boot '$tmp/cut': " --kernel "$tmp/cut"
 	done
