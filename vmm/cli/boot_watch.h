@@ -3,7 +3,7 @@
  *
  * A guest that wants to run and is not let, for the host is busy with others, has not been silent for that time: while its first
  * vCPU runs, only what it runs counts. One that waits, or hangs without running, is silent by the clock; and none for
- * longer than BOOT_WATCH_PATIENCE times the timeout.
+ * longer than BOOT_WATCH_PATIENCE times the timeout. Time in which vmm itself did not run, for it was stopped or frozen, counts for neither.
  *
  * Times are ms of CLOCK_MONOTONIC. Owner: struct command. One thread.
  */
@@ -16,7 +16,7 @@
 
 struct boot_watch {
 	uint64_t timeout; /* ms; 0: nothing is watched (any more) */
-	uint64_t heard;	  /* when it has last said something, or began */
+	uint64_t heard;	  /* when it has last said something, or began; later by the time that does not count */
 	uint64_t seen;	  /* when was last looked, or heard */
 	uint64_t silence; /* ms so far */
 	uint64_t ran;	  /* ns that the vCPU had run by then */

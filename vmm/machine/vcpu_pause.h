@@ -7,8 +7,8 @@
  * the vCPUs' threads out to end at once; the pause holds nevertheless, for they enter the guest no more. So does one that begins before the
  * machine has started: then the vCPUs wait before their first instruction.
  *
- * A kick is all it takes: a vCPU comes here when KVM_RUN was interrupted, which happens for no other reason but the end, so its way
- * through an exit knows nothing of pauses.
+ * A kick is all it takes: a vCPU comes here when KVM_RUN was interrupted, which happens for no other reason but the end, and when the whole
+ * process was stopped, so its way through an exit knows nothing of pauses.
  *
  * Owner: the machine. Threads: as said at each function. Under the lock only a task is posted.
  */
