@@ -172,6 +172,22 @@ rm nameless
 expect 0 'a file without a name' "$vmm" "${good[@]}" --dump-dtb /dev/fd/7
 cmp old.dtb /dev/fd/7 || fail 'a file without a name has another tree'
 exec 7<&-
+# Nor is one that a machine has for its disk.
+truncate -s 1M taken
+exec 7<>taken
+"$vmm" --kernel "$guests/halt.bz64" --disk taken --timeout 60 </dev/null >/dev/null 2>&1 &
+pid=$!
+for _ in {1..200}; do
+	! grep -q ":$(stat -c %i taken) " /proc/locks || break
+	sleep 0.05
+done
+rm taken
+expect 125 "another machine's disk, without a name" "$vmm" "${good[@]}" --dump-dtb /dev/fd/7
+grep -q "'/dev/fd/7': it is in use (locked) by another program$" "$tmp/err" || fail "another machine's disk: it says $(<"$tmp/err")"
+[ "$(stat -Lc %s /dev/fd/7)" = 1048576 ] || fail "another machine's disk was emptied"
+kill -KILL "$pid"
+wait "$pid" 2>/dev/null || true
+exec 7<&-
 # As long as a name can be, twice: a new file, and one that is replaced.
 long=$(printf 'n%.0s' {1..255})
 for path in "$long" "$place/$long"; do
