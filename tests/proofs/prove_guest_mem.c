@@ -101,6 +101,11 @@ int memfd_create(const char *name, unsigned int flags)
 	return nondet_bool() ? 3 : fail();
 }
 
+int pagemap_open(void)
+{
+	return nondet_bool() ? 4 : fail();
+}
+
 int ftruncate(int fd, off_t len)
 {
 	(void)fd;
