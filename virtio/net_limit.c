@@ -66,13 +66,12 @@ static void net_limit_pay_bucket(struct net_limit_bucket *bucket, uint64_t *rest
 				 uint64_t amount)
 {
 	uint64_t full_ns = atomic_load_explicit(&bucket->full_ns, memory_order_relaxed), ns, next;
-	net_limit_wide price = (net_limit_wide)amount * NS_PER_S + *rest, wide;
+	net_limit_wide price = (net_limit_wide)amount * NS_PER_S + *rest;
 
 	if (bucket->rate == 0)
 		return;
-	wide = price / bucket->rate;
-	*rest = (uint64_t)(price - wide * bucket->rate);
-	ns = net_limit_clamp(wide);
+	*rest = (uint64_t)(price % bucket->rate);
+	ns = net_limit_clamp(price / bucket->rate);
 	do {
 		next = net_limit_add(full_ns > now_ns ? full_ns : now_ns, ns);
 	} while (!atomic_compare_exchange_weak_explicit(

@@ -7,7 +7,7 @@
  * Unwind: 3
  * Mutant: prove_pay virtio/net_limit.c s/return __builtin_add_overflow(a, b, &sum) ? UINT64_MAX : sum/return a + b/
  * Mutant: prove_pay virtio/net_limit.c s/(net_limit_wide)amount . NS_PER_S/amount * NS_PER_S/
- * Mutant: prove_pay virtio/net_limit.c s/price - wide . bucket->rate/price/
+ * Mutant: prove_pay virtio/net_limit.c s/price % bucket->rate/price/
  * Mutant: prove_wait_bucket virtio/net_limit.c s/ || full_ns <= allowed_ns//
  * Mutant: prove_wait_bucket virtio/net_limit.c s/wait_ns > bucket->least_ns ?/wait_ns < bucket->least_ns ?/
  * Mutant: prove_init virtio/net_limit.c s/if (burst == 0)/if (false)/

@@ -9,10 +9,10 @@
  * Contract: token_bucket_ns
  * Flags: --unsigned-overflow-check
  * Unwind: 2
- * Mutant: prove_take vmm/core/token_bucket.c s/price = (token_bucket_wide)amount . NS_PER_S/price = amount * NS_PER_S/
+ * Mutant: prove_take vmm/core/token_bucket.c s/full = (token_bucket_wide)amount . NS_PER_S/full = amount * NS_PER_S/
  * Mutant: prove_wait vmm/core/token_bucket.c s/ || bucket->full_ns <= now_ns//
- * Mutant: prove_take vmm/core/token_bucket.c s/full_ns = ns < UINT64_MAX ? (uint64_t)ns : UINT64_MAX/full_ns = (uint64_t)ns/
- * Mutant: prove_take vmm/core/token_bucket.c s/(uint64_t)(price - ns . bucket->rate)/(uint64_t)price/
+ * Mutant: prove_take vmm/core/token_bucket.c s/full < UINT64_MAX ? (uint64_t)full : UINT64_MAX/(uint64_t)full/
+ * Mutant: prove_take vmm/core/token_bucket.c s/(uint64_t)(full % bucket->rate)/(uint64_t)full/
  * Mutant: prove_take vmm/core/token_bucket.c s/if (bucket->full_ns < now_ns)/if (false)/
  * Mutant: prove_wait vmm/core/token_bucket.c s/empty > bucket->fill_ns - need ?/empty >= bucket->fill_ns - need - 1 ?/
  */

@@ -33,7 +33,7 @@ uint64_t token_bucket_wait(const struct token_bucket *bucket, uint64_t now_ns, u
 
 void token_bucket_pay(struct token_bucket *bucket, uint64_t now_ns, uint64_t amount)
 {
-	token_bucket_wide price, ns;
+	token_bucket_wide full;
 
 	if (bucket->rate == 0)
 		return;
@@ -41,11 +41,10 @@ void token_bucket_pay(struct token_bucket *bucket, uint64_t now_ns, uint64_t amo
 		bucket->full_ns = now_ns;
 		bucket->fraction = 0;
 	}
-	price = (token_bucket_wide)amount * NS_PER_S + bucket->fraction;
-	ns = price / bucket->rate;
-	bucket->fraction = (uint64_t)(price - ns * bucket->rate);
-	ns += bucket->full_ns;
-	bucket->full_ns = ns < UINT64_MAX ? (uint64_t)ns : UINT64_MAX;
+	full = (token_bucket_wide)amount * NS_PER_S + bucket->fraction;
+	bucket->fraction = (uint64_t)(full % bucket->rate);
+	full = full / bucket->rate + bucket->full_ns;
+	bucket->full_ns = full < UINT64_MAX ? (uint64_t)full : UINT64_MAX;
 }
 
 uint64_t token_bucket_take(struct token_bucket *bucket, uint64_t now_ns, uint64_t amount)
