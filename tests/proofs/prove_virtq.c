@@ -132,7 +132,7 @@ void prove_buffer(void)
 	prove(walk.n_iov == n + (d.len > 0) && walk.n_iov <= walk.max_iov);
 	prove(d.len == 0 || (iov[n].iov_len == d.len && __CPROVER_w_ok(iov[n].iov_base, d.len)));
 	prove(walk.bytes == before.bytes + d.len && walk.bytes <= UINT32_MAX);
-	prove(walk.writable == (before.writable || (d.len > 0 && writable)));
+	prove(!walk.writable == !(before.writable || (d.len > 0 && writable)));
 	/* The readable ones come first, and are what there was when the first writable one came. */
 	prove(writable || !before.writable);
 	prove(!walk.writable || walk.n_readable == (before.writable ? before.n_readable : n));
