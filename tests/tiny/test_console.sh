@@ -74,7 +74,7 @@ floods() {
 	wait "$pid" || status=$?
 	[ "$status" = 124 ] || fail "flood, $1: status $status, not 124"
 	# The timeout, and at most two seconds for a reader who does not read.
-	between "flood, $1: ms until the end" $(($(now_ms) - since)) 3000 10000
+	between "flood, $1: ms until the end" "$(ms_since "$since")" 3000 10000
 }
 
 "$vmm" --kernel "$guests/flood.bz64" --timeout 4 </dev/null >/dev/null 2>&1 &
@@ -126,7 +126,7 @@ head -c "$size" /dev/urandom >"$tmp/random"
 since=$(now_ms)
 # shellcheck disable=SC2002 # a pipe is what is tested
 cat "$tmp/in" | "${echoing[@]}" --timeout 50 >"$tmp/out" || fail 'a pipe as input: a bad status'
-note "input: $(stat -c %s "$tmp/in") bytes there and back in $(($(now_ms) - since)) ms"
+note "input: $(stat -c %s "$tmp/in") bytes there and back in $(ms_since "$since") ms"
 cmp "$tmp/in" "$tmp/out" || fail 'a pipe as input: it does not arrive whole'
 
 # A port without FIFOs takes single bytes; a regular file is an input that cannot be polled.

@@ -45,7 +45,7 @@ start() {
 ends() {
 	local status=0 took
 	wait "$3" || status=$?
-	took=$(($(now_ms) - since))
+	took=$(ms_since "$since")
 	[ "$status" = "$1" ] || fail "$2: status $status, not $1"
 	between "$2: ms until the end" "$took" "$4" "$5"
 	nothing_left "$2" "$3" "${6:-disk}"
@@ -115,7 +115,7 @@ fi
 for guest in spin halt; do
 	since=$(now_ms)
 	expect 124 "timeout, $guest" "$vmm" --kernel "$guests/$guest.bz64" --disk disk.img --timeout 1.5
-	between "timeout of 1500 ms, $guest" $(($(now_ms) - since)) 1500 4500
+	between "timeout of 1500 ms, $guest" "$(ms_since "$since")" 1500 4500
 	grep -qx 'vmm: the machine was ended after 1.500 s (--timeout)' "$tmp/err" ||
 		fail "timeout, $guest: says $(cat "$tmp/err")"
 	nothing_left "timeout, $guest"
@@ -130,7 +130,7 @@ expect_unread() { # STATUS WHAT OPTION...
 	since=$(now_ms)
 	timeout -s KILL $((20 * slower)) "$vmm" "${@:3}" </dev/null >"$tmp/out" 2>&7 || status=$?
 	[ "$status" = "$want" ] || fail "$what: status $status, not $want"
-	between "$what: ms" $(($(now_ms) - since)) 1500 $((12000 * slower))
+	between "$what: ms" "$(ms_since "$since")" 1500 $((12000 * slower))
 }
 expect_unread 124 'timeout, full stderr' --kernel "$guests/spin.bz64" --disk disk.img --timeout 1.5
 nothing_left 'timeout, full stderr'
@@ -147,7 +147,7 @@ since=$(now_ms)
 status=0
 wait "$pid" || status=$?
 [ "$status" = 143 ] || fail "SIGTERM twice, full stderr: status $status, not 143"
-between 'SIGTERM twice, full stderr: ms until the end' $(($(now_ms) - since)) 0 $((5000 * slower))
+between 'SIGTERM twice, full stderr: ms until the end' "$(ms_since "$since")" 0 $((5000 * slower))
 exec 7>&-
 
 # One whose reader has gone is no reason to end, nor another status.

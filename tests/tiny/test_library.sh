@@ -28,7 +28,7 @@ two_vms() {
 	[ "$status" = 0 ] || fail "$what: status $status"
 	[ ! -s "$tmp/out" ] || fail "$what: stdout has $(head -n 3 "$tmp/out")"
 	[ ! -s "$tmp/err" ] || { fail "$what: stderr has:"; head -n 40 "$tmp/err"; }
-	note "$what: $rounds rounds in $(($(now_ms) - since)) ms"
+	note "$what: $rounds rounds in $(ms_since "$since") ms"
 }
 
 sanitizer_flags "$build/lib/libvmm.a"

@@ -14,6 +14,7 @@
 #include <linux/pci_regs.h>
 
 #include "vmm/core/bus.h"
+#include "vmm/core/evloop.h"
 #include "vmm/core/msix.h"
 
 #define N      5 /* vectors */

@@ -94,13 +94,13 @@ static void *raise_and_wait(void *arg)
 {
 	(void)arg;
 	for (unsigned int i = 1; i <= N_AWAITED; i++) {
-		time_t end = time(NULL) + 10;
+		uint64_t end = evloop_now() + 10000000000;
 
 		atomic_store(&begun[1], i);
 		msix_raise(&msix, 1);
 		while (atomic_load(&seen[1]) < i && !atomic_load(&lost)) {
 			sched_yield();
-			if (time(NULL) > end)
+			if (evloop_now() > end)
 				atomic_store(&lost, true);
 		}
 	}

@@ -2,8 +2,6 @@
 #include "tests/unit/tap_fixture.h"
 #include "tests/unit/net_fixture.h"
 
-#include <time.h>
-
 #define FLAGS  (IFF_TAP | IFF_NO_PI | IFF_VNET_HDR)
 #define SUITED (NET_MERGE | NET_TSO)
 
@@ -59,12 +57,12 @@ static void pump(struct net_fixture *f)
 /* The kernel works on a thread of its own: waits, some seconds at most, for what it does. */
 #define AWAIT(f, cond)                                                                             \
 	do {                                                                                       \
-		time_t end = time(NULL) + 10;                                                      \
+		uint64_t end = evloop_now() + 10000000000;                                         \
                                                                                                    \
 		do {                                                                               \
 			pump(f);                                                                   \
 			usleep(100);                                                               \
-		} while (!(cond) && time(NULL) < end);                                             \
+		} while (!(cond) && evloop_now() < end);                                           \
 		ck_assert_msg(cond, "waited in vain for %s", #cond);                               \
 	} while (0)
 
