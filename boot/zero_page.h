@@ -7,6 +7,11 @@
 
 #include "boot/image.h"
 
+/* Linux 6.0; older headers do not know it. */
+#ifndef SETUP_RNG_SEED
+#define SETUP_RNG_SEED 9
+#endif
+
 /* The setup header of a kernel whose file has none (vmlinux). */
 void zero_page_init_header(struct setup_header *hdr);
 

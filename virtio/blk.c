@@ -12,8 +12,8 @@
 /* Linux refuses a device whose blocks are larger than its pages. */
 #define VIRTIO_BLK_MAX_BLOCK 4096u
 
-/* The fields up to write zeroes; drivers look only at those whose feature is offered. */
-#define VIRTIO_BLK_CONFIG_SIZE offsetof(struct virtio_blk_config, max_secure_erase_sectors)
+/* The fields up to write zeroes, which are all in older headers; drivers look only at those whose feature is offered. */
+#define VIRTIO_BLK_CONFIG_SIZE (offsetof(struct virtio_blk_config, unused1) + 3)
 
 static struct virtio_blk *virtio_blk_of(struct virtio_device *dev)
 {

@@ -6,7 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include <linux/fuse.h>
+
+#include "virtio/fs_fuse.h"
 
 #define FS_NODES_BUCKETS (UINT32_C(1) << 15)
 #define FS_NODES_FIRST	 64 /* room at first */

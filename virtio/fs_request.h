@@ -13,8 +13,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <limits.h>
-#include <linux/fuse.h>
 
+#include "virtio/fs_fuse.h"
 #include "virtio/virtq.h"
 #include "vmm/core/iov.h"
 

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 
 #include "boot/start_info.h"
+#include "boot/zero_page.h"
 #include "boot_fixture.h"
 
 static void setup(void)

@@ -5,6 +5,11 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
+/* Linux 5.15; older headers do not know it. */
+#ifndef KVM_GUESTDBG_BLOCKIRQ
+#define KVM_GUESTDBG_BLOCKIRQ 0x00100000
+#endif
+
 #define CPUID_HYPERVISOR 0x80000000u
 #define HYPERVISOR_LEAF	 0x40000000u
 #define HYPERVISOR_TCG	 0x54474354u /* "TCGT": QEMU's emulation takes int3 for the guest's alone */

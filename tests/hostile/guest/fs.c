@@ -7,8 +7,9 @@
 #include "requests.h"
 #include "themes.h"
 
-#include <linux/fuse.h>
 #include <linux/virtio_fs.h>
+
+#include "../../../virtio/fs_fuse.h"
 
 enum {
 	FIRST, /* what is forgotten */
