@@ -72,8 +72,12 @@ set(CPACK_DEBIAN_VMM_PACKAGE_NAME vmm)
 set(CPACK_DEBIAN_VMM_PACKAGE_SECTION admin)
 set(CPACK_DEBIAN_VMM_PACKAGE_SHLIBDEPS ON)
 # Loaded when they are needed, or run.
+set(nettle "libnettle8 | libnettle8t64")
+if(IMAGES_nettle_VERSION VERSION_GREATER_EQUAL 4)
+	set(nettle libnettle9)
+endif()
 set(CPACK_DEBIAN_VMM_PACKAGE_DEPENDS zlib1g)
-set(CPACK_DEBIAN_VMM_PACKAGE_RECOMMENDS "passt, libzstd1, liblz4-1, liblzma5, libarchive13 | libarchive13t64, libjansson4, libnettle8 | libnettle8t64, squashfs-tools (>= 1:4.5)")
+set(CPACK_DEBIAN_VMM_PACKAGE_RECOMMENDS "passt, libzstd1, liblz4-1, liblzma5, libarchive13 | libarchive13t64, libjansson4, ${nettle}, squashfs-tools (>= 1:4.5)")
 set(CPACK_DEBIAN_VMM_PACKAGE_SUGGESTS "libvmm-dev, qemu-utils")
 set(CPACK_COMPONENT_VMM_DESCRIPTION "boot a Linux kernel in a virtual machine on KVM
 A small computer out of /dev/kvm, guest memory and a few devices, for

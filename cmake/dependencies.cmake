@@ -90,11 +90,12 @@ vmm_try_library(liblzma VMM_HAVE_LZMA "kernels packed with xz or lzma unpack the
 # cannot, and they would bring in more than all the rest of it.
 set(VMM_HAVE_IMAGES OFF)
 if(PkgConfig_FOUND AND NOT VMM_STATIC)
-	pkg_check_modules(IMAGES QUIET libarchive jansson nettle)
+	# vmm/image/image_libs.c knows the names of nettle 3 and 4.
+	pkg_check_modules(IMAGES QUIET libarchive jansson nettle<5)
 	set(VMM_HAVE_IMAGES ${IMAGES_FOUND})
 endif()
 if(VMM_HAVE_IMAGES)
 	set(VMM_SUMMARY "${VMM_SUMMARY}\n     container images: on")
 else()
-	set(VMM_SUMMARY "${VMM_SUMMARY}\n     container images: off (they need libarchive, jansson and nettle, and a program that is not static)")
+	set(VMM_SUMMARY "${VMM_SUMMARY}\n     container images: off (they need libarchive, jansson and nettle 3 or 4, and a program that is not static)")
 endif()

@@ -5,7 +5,11 @@
 #include <string.h>
 
 #ifdef VMM_HAVE_IMAGES
-#include <nettle/version.h>
+#if NETTLE_VERSION_MAJOR == 3
+#define NETTLE "8"
+#else
+#define NETTLE "9"
+#endif
 
 /* Of the functions' ABI, which the headers describe. */
 static const struct {
@@ -14,12 +18,13 @@ static const struct {
 } image_libraries[] = {
 	{"libarchive.so.13", "libarchive13"},
 	{"libjansson.so.4", "libjansson4"},
-	{"libnettle.so.8", "libnettle8"},
+	{"libnettle.so." NETTLE, "libnettle" NETTLE},
 };
 
 #define N_LIBRARIES (sizeof(image_libraries) / sizeof(image_libraries[0]))
 
-_Static_assert(NETTLE_VERSION_MAJOR == 3, "the library of another ABI has another name");
+_Static_assert(NETTLE_VERSION_MAJOR == 3 || NETTLE_VERSION_MAJOR == 4,
+	       "the library of another ABI has another name");
 
 /* A digit for the library, and the name, in the order of struct image_libs. */
 static const char image_functions[] =

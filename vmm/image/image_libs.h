@@ -14,6 +14,7 @@
 #include <archive_entry.h>
 #include <jansson.h>
 #include <nettle/sha2.h>
+#include <nettle/version.h>
 
 #define IMAGE_LIB_FUNCTIONS(F)                                                                     \
 	F(0, archive_read_new)                                                                     \

@@ -26,7 +26,11 @@ void image_digest_of(const struct image_libs *libs, struct sha256_ctx *sha, char
 {
 	uint8_t bytes[SHA256_DIGEST_SIZE];
 
+#if NETTLE_VERSION_MAJOR == 3
 	libs->nettle_sha256_digest(sha, sizeof(bytes), bytes);
+#else /* always the whole digest */
+	libs->nettle_sha256_digest(sha, bytes);
+#endif
 	memcpy(digest, "sha256:", 8);
 	for (size_t i = 0; i < sizeof(bytes); i++)
 		snprintf(digest + 7 + 2 * i, 3, "%02x", bytes[i]);
