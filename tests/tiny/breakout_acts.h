@@ -255,6 +255,7 @@ static const struct act {
 	{ALL, "writev", SYS_writev, {-1, PTR(page), 0}},
 	{ALL & ~PUMP, "sched_yield", SYS_sched_yield, {0}},
 	{ALL & ~PUMP, "openat", SYS_openat, {AT_FDCWD, PTR("/etc/passwd"), O_RDONLY}, ENOENT},
+	{ALL, "prctl", SYS_prctl, {0x53564d41 /* PR_SET_VMA */, 0, PTR(page), 4096, 0}, EINVAL},
 	{NOBODY, "ioctl", SYS_ioctl, {-1, BLKZEROOUT, PTR(page)}},
 	{NOBODY, "unknown", 0x3fff, {0}},
 	/* What differs from an allowed call in one thing only. */

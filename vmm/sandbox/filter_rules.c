@@ -40,6 +40,11 @@
 #define TCSETSW2_NUMBER 0x402c542cu
 #define TCSETSF2_NUMBER 0x402c542du
 
+/* Not in older headers. */
+#ifndef PR_SET_VMA
+#define PR_SET_VMA 0x53564d41
+#endif
+
 #define MAX_ARGS 2
 
 struct rule {
@@ -79,6 +84,16 @@ struct rule {
 #define NEW_NAMESPACES                                                                             \
 	(CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER |             \
 	 CLONE_NEWPID | CLONE_NEWNET)
+/*
+ * glibc since 2.39 names its memory where GLIBC_TUNABLES says so (glibc.mem.decorate_maps), a thread's stack at its end, too. It gives it up
+ * when the kernel does not know how.
+ */
+#define REFUSE_NAMES                                                                               \
+	{                                                                                          \
+		.call = SCMP_SYS(prctl), .error = EINVAL, .n_args = 1, .args = {                   \
+			EQUAL(0, PR_SET_VMA)                                                       \
+		}                                                                                  \
+	}
 #define READ_ONLY(n) WITHOUT(n, O_WRONLY | O_RDWR | O_CREAT | O_TRUNC)
 #define END                                                                                        \
 	{                                                                                          \
@@ -133,6 +148,7 @@ static const struct rule rules_base[] = {
 		   .datum_a = UINT32_MAX,
 		   .datum_b = (uint32_t)AT_FDCWD},
 		  READ_ONLY(2)}},
+	REFUSE_NAMES,
 	ANY(fstat),
 	IF(newfstatat, EQUAL(3, AT_EMPTY_PATH)),
 	ANY(exit),
@@ -376,6 +392,7 @@ static const struct rule rules_stream[] = {
 	ANY(clock_gettime),
 	ANY(restart_syscall),
 	/* the end of a thread that nobody joins */
+	REFUSE_NAMES,
 	ANY(rt_sigprocmask),
 	ANY(madvise),
 	ANY(munmap),
