@@ -95,11 +95,15 @@ static void teardown(void)
 }
 
 static unsigned int n_listed, n_used;
+static bool unknown; /* it was sealed by another version */
 
 static void count(void *arg, const struct image_entry *entry, bool used)
 {
 	(void)arg;
-	ck_assert_str_eq(image_entry_name(entry), "it");
+	if (unknown)
+		ck_assert_ptr_nonnull(strstr(image_entry_name(entry), "another version"));
+	else
+		ck_assert_str_eq(image_entry_name(entry), "it");
 	n_listed++;
 	n_used += used;
 }
@@ -140,6 +144,36 @@ START_TEST(what_is_not_used_goes)
 		ck_assert_int_eq(image_cache_trim(&cache, 0, &size, &why), 0);
 	ck_assert_uint_eq(size, (unsigned int)_i);
 	check_list(0, 0);
+}
+END_TEST
+
+/* It counts, and goes as others do; who would start it makes it anew. */
+START_TEST(what_another_version_made_goes)
+{
+	int fd = openat(cache.dir, HEX IMAGE_ENTRY_SUFFIX, O_RDWR | O_CLOEXEC);
+	struct image_entry entry;
+	uint64_t size = 0;
+	struct stat st;
+
+	ck_assert_int_eq(fstat(fd, &st), 0);
+	if (_i & 1)
+		/* the magic of its seal, which is the file's end */
+		ck_assert_int_eq(pwrite(fd, "vmmimg9", 8, st.st_size - 32), 8);
+	else
+		/* its strings, of which it has another number then */
+		ck_assert_int_eq(pwrite(fd, "\0", 1, 8192), 1);
+	close(fd);
+	unknown = true;
+	ck_assert_int_eq(image_entry_open(&entry, &cache, HEX, false), -ENOENT);
+	check_list(1, 0);
+	ck_assert_int_eq(image_cache_trim(&cache, (uint64_t)st.st_size, &size, &why), 0);
+	ck_assert_uint_eq(size, (uint64_t)st.st_size);
+	if (_i & 2)
+		ck_assert_int_eq(image_cache_remove(&cache, "sha256:0123456", &why), 0);
+	else
+		ck_assert_int_eq(image_cache_trim(&cache, 0, &size, &why), 0);
+	check_list(0, 0);
+	ck_assert_int_lt(faccessat(cache.dir, HEX IMAGE_ENTRY_SUFFIX, F_OK, 0), 0);
 }
 END_TEST
 
@@ -201,6 +235,7 @@ int main(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, what_is_used_stays);
 	tcase_add_loop_test(tc, what_is_not_used_goes, 0, 2);
+	tcase_add_loop_test(tc, what_another_version_made_goes, 0, 4);
 	tcase_add_test(tc, what_is_locked_is_not_waited_for);
 	tcase_add_loop_test(tc, what_appears_meanwhile, 0, 4);
 	suite_add_tcase(s, tc);

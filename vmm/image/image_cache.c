@@ -295,6 +295,8 @@ const char *image_entry_name(const struct image_entry *entry)
 {
 	const char *name = image_config_string(&entry->config, IMAGE_CONFIG_NAME);
 
+	if (!name)
+		return "(damaged, or of another version of vmm)";
 	return *name ? name : image_config_string(&entry->config, IMAGE_CONFIG_SOURCE);
 }
 

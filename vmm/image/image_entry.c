@@ -116,6 +116,11 @@ int image_entry_open(struct image_entry *entry, const struct image_cache *cache,
 		entry->size = (uint64_t)st.st_size;
 		entry->used = st.st_mtime;
 		err = image_entry_read(entry);
+		/* What another version of vmm has sealed, or was damaged, takes room too. */
+		if (err == -ENOENT && to_take) {
+			image_config_fini(&entry->config);
+			err = 0;
+		}
 	}
 	if (err < 0)
 		image_entry_close(entry);

@@ -13,7 +13,8 @@
 int image_entry_seal(int fd, const struct image_config *config);
 
 /*
- * hex: the digest's digits. to_take: for image_entry_take(), which over NFS takes a descriptor that may write; a machine gets none.
+ * hex: the digest's digits. to_take: for image_entry_take(), which over NFS takes a descriptor that may write; a machine gets none. What it
+ * holds may be unknown then, and its configuration empty.
  * Returns 0, -ENOENT when there is no such image, -EWOULDBLOCK when somebody holds it who does not let go, or another error.
  */
 int image_entry_open(struct image_entry *entry, const struct image_cache *cache, const char *hex,
