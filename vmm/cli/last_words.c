@@ -34,7 +34,7 @@ static char *last_words_panic(char *text)
 }
 
 /* What of the first n causes comes first in a text; NULL: none. */
-static char *last_words_find(const char *text, unsigned int n)
+static char *last_words_find(char *text, unsigned int n)
 {
 	const char *cause = LAST_WORDS_CAUSES;
 	char *first = NULL;
