@@ -7,19 +7,20 @@
 disk_peers=(vmm kvmtool qemu qemu-q35 firecracker cloud-hypervisor)
 net_peers=(vmm kvmtool qemu qemu-vhost qemu-q35 firecracker cloud-hypervisor)
 
-# NAME KIND:SIZE:DEPTH:COUNT TITLE
-disk_jobs='read32 r:4096:32:20000 4K random read, queue depth 32
-write32 w:4096:32:20000 4K random write, queue depth 32
-read1 r:4096:1:4000 4K random read, queue depth 1
-write1 w:4096:1:4000 4K random write, queue depth 1
-seq256k R:262144:8:500 256K sequential read, queue depth 8'
+# What is counted is exact after few requests; where time is taken, each job has TIMES as many.
+# NAME KIND:SIZE:DEPTH:COUNT TIMES TITLE
+disk_jobs='read32 r:4096:32:20000 2 4K random read, queue depth 32
+write32 w:4096:32:20000 2 4K random write, queue depth 32
+read1 r:4096:1:4000 1 4K random read, queue depth 1
+write1 w:4096:1:4000 1 4K random write, queue depth 1
+seq256k R:262144:8:500 6 256K sequential read, queue depth 8'
 
-# NAME COUNT lower|higher TITLE
-net_jobs='g2h 64 higher TCP, guest to host
-h2g 64 higher TCP, host to guest
-udp-g2h 10000 higher UDP, 64 bytes, guest to host
-udp-h2g 10000 higher UDP, 64 bytes, host to guest
-ping 200 lower ping, median'
+# NAME COUNT TIMES lower|higher TITLE
+net_jobs='g2h 64 4 higher TCP, guest to host
+h2g 64 4 higher TCP, host to guest
+udp-g2h 10000 3 higher UDP, 64 bytes, guest to host
+udp-h2g 10000 3 higher UDP, 64 bytes, host to guest
+ping 200 4 lower ping, median'
 
 disk_prepare() {
 	describe_disk 'thousand instructions a request'
@@ -39,16 +40,16 @@ load_prepare() {
 
 # describe_disk UNIT
 describe_disk() {
-	local name rest title
-	while read -r name rest title; do
+	local name rest times title
+	while read -r name rest times title; do
 		describe "$group.$name" "$1" lower "$title"
 	done <<<"$disk_jobs"
 }
 
 # describe_net UNIT-OF-TCP UNIT-OF-UDP UNIT-OF-PING
 describe_net() {
-	local name count better title unit
-	while read -r name count better title; do
+	local name count times better title unit
+	while read -r name count times better title; do
 		case $name in
 		udp*) unit=$2 ;;
 		ping) unit=$3 ;;
@@ -98,10 +99,10 @@ tap_down() {
 
 # words_of_jobs KIND - of a table of jobs; quick ones do a quarter of the work
 words_of_jobs() {
-	awk -v kind="$1" -v part="${quick:+4}" '{
+	awk -v kind="$1" -v part="${quick:+4}" -v counted="$counted" '{
 		count = job = $2
 		sub(/.*:/, "", count)
-		sub(/[0-9]*$/, int(count / (part ? part : 1)), job)
+		sub(/[0-9]*$/, int(count * (counted ? 1 : $3) / (part ? part : 1)), job)
 		printf "%s%s:%s:%s", (NR > 1 ? "," : ""), kind, $1, job
 	}'
 }

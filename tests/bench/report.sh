@@ -72,7 +72,7 @@ introduction() {
 			Of several virtual CPUs all but the first wait until the end, so they cost what it takes to make them.
 		END
 		;;
-	load) echo 'The jobs of the two sections before this one, with a CPU for the guest and one for the program. Noisy: only ratios count.' ;;
+	load) echo 'The jobs of the two sections before this one, up to six times as long, with a CPU for the guest and one for the program. Noisy: only ratios count.' ;;
 	esac
 }
 
