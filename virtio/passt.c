@@ -315,8 +315,12 @@ int passt_open(struct passt *passt, const struct passt_config *config)
 	passt->complaints = start.complaints[0];
 	start.complaints[0] = -1;
 	passt_start_close(&start);
-	if (err < 0)
+	if (err < 0) {
+		/* It may live on without ever being ready. */
+		if (passt->pid != 0)
+			passt->stream.be.link_fd = (int)syscall(SYS_pidfd_open, passt->pid, 0);
 		passt_close(passt);
+	}
 	return err == -ECHILD ? -EIO : err;
 }
 

@@ -99,6 +99,24 @@ START_TEST(test_complains_a_lot)
 }
 END_TEST
 
+/* It goes on without ever being ready: it is ended, too. */
+START_TEST(test_never_ready)
+{
+	struct passt_config config = {0};
+	struct passt p;
+	unsigned int fds;
+
+	log_set_sink(on_log, NULL);
+	fds = count_fds();
+	fake_passt("exec sleep 60 >&-");
+	ck_assert_int_eq(passt_open(&p, &config), -EIO);
+	ck_assert_str_eq(log_last, "cannot start passt for a user network: it gave no reason");
+	ck_assert_uint_eq(count_fds(), fds);
+	ck_assert_int_eq(waitpid(-1, NULL, WNOHANG), -1);
+	fake_gone();
+}
+END_TEST
+
 /* What it is given, and that the descriptor works; it complains when nobody listens, and is ended when it does not. */
 START_TEST(test_arguments)
 {
@@ -260,6 +278,7 @@ int main(void)
 	tcase_add_test(tcase, test_missing);
 	tcase_add_test(tcase, test_fails);
 	tcase_add_test(tcase, test_complains_a_lot);
+	tcase_add_test(tcase, test_never_ready);
 	tcase_add_test(tcase, test_arguments);
 	tcase_add_test(tcase, test_nothing_else);
 	tcase_add_test(tcase, test_ends_early);
