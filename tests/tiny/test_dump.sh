@@ -164,6 +164,10 @@ full() {
 echo old >kept
 expect 123 'a limit of size' sh -c 'ulimit -f 8; exec "$@"' sh "$vmm" --kernel "$guests/triple.bz64" --log-level error --dump-guest kept
 full 'a limit of size' 'File too large' kept
+# What is written ends with the kernel, at 16 MiB.
+echo old >kept
+expect 123 'a limit within the hole at the end' sh -c 'ulimit -f 65536; exec "$@"' sh "$vmm" --kernel "$guests/triple.bz64" --log-level error --dump-guest kept
+full 'a limit within the hole at the end' 'File too large' kept
 mkdir small
 if unshare -m mount -t tmpfs none small 2>/dev/null; then
 	# shellcheck disable=SC2016

@@ -334,10 +334,12 @@ static int core_make(struct core *core)
 	/* a file that appends has no holes */
 	if (err == 0 && lseek(core->fd, 0, SEEK_CUR) != (off_t)(core->data + guest_mem_size(mem)))
 		err = -EINVAL;
-	/* a hole at the end; of half a dump nothing is of use */
-	if (ftruncate(core->fd, err == 0 ? (off_t)(core->data + guest_mem_size(mem)) : 0) < 0 &&
-	    err == 0)
+	/* a hole at the end */
+	if (err == 0 && ftruncate(core->fd, (off_t)(core->data + guest_mem_size(mem))) < 0)
 		err = -errno;
+	/* of half a dump nothing is of use */
+	if (err < 0)
+		(void)!ftruncate(core->fd, 0);
 	return err;
 }
 
