@@ -234,5 +234,10 @@ int elf_kernel_load(const struct guest_mem *mem, const struct boot_config *cfg,
 	image->initrd_max = elf.is32 ? INITRD_MAX_32 : UINT32_MAX;
 	image->cmdline_size = IMAGE_CMDLINE_SIZE;
 	zero_page_init_header(&image->params.hdr);
+	/*
+	 * A kernel's own word about what it takes (boot.rst), which an ELF file lacks. Other monitors tell by it how long the command line is,
+	 * NUL and all, and unikernels take no more of it: with 0 none, or they stop.
+	 */
+	image->params.hdr.cmdline_size = (uint32_t)strlen(cfg->cmdline) + 1;
 	return 0;
 }

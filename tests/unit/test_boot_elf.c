@@ -127,6 +127,7 @@ START_TEST(boots_linux_by_physical_entry)
 	ck_assert_uint_eq(zero_page()->hdr.type_of_loader, 0xff);
 	ck_assert_uint_eq(zero_page()->hdr.loadflags, LOADED_HIGH);
 	ck_assert_uint_eq(zero_page()->hdr.cmd_line_ptr, layout.cmdline);
+	ck_assert_uint_eq(zero_page()->hdr.cmdline_size, sizeof("console=ttyS0"));
 	ck_assert_uint_eq(zero_page()->e820_entries, 3);
 }
 END_TEST
