@@ -14,6 +14,13 @@
 #define SLP_EN_S5 (0x20 | 5 << 2)
 #define EVENT_BUTTON 1
 
+#define CMOS_INDEX 0x70
+#define CMOS_DATA 0x71
+#define CMOS_REG_A 0x0a
+#define CMOS_UPDATE 0x80
+#define CMOS_REG_D 0x0d
+#define CMOS_VALID 0x80
+
 #define PCI_RESET_CONTROL 0xcf9
 #define PCI_RESET_HARD 0x06
 
@@ -50,6 +57,31 @@
 	out %al, %dx
 0:	hlt
 	jmp 0b
+.endm
+
+/* Asks the PC's clock for the time as NetBSD does, which waits for the end of an update first, and powers off. */
+.macro clock
+	mov $CMOS_REG_D, %al
+	out %al, $CMOS_INDEX
+	in $CMOS_DATA, %al
+	test $CMOS_VALID, %al
+	jz 2f
+1:	mov $CMOS_REG_A, %al
+	out %al, $CMOS_INDEX
+	in $CMOS_DATA, %al
+	test $CMOS_UPDATE, %al
+	jnz 1b
+2:	sleep_s5
+.endm
+
+/* The same as Hermit and Unikraft do it, which do not ask whether the time is valid. */
+.macro clock_update
+1:	mov $CMOS_REG_A, %al
+	out %al, $CMOS_INDEX
+	in $CMOS_DATA, %al
+	test $CMOS_UPDATE, %al
+	jnz 1b
+	sleep_s5
 .endm
 
 /* Resets by PCI's reset control register. */

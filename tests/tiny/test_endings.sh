@@ -4,7 +4,7 @@ set -euo pipefail
 # shellcheck source=tests/tiny/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-for guest in acpi_off acpi_reset pci_reset panic_reset triple_reset bios_reset bios_panic_reset button card_resets; do
+for guest in acpi_off acpi_reset clock clock_update pci_reset panic_reset triple_reset bios_reset bios_panic_reset button card_resets; do
 	make_guest "$guest"
 done
 
@@ -59,6 +59,9 @@ for format in pvh elf64 bz64 bz32; do
 done
 expect 0 'ACPI power off' "$vmm" --kernel "$guests/acpi_off.bz64" --disk disk.img
 nothing_left 'ACPI power off'
+for guest in clock clock_update; do
+	expect 0 "ACPI power off after a look at a PC's clock, $guest" "$vmm" --kernel "$guests/$guest.bz64" --timeout 30
+done
 expect 0 'ACPI reset' "$vmm" --kernel "$guests/acpi_reset.bz64"
 expect 0 'PCI reset' "$vmm" --kernel "$guests/pci_reset.bz64"
 expect 123 'reset after a panic' "$vmm" --kernel "$guests/panic_reset.bz64" --disk disk.img

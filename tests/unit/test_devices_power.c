@@ -1,9 +1,10 @@
-/* The ways to end the machine: ACPI power registers, keyboard controller reset, reset control register. */
+/* The ways to end the machine: ACPI power registers, keyboard controller reset, reset control register; and the place of the clock. */
 #include <check.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "devices/acpi_power.h"
+#include "devices/cmos.h"
 #include "devices/i8042.h"
 #include "vmm/core/bus.h"
 
@@ -11,6 +12,7 @@ static struct fixture {
 	struct acpi_power power;
 	struct i8042 i8042;
 	struct reset_port port;
+	struct cmos cmos;
 	int offs, resets, level, edges;
 } fx;
 
@@ -54,6 +56,7 @@ static void setup(void)
 	acpi_power_init(&fx.power, &config);
 	i8042_init(&fx.i8042, fake_reset, &fx);
 	reset_port_init(&fx.port, fake_reset, &fx);
+	cmos_init(&fx.cmos);
 }
 
 static void teardown(void)
@@ -198,6 +201,24 @@ START_TEST(test_port_b)
 }
 END_TEST
 
+/* rtcget() of NetBSD: the time is not valid, and no update to wait for. A date is one for who does not look. */
+START_TEST(test_cmos)
+{
+	for (unsigned int index = 0; index < 256; index++) {
+		uint8_t reg = index & 0x7f;
+
+		cmos_write(&fx.cmos, 0, 1, index);
+		cmos_write(&fx.cmos, CMOS_DATA, 1, 0xff);
+		for (int w = 0; w < 4; w++) {
+			ck_assert_uint_eq(cmos_read(&fx.cmos, CMOS_DATA, widths[w]),
+					  (bus_ones(widths[w]) & ~UINT64_C(0xff)) |
+						  (reg == 7 || reg == 8));
+			ck_assert_uint_eq(cmos_read(&fx.cmos, 0, widths[w]), bus_ones(widths[w]));
+		}
+	}
+}
+END_TEST
+
 /* Linux with reboot=p, and what firmware does. */
 START_TEST(test_reset_port)
 {
@@ -235,6 +256,7 @@ int main(void)
 	tcase_add_test(tc, test_power_widths);
 	tcase_add_test(tc, test_i8042);
 	tcase_add_test(tc, test_port_b);
+	tcase_add_test(tc, test_cmos);
 	tcase_add_test(tc, test_reset_port);
 	suite_add_tcase(suite, tc);
 	runner = srunner_create(suite);

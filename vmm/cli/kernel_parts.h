@@ -17,7 +17,7 @@ enum kernel_part {
 	KERNEL_ELF,
 	KERNEL_64,
 	KERNEL_DEVTMPFS,
-	KERNEL_CLOCK, /* without which it begins in 1970, if it does not stand still */
+	KERNEL_CLOCK, /* without which it begins in the year 2000, if it does not stand still */
 	KERNEL_SERIAL,
 	KERNEL_SHA256, /* by which the kernel checks the others' signatures */
 	KERNEL_PCI,

@@ -43,6 +43,7 @@
 
 /* Ports */
 #define LAYOUT_PORT_I8042     0x60   /* 0x60 to 0x64 */
+#define LAYOUT_PORT_CMOS      0x70   /* and 0x71 */
 #define LAYOUT_PORT_SERIAL    0x3f8  /* COM1 */
 #define LAYOUT_PORT_POWER     0x600  /* ACPI power registers */
 #define LAYOUT_PCI_PORTS      0xc000 /* BARs of PCI functions */

@@ -178,12 +178,20 @@ static void undo_serial(struct machine *machine)
 	serial_fini(&machine->serial);
 }
 
+/* What is left of a PC's chips. */
 static int make_i8042(struct machine *machine, const struct machine_config *config)
 {
+	int err;
+
 	(void)config;
 	i8042_init(&machine->i8042, machine_on_reset, machine);
-	return machine_map(&machine->ports, LAYOUT_PORT_I8042, I8042_SIZE, i8042_read, i8042_write,
-			   &machine->i8042);
+	err = machine_map(&machine->ports, LAYOUT_PORT_I8042, I8042_SIZE, i8042_read, i8042_write,
+			  &machine->i8042);
+	cmos_init(&machine->cmos);
+	if (err == 0)
+		err = machine_map(&machine->ports, LAYOUT_PORT_CMOS, CMOS_SIZE, cmos_read,
+				  cmos_write, &machine->cmos);
+	return err;
 }
 
 static int make_power(struct machine *machine, const struct machine_config *config)

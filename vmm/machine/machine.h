@@ -24,6 +24,7 @@
 
 #include "boot/kernel.h"
 #include "devices/acpi_power.h"
+#include "devices/cmos.h"
 #include "devices/console.h"
 #include "devices/i8042.h"
 #include "devices/ioapic.h"
@@ -287,6 +288,7 @@ struct machine {
 	struct serial serial;
 	struct console console;
 	struct i8042 i8042;
+	struct cmos cmos;
 	struct reset_port reset_port;
 	struct acpi_power power;
 	struct pci_bus pci;
