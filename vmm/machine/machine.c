@@ -179,7 +179,7 @@ static void undo_serial(struct machine *machine)
 }
 
 /* What is left of a PC's chips. */
-static int make_i8042(struct machine *machine, const struct machine_config *config)
+static int make_chips(struct machine *machine, const struct machine_config *config)
 {
 	int err;
 
@@ -351,7 +351,7 @@ static const struct machine_part {
 	{make_vm, undo_vm},
 	{make_ioapic, undo_ioapic},
 	{make_serial, undo_serial},
-	{make_i8042, NULL},
+	{make_chips, NULL},
 	{make_power, undo_power},
 	{make_pci, undo_pci},
 	{machine_init_io, machine_fini_io},
