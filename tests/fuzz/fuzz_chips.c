@@ -1,10 +1,11 @@
 /*
- * A guest against the registers of the small chips: the I/O APIC, the ports of ACPI's power management, the keyboard controller
- * and the reset port.
+ * A guest against the registers of the small chips: the I/O APIC, the ports of ACPI's power management, the keyboard controller,
+ * the clock without power and the reset port.
  *
- * Fuzzes: devices/ioapic.c devices/acpi_power.c devices/i8042.c
+ * Fuzzes: devices/ioapic.c devices/acpi_power.c devices/i8042.c devices/cmos.c
  */
 #include "devices/acpi_power.h"
+#include "devices/cmos.h"
 #include "devices/i8042.h"
 #include "devices/ioapic.h"
 #include "tests/fuzz/fuzz.h"
@@ -14,6 +15,7 @@
 static struct ioapic ioapic;
 static struct acpi_power power;
 static struct i8042 i8042;
+static struct cmos cmos;
 static struct reset_port reset_port;
 
 static struct ioapic_route routes[IOAPIC_PINS]; /* as we were told */
@@ -131,7 +133,11 @@ static void op_resets(struct fuzz_input *in, uint8_t what)
 {
 	unsigned int width = 1u << (what >> 4 & 1), offset = fuzz_u8(in) % I8042_SIZE;
 
-	if (what & 0x80) {
+	if (what & 0x20) {
+		cmos_write(&cmos, offset & 1, width, fuzz_u8(in));
+		FUZZ_CHECK((cmos_read(&cmos, CMOS_DATA, 1) & ~UINT64_C(1)) == 0);
+		FUZZ_CHECK(cmos_read(&cmos, 0, width) == bus_ones(width));
+	} else if (what & 0x80) {
 		i8042_read(&i8042, offset, width);
 		i8042_write(&i8042, offset, width, fuzz_u8(in));
 	} else {
@@ -198,6 +204,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		routes[i] = route_of(ioapic.state.rte[i]);
 	acpi_power_init(&power, &power_config);
 	i8042_init(&i8042, on_reset, NULL);
+	cmos_init(&cmos);
 	reset_port_init(&reset_port, on_reset, NULL);
 	while (fuzz_more(&in)) {
 		op(&in);
