@@ -293,10 +293,11 @@ int image_cache_list(struct image_cache *cache, image_cache_fn *fn, void *arg,
 
 const char *image_entry_name(const struct image_entry *entry)
 {
-	const char *name = image_config_string(&entry->config, IMAGE_CONFIG_NAME);
+	const char *name;
 
-	if (!name)
+	if (entry->config.size == 0)
 		return "(damaged, or of another version of vmm)";
+	name = image_config_string(&entry->config, IMAGE_CONFIG_NAME);
 	return *name ? name : image_config_string(&entry->config, IMAGE_CONFIG_SOURCE);
 }
 
