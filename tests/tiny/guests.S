@@ -59,7 +59,7 @@
 	jmp 0b
 .endm
 
-/* Asks the PC's clock for the time as NetBSD does, which waits for the end of an update first, and powers off. */
+/* Asks the PC's clock for the time as NetBSD does, which asks whether it had power and waits for the end of an update, and powers off. */
 .macro clock
 	mov $CMOS_REG_D, %al
 	out %al, $CMOS_INDEX

@@ -63,9 +63,10 @@ expect() {
 
 # The clock of a machine may be set while a test runs; this one only counts, in steps of 10 ms.
 now_ms() {
-	local up
+	local up part
 	read -r up _ </proc/uptime
-	echo "$((10#${up/./} * 10))"
+	part=${up#*.}00
+	echo "$((10#${up%.*} * 1000 + 10#${part:0:2} * 10))"
 }
 
 # ms_since TIME - of now_ms; never less than it was
