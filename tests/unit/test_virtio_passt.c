@@ -68,7 +68,8 @@ START_TEST(test_missing)
 }
 END_TEST
 
-START_TEST(test_fails)
+/* A passt that does so is no network, and nothing of it is left. */
+static void fails(const char *script, const char *why)
 {
 	struct passt_config config = {0};
 	struct passt p;
@@ -76,44 +77,32 @@ START_TEST(test_fails)
 
 	log_set_sink(on_log, NULL);
 	fds = count_fds();
-	fake_passt("echo first >&2; echo the port is taken >&2; echo Failed to send 3 bytes >&2; "
-		   "exit 1");
+	fake_passt(script);
 	ck_assert_int_eq(passt_open(&p, &config), -EIO);
-	ck_assert_str_eq(log_last, "cannot start passt for a user network: the port is taken");
+	ck_assert_str_eq(log_last, why);
 	ck_assert_uint_eq(count_fds(), fds);
 	ck_assert_int_eq(waitpid(-1, NULL, WNOHANG), -1);
 	fake_gone();
+}
+
+START_TEST(test_fails)
+{
+	fails("echo first >&2; echo the port is taken >&2; echo Failed to send 3 bytes >&2; exit 1",
+	      "cannot start passt for a user network: the port is taken");
 }
 END_TEST
 
 START_TEST(test_complains_a_lot)
 {
-	struct passt_config config = {0};
-	struct passt p;
-
-	log_set_sink(on_log, NULL);
-	fake_passt("i=0; while [ $i -lt 3000 ]; do echo line $i >&2; i=$((i+1)); done; exit 1");
-	ck_assert_int_eq(passt_open(&p, &config), -EIO);
-	ck_assert_str_eq(log_last, "cannot start passt for a user network: line 2999");
-	fake_gone();
+	fails("i=0; while [ $i -lt 3000 ]; do echo line $i >&2; i=$((i+1)); done; exit 1",
+	      "cannot start passt for a user network: line 2999");
 }
 END_TEST
 
 /* It goes on without ever being ready: it is ended, too. */
 START_TEST(test_never_ready)
 {
-	struct passt_config config = {0};
-	struct passt p;
-	unsigned int fds;
-
-	log_set_sink(on_log, NULL);
-	fds = count_fds();
-	fake_passt("exec sleep 60 >&-");
-	ck_assert_int_eq(passt_open(&p, &config), -EIO);
-	ck_assert_str_eq(log_last, "cannot start passt for a user network: it gave no reason");
-	ck_assert_uint_eq(count_fds(), fds);
-	ck_assert_int_eq(waitpid(-1, NULL, WNOHANG), -1);
-	fake_gone();
+	fails("exec sleep 60 >&-", "cannot start passt for a user network: it gave no reason");
 }
 END_TEST
 
