@@ -16,8 +16,7 @@
 
 struct boot_watch {
 	uint64_t timeout; /* ms; 0: nothing is watched (any more) */
-	uint64_t
-		heard; /* when it has last said something, or began; later by the time that does not count */
+	uint64_t heard;	  /* its last word, or the beginning; later by what does not count */
 	uint64_t seen;	  /* when was last looked, or heard */
 	uint64_t silence; /* ms so far */
 	uint64_t ran;	  /* ns that the vCPU had run by then */
