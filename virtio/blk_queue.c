@@ -218,7 +218,7 @@ static int virtio_blk_take(struct virtio_blk_queue *queue, struct virtio_blk_slo
 
 	/* More segments than we asked for, which a large queue has room for. */
 	if (ret == -ENOBUFS) {
-		slot->long_iov = calloc(vq->size, sizeof(*slot->long_iov));
+		slot->long_iov = malloc(vq->size * sizeof(*slot->long_iov));
 		ret = virtq_pop(vq, &chain, slot->long_iov ? slot->long_iov : last, vq->size);
 	}
 	if (ret <= 0)

@@ -1,7 +1,8 @@
 /*
- * A load that is the same each time: COUNT random requests of 4 KiB to a disk, DEPTH of them in flight, past the page cache.
+ * A load that is the same each time: COUNT random requests of 4 KiB, or as many as KIB says, to a disk, DEPTH of them in flight,
+ * past the page cache.
  *
- *   load DISK read|write DEPTH COUNT
+ *   load DISK read|write DEPTH COUNT [KIB]
  */
 #define _GNU_SOURCE
 
@@ -17,11 +18,12 @@
 #include <linux/aio_abi.h>
 #include <linux/fs.h>
 
-#define SIZE  4096u
+#define PAGE  4096u
 #define DEPTH 256
 
 static struct iocb iocbs[DEPTH];
 static int fd;
+static size_t size = PAGE;
 static uint64_t blocks;
 static uint64_t seed = 1;
 
@@ -35,22 +37,22 @@ static int give_up(const char *what)
 static void draw(struct iocb *iocb)
 {
 	seed = seed * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
-	iocb->aio_offset = (int64_t)((seed >> 33) % blocks * SIZE);
+	iocb->aio_offset = (int64_t)((seed >> 33) % blocks * size);
 }
 
 static void prepare(int depth, int opcode)
 {
-	unsigned char *data = aligned_alloc(SIZE, (size_t)depth * SIZE);
+	unsigned char *data = aligned_alloc(PAGE, (size_t)depth * size);
 
 	if (!data)
 		give_up("memory");
-	memset(data, 1, (size_t)depth * SIZE);
+	memset(data, 1, (size_t)depth * size);
 	for (int i = 0; i < depth; i++)
 		iocbs[i] = (struct iocb){.aio_fildes = (uint32_t)fd,
 					 .aio_lio_opcode = (uint16_t)opcode,
 					 .aio_data = (uintptr_t)&iocbs[i],
-					 .aio_buf = (uintptr_t)data + (uint64_t)i * SIZE,
-					 .aio_nbytes = SIZE};
+					 .aio_buf = (uintptr_t)data + i * size,
+					 .aio_nbytes = size};
 }
 
 /* All that have ended begin anew by one system call, until enough have begun. */
@@ -78,7 +80,7 @@ static void run(int depth, long count)
 		if (n < 0)
 			give_up("io_getevents");
 		for (int i = 0; i < n; i++) {
-			if (events[i].res != SIZE)
+			if (events[i].res != (int64_t)size)
 				errno = (int)-events[i].res, give_up("request");
 			list[i] = (struct iocb *)(uintptr_t)events[i].data;
 		}
@@ -88,17 +90,19 @@ static void run(int depth, long count)
 
 int main(int argc, char **argv)
 {
-	int depth = argc == 5 ? atoi(argv[3]) : 0, writes;
+	int depth = argc == 5 || argc == 6 ? atoi(argv[3]) : 0, writes;
 
-	if (depth < 1 || depth > DEPTH) {
-		fputs("usage: load DISK read|write DEPTH COUNT\n", stderr);
+	if (argc == 6)
+		size = strtoul(argv[5], NULL, 10) << 10;
+	if (depth < 1 || depth > DEPTH || size == 0) {
+		fputs("usage: load DISK read|write DEPTH COUNT [KIB]\n", stderr);
 		return 2;
 	}
 	writes = strcmp(argv[2], "write") == 0;
 	fd = open(argv[1], (writes ? O_WRONLY : O_RDONLY) | O_DIRECT);
 	if (fd < 0 || ioctl(fd, BLKGETSIZE64, &blocks) < 0)
 		give_up(argv[1]);
-	blocks /= SIZE;
+	blocks /= size;
 	prepare(depth, writes ? IOCB_CMD_PWRITE : IOCB_CMD_PREAD);
 	run(depth, atol(argv[4]));
 	return 0;

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What a request of 4 KiB costs when 32 are in flight, in exits of the guest and in system calls of vmm, as the kernel counts
-# them. All run on one CPU, where how requests gather does not depend on who is faster.
+# them; and that large ones and packed ones take no memory from the system and give none back. All run on one CPU, where how requests gather does not depend on who is faster.
 set -euo pipefail
 # shellcheck source=tests/boot/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -29,17 +29,23 @@ for file in "$tmp/memory" "$files/cached" "$files/direct"; do
 	head -c $((48 << 20)) /dev/zero >"$file"
 done
 sync "$files"/*
+# What can be packed, but is not all the same.
+seq 7000000 >"$tmp/plain"
+truncate -s 48M "$tmp/plain"
+qemu-img convert -q -f raw -O qcow2 -c "$tmp/plain" "$tmp/packed"
+rm "$tmp/plain"
 
 cpu=$(sed -n 's/^Cpus_allowed_list:[^0-9]*\([0-9]*\).*/\1/p' /proc/self/status)
 runner=(taskset -c "$cpu")
 # shellcheck disable=SC2016 # for the guest
 start_gated counted '
 	echo ready
-	while read -r round disk kind; do
+	while read -r round disk kind depth count kib; do
 		[ $round != end ] || break
-		load /dev/$disk $kind 32 '$requests' && echo "done $round"
+		load /dev/$disk $kind $depth $count $kib && echo "done $round"
 	done
-' --disk "$tmp/memory" --disk "$files/cached" --disk "$files/direct,direct" --timeout 200
+' --disk "$tmp/memory" --disk "$files/cached" --disk "$files/direct,direct" \
+	--disk "$tmp/packed,format=qcow2,readonly" --timeout 200
 
 # counts - sets $exits and $others to what that machine has had until now: the host's own interrupts are not in it, which come with time,
 # nor are system calls that move the data of a single request; those of io_uring, which move a batch's, are
@@ -65,7 +71,7 @@ count() {
 	for ((number = 0; number <= rounds; number++)); do
 		counts
 		exits0=$exits others0=$others
-		echo "$1-$number $2 $3" >&"${gates[counted]}"
+		echo "$1-$number $2 $3 32 $requests" >&"${gates[counted]}"
 		says counted "^done $1-$number" 60 || finish
 		counts
 		exits=$((exits - exits0)) others=$((others - others0))
@@ -81,6 +87,27 @@ count() {
 		check "$1: system calls" "$least_others for $requests requests" between "$least_others" 50 "$most"
 }
 
+# memory_calls - how many that process has made that take memory or give it back
+memory_calls() {
+	awk '
+		FILENAME ~ /comm$/ { split(FILENAME, part, "/"); ours[part[5]]; next }
+		match($0, /common_pid: *[0-9]+/) && substr($0, RSTART + 11, RLENGTH - 11) + 0 in ours &&
+			/sys_(mmap|munmap|mremap|brk) / { n += $NF }
+		END { print n + 0 }
+	' "/proc/$pid/task"/*/comm $calls/hist
+}
+
+# count_memory NAME DISK REQUESTS - of 256 KiB, after as many that took what is kept
+count_memory() {
+	local before
+	echo "$1-0 $2 read 8 $3 256" >&"${gates[counted]}"
+	says counted "^done $1-0" 60 || finish
+	before=$(memory_calls)
+	echo "$1-1 $2 read 8 $3 256" >&"${gates[counted]}"
+	says counted "^done $1-1" 60 || finish
+	check "$1: calls for memory" "$(($(memory_calls) - before)) for $3 requests" between $(($(memory_calls) - before)) 0 $(($3 / 10))
+}
+
 says counted '^ready' || finish
 count 'memory-read' vdb read none
 count 'memory-write' vdb write none
@@ -88,6 +115,8 @@ count 'cached-read' vdc read none
 count 'cached-write' vdc write threads
 count 'direct-read' vdd read $direct
 count 'direct-write' vdd write $direct
+count_memory 'large' vdb 300
+count_memory 'packed' vde 300
 echo end >&"${gates[counted]}"
 powers_off counted
 finish

@@ -12,6 +12,10 @@
 #define SLOT_SIZE  UINT64_C(0x10000)
 #define MOST_BYTES 32768u
 
+/* Some have more pieces than a slot of the device has room for. */
+#define LONG_SLOTS  22u
+#define LONG_PIECES (VIRTIO_BLK_PIECES + 1u)
+
 static const struct way {
 	enum disk_engine engine;
 	bool direct;
@@ -189,13 +193,15 @@ static void put_slot(struct slot *slot)
 {
 	bool ranges = slot->type == VIRTIO_BLK_T_WRITE_ZEROES || slot->type == VIRTIO_BLK_T_FLUSH;
 	struct virtio_blk_outhdr header = {.type = slot->type, .sector = ranges ? 0 : slot->first};
-	struct virtq_piece pieces[8] = {{slot->header, sizeof(header), false}};
+	struct virtq_piece pieces[LONG_PIECES + 2] = {{slot->header, sizeof(header), false}};
+	uint32_t cut = slot < &slots[LONG_SLOTS] ? data_len(slot) / LONG_PIECES + 1
+						 : (uint32_t)(random() % 2) * 16384;
 	unsigned int n = 1;
 	uint16_t head;
 
 	if (data_len(slot) > 0)
-		n += virtq_driver_cut(pieces + 1, 4, slot->data, data_len(slot),
-				      slot->type == VIRTIO_BLK_T_IN, random() % 2 ? 0 : 12288);
+		n += virtq_driver_cut(pieces + 1, LONG_PIECES, slot->data, data_len(slot),
+				      slot->type == VIRTIO_BLK_T_IN, cut);
 	pieces[n++] = (struct virtq_piece){slot->status, 1, true};
 	ck_assert_int_eq(guest_mem_write(&mem, slot->header, &header, sizeof(header)), 0);
 	*at(slot->status, 1) = 0xee;

@@ -27,6 +27,16 @@ void footprint_begin(void)
 	malloc_trim(0);
 }
 
+/*
+ * What a running machine takes comes again: a chain's pieces, a packed cluster, a library's state. The heap keeps that much, for an
+ * unmapping stops the threads of all other CPUs, vCPUs among them, and each page comes back by a fault.
+ */
+void footprint_run(void)
+{
+	mallopt(M_MMAP_THRESHOLD, 1024 * 1024);
+	mallopt(M_TRIM_THRESHOLD, 1024 * 1024);
+}
+
 /* Whether all that is there is as it is in the file: a debugger's breakpoints, for one, are not. */
 static bool footprint_is_clean(int pagemap, uintptr_t start, uintptr_t end)
 {

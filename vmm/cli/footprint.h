@@ -8,5 +8,8 @@
 /* Before anything is allocated. */
 void footprint_begin(void);
 
+/* The machine was started. */
+void footprint_run(void);
+
 /* Gives back what the start alone has needed, by vmm_pagemap_fd(). It may be called at any time, and nothing depends on it. */
 void footprint_shrink(int pagemap);

@@ -92,6 +92,7 @@ static int start(struct run *run, struct host_console *console, struct sandbox *
 	}
 	if (err < 0)
 		return err;
+	footprint_run();
 	made_keep();
 	events_tell(run->events, 0, "first-instruction", "%s", "");
 	return 0;
