@@ -1,6 +1,6 @@
 /*
- * A load that is the same each time: COUNT random requests of 4 KiB, or as many as KIB says, to a disk, DEPTH of them in flight,
- * past the page cache.
+ * A load that is the same each time: COUNT random requests of KIB kibibytes, or else 4, to a disk, DEPTH of them in flight, past the
+ * page cache.
  *
  *   load DISK read|write DEPTH COUNT [KIB]
  */

@@ -28,13 +28,14 @@ void footprint_begin(void)
 }
 
 /*
- * What a running machine takes comes again: a chain's pieces, a packed cluster, a library's state. The heap keeps that much, for an
- * unmapping stops the threads of all other CPUs, vCPUs among them, and each page comes back by a fault.
+ * What a running machine takes comes again: a chain's pieces, a packed cluster, a library's state. The heap keeps it, for an unmapping
+ * interrupts the vCPUs, whose CPUs must forget the pages, and each page comes back by a fault.
  */
 void footprint_run(void)
 {
 	mallopt(M_MMAP_THRESHOLD, 1024 * 1024);
 	mallopt(M_TRIM_THRESHOLD, 1024 * 1024);
+	mallopt(M_TOP_PAD, 256 * 1024); /* what is left of a trim, too */
 }
 
 /* Whether all that is there is as it is in the file: a debugger's breakpoints, for one, are not. */
